@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels.h - THE CONTRACT between the model and everything numeric.
+ *
+ * A backend is one `struct mot_kernels`: memory, then the operations of the model, each with its
+ * `_back`.  kernels/cpu/NAME.c and kernels/cuda/NAME.cu implement the same names; kernels/ref/ is the
+ * plain oracle that the tests compare them with.  Nothing here knows of lib/: no config, no tensors by
+ * name, no files.
+ *
+ * Shapes, used in every comment below (all row-major, no padding between rows):
+ *   N rows of the batch (tokens)   C hidden width      H query heads     K key/value heads, K divides H
+ *   D head size (even)             F FFN width         V vocabulary      G row groups
+ *
+ * Two orders of the N tokens.  The residual stream and everything computed row by row live in SORTED
+ * order: tokens of modality 0 first, then 1, ...; so each tower owns contiguous rows.  Only attention
+ * needs SEQUENCE order, the order of the text.  `seq[i]` is the sequence index of sorted row i, `row[s]`
+ * its inverse.  `rope` moves rows from sorted to sequence order, `attention` moves them back; there is
+ * no other gather or scatter.
+ *
+ * Weights are named by their offset in one parameter block, so that the same groups serve the block
+ * of weights (forward) and the block of gradients (backward).
+ *
+ * All pointers are memory of the backend's device (for "cpu": of the host) unless a comment says host.
+ * Arrays handed in never overlap unless the comment allows it.  N, G and group sizes may be 0.
+ * An operation that writes gradients of weights ADDS to them; other outputs are overwritten unless
+ * there is an `add` argument (0: overwrite, 1: add to what is there).
+ * Results do not depend on timing: same inputs, same thread count, same bits.
+ */
+#ifndef MOT_KERNELS_H
+#define MOT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The type of activations and weights.  The library is built with float; the test suite builds the model
+ * and kernels/ref once more with double, to check every gradient against finite differences. */
+#ifdef MOT_REAL_IS_DOUBLE
+typedef double mot_real;
+#else
+typedef float mot_real;
+#endif
+
+struct mot_device; /* a backend's state: threads or stream, workspace, sticky error */
+
+/* A run of sorted rows that share weights. */
+struct mot_group {
+    int64_t row, rows; /* rows [row, row + rows) */
+    int64_t w;         /* offset of the weight in the parameter block */
+    int64_t b;         /* offset of the bias (in `rope`: of the k norm), or -1 */
+};
+
+/* A piece of a document: `length` consecutive sequence positions that see each other causally and see
+ * nothing else.  The pieces of a batch follow each other and cover [0, N) exactly. */
+struct mot_segment {
+    int64_t begin, length;
+};
+
+/* The largest sizes that any call will have; what the workspace is measured for. */
+struct mot_limits {
+    int64_t N;       /* rows of a batch */
+    int64_t segment; /* longest piece of a document */
+    int64_t C, H, K, D, F, V;
+    int G;           /* groups in one call */
+    int train;       /* 0: forward only */
+};
+
+struct mot_kernels {
+    const char *name;
+
+    /* -- the device ------------------------------------------------------------------------------- */
+
+    /* Start with `threads` worker threads (0: one a core this process may use; ignored on a GPU).
+     * NULL on failure, with the reason in err. */
+    struct mot_device *(*open)(int threads, char *err, size_t err_size);
+    void (*close)(struct mot_device *d); /* NULL is fine */
+    int (*threads)(const struct mot_device *d);
+
+    /* Bytes of workspace that reserve() will take for these limits; takes nothing. */
+    size_t (*workspace)(const struct mot_device *d, const struct mot_limits *limits);
+    /* Take the workspace, once, before the first operation.  0, or -1 when memory is short. */
+    int (*reserve)(struct mot_device *d, const struct mot_limits *limits);
+
+    void *(*alloc)(struct mot_device *d, size_t bytes); /* aligned to 64; NULL when memory is short */
+    void (*free)(struct mot_device *d, void *p);        /* NULL is fine */
+    void (*write)(struct mot_device *d, void *to, const void *host, size_t bytes);
+    void (*read)(struct mot_device *d, void *host, const void *from, size_t bytes); /* waits */
+    void (*copy)(struct mot_device *d, void *to, const void *from, size_t bytes);
+    void (*zero)(struct mot_device *d, void *to, size_t bytes);
+
+    /* Wait for all work.  0, or -1 after a device fault; error() then tells which.  Faults stick. */
+    int (*sync)(struct mot_device *d);
+    const char *(*error)(const struct mot_device *d);
+
+    /* -- embedding -------------------------------------------------------------------------------- */
+
+    /* y[i] = table[id[i]].  y (N,C), table (V,C), id (N) in [0,V).  Exact. */
+    void (*embed)(struct mot_device *d, mot_real *y, const mot_real *table, const int32_t *id,
+                  int64_t N, int64_t C, int64_t V);
+    /* dtable[id[i]] += dy[i], an id may repeat.  Rows are added in order of i. */
+    void (*embed_back)(struct mot_device *d, mot_real *dtable, const mot_real *dy, const int32_t *id,
+                       int64_t N, int64_t C, int64_t V);
+
+    /* -- norms ------------------------------------------------------------------------------------ */
+
+    /* RMSNorm with the weight of each row's group, added to a residual if there is one:
+     *   rstd[i] = 1 / sqrt(mean_c x[i,c]^2 + eps);  y[i,c] = res[i,c] + w[c] x[i,c] rstd[i]
+     * x, y, res (N,C); rstd (N) output; w = params + group.w, (C).  res may be NULL (0) or equal to y;
+     * y may equal x only where the caller needs no backward.  1e-5 rel. */
+    void (*rmsnorm)(struct mot_device *d, mot_real *y, mot_real *rstd, const mot_real *x,
+                    const mot_real *res, const mot_real *params, const struct mot_group *g, int G,
+                    int64_t C, mot_real eps);
+    /* With n[c] = x[i,c] rstd[i] and s = mean_c(dy[c] w[c] n[c]):
+     *   dx[i,c] (+)= rstd[i] (w[c] dy[c] - n[c] s);   dw[c] += sum_i dy[i,c] n[i,c]
+     * dw = grads + group.w.  dx may equal dy when add = 0.  (The residual's gradient is dy itself.) */
+    void (*rmsnorm_back)(struct mot_device *d, mot_real *dx, mot_real *grads, const mot_real *dy,
+                         const mot_real *x, const mot_real *rstd, const mot_real *params,
+                         const struct mot_group *g, int G, int64_t C, int add);
+
+    /* -- grouped linear --------------------------------------------------------------------------- */
+
+    /* y[i,o] (+)= sum_c x[i,c] w[o,c] + b[o], rows of one group with one (O,I) weight.
+     * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel. */
+    void (*linear)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *params,
+                   const struct mot_group *g, int G, int64_t I, int64_t O, int add);
+    /* dx[i,c] (+)= sum_o dy[i,o] w[o,c] */
+    void (*linear_back_x)(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *params,
+                          const struct mot_group *g, int G, int64_t I, int64_t O, int add);
+    /* dw[o,c] += sum_i dy[i,o] x[i,c];  db[o] += sum_i dy[i,o].  Two groups may name the same weight. */
+    void (*linear_back_w)(struct mot_device *d, mot_real *grads, const mot_real *dy, const mot_real *x,
+                          const struct mot_group *g, int G, int64_t I, int64_t O);
+
+    /* -- heads: QK-norm, RoPE, and from sorted to sequence order ------------------------------------ */
+
+    /* For every sorted row i with s = seq[i], p = pos[i], the packed row qkv[i] = [q (H,D) | k (K,D) | v (K,D)]:
+     *   q[h,s] = R(p) norm(qkv q part of head h);  k likewise;  v[h,s] = the v part as it is
+     * qkv (N,(H+2K)D); q (H,N,D), k and v (K,N,D): one head's positions lie together.
+     * norm is RMSNorm over D with weight params + group.w for q and params + group.b for k; no norm where
+     * group.w < 0.  R rotates pairs (j, j + D/2) as Hugging Face's rotate_half does:
+     *   y[j] = x[j] cos[p,j] - x[j+D/2] sin[p,j];   y[j+D/2] = x[j+D/2] cos[p,j] + x[j] sin[p,j]
+     * cos, sin (P, D/2) with 0 <= pos[i] < P.  1e-5 rel. */
+    void (*rope)(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v, const mot_real *qkv,
+                 const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
+                 const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N, int64_t H,
+                 int64_t K, int64_t D, mot_real eps);
+    /* dqkv overwritten; norm weights' gradients added.  qkv (the input of rope) is read only where a
+     * group has norms and may be NULL otherwise. */
+    void (*rope_back)(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq,
+                      const mot_real *dk, const mot_real *dv, const mot_real *qkv,
+                      const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
+                      const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N,
+                      int64_t H, int64_t K, int64_t D, mot_real eps);
+
+    /* -- attention, from sequence to sorted order ---------------------------------------------------- */
+
+    /* Grouped-query attention, causal inside each segment.  With e = h K / H (integer division):
+     *   o[row[s], h] = sum_{t in segment of s, t <= s} softmax_t(scale q[h,s] . k[e,t]) v[e,t]
+     *   lse[h,s] = log sum_t exp(scale q[h,s] . k[e,t])
+     * q (H,N,D), k, v (K,N,D); o (N,H D) in sorted order; lse (H,N).  Memory is linear in the segment's
+     * length.  1e-5 rel. */
+    void (*attention)(struct mot_device *d, mot_real *o, mot_real *lse, const mot_real *q,
+                      const mot_real *k, const mot_real *v, const int32_t *row,
+                      const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
+                      int64_t K, int64_t D, mot_real scale);
+    /* dq (H,N,D), dk, dv (K,N,D) overwritten; dO, o (N,H D) sorted.  P is recomputed from lse. */
+    void (*attention_back)(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv,
+                           const mot_real *dO, const mot_real *o, const mot_real *lse,
+                           const mot_real *q, const mot_real *k, const mot_real *v,
+                           const int32_t *row, const struct mot_segment *segments,
+                           int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
+                           mot_real scale);
+
+    /* -- feed-forward ----------------------------------------------------------------------------- */
+
+    /* h[i,f] = silu(gu[i,f]) gu[i,F+f], silu(x) = x / (1 + exp(-x)).  gu (N,2F), h (N,F).  1e-5 rel. */
+    void (*swiglu)(struct mot_device *d, mot_real *h, const mot_real *gu, int64_t N, int64_t F);
+    /* dgu overwritten; may equal gu. */
+    void (*swiglu_back)(struct mot_device *d, mot_real *dgu, const mot_real *dh, const mot_real *gu,
+                        int64_t N, int64_t F);
+
+    /* -- head and loss, fused ------------------------------------------------------------------------ */
+
+    /* Next-token cross-entropy without ever holding (N,V) logits:
+     *   z[j] = x[i] . w[j];  lse[i] = log sum_j exp z[j];  nll[i] = lse[i] - z[target[i]]
+     * x (N,C), w (V,C), target (N) in [0,V), nll and lse (N).
+     * When dx is not NULL, also the gradient of  sum_i weight[i] (nll[i] + zloss lse[i]^2):
+     *   dz[j] = weight[i] ((1 + 2 zloss lse[i]) softmax_j - [j = target[i]])
+     *   dx[i] = sum_j dz[j] w[j] (overwritten);   dw[j] += sum_i dz[j] x[i]
+     * weight (N) is read only then.  1e-5 rel. */
+    void (*head_loss)(struct mot_device *d, mot_real *nll, mot_real *lse, mot_real *dx, mot_real *dw,
+                      const mot_real *x, const mot_real *w, const int32_t *target,
+                      const mot_real *weight, mot_real zloss, int64_t N, int64_t C, int64_t V);
+
+    /* -- optimizer ----------------------------------------------------------------------------------- */
+
+    /* out[0] = sum_i x[i]^2, in double. */
+    void (*sumsq)(struct mot_device *d, double *out, const mot_real *x, int64_t n);
+    /* scale[0] = min(1, max_norm / (sqrt(sum of the n sums) + 1e-6)); 1 when max_norm <= 0. */
+    void (*clip)(struct mot_device *d, mot_real *scale, const double *sums, int n, mot_real max_norm);
+    /* AdamW with decoupled decay (Loshchilov & Hutter 2019), step >= 1 counted from the first:
+     *   g = grad scale[0];  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+     *   w = w - lr decay w - lr (m / (1 - b1^step)) / (sqrt(v / (1 - b2^step)) + eps)
+     * w, m, v updated in place; grad is zeroed. */
+    void (*adamw)(struct mot_device *d, mot_real *w, mot_real *m, mot_real *v, mot_real *grad, int64_t n,
+                  const mot_real *scale, mot_real lr, mot_real b1, mot_real b2, mot_real eps,
+                  mot_real decay, int64_t step);
+};
+
+extern const struct mot_kernels mot_kernels_cpu; /* kernels/cpu/cpu.c */
+extern const struct mot_kernels mot_kernels_ref; /* kernels/ref/ref.c: tests only, not in libmot.a */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
