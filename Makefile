@@ -1,0 +1,152 @@
+# mot: the Mixture-of-Transformers toolkit.  `make help` lists what there is to make.
+#
+#   make B=bin/san SAN=address,undefined check     the sanitised twin, beside the ordinary build
+#   make ARCH=x86-64-v3 PREFIX=/usr DESTDIR=pkg install     what a packager types
+
+PREFIX ?= /usr/local
+bindir = $(PREFIX)/bin
+libdir = $(PREFIX)/lib
+includedir = $(PREFIX)/include
+mandir = $(PREFIX)/share/man
+DESTDIR ?=
+
+CC ?= cc
+CFLAGS ?= -O3 -g
+LDFLAGS ?=
+ARCH ?= native
+B = bin
+SAN ?=
+WERROR ?= 1
+V ?= 0
+Q = $(if $(filter 1,$(V)),,@)
+
+VERSION := $(shell sed -n 's/^\#define MOT_VERSION "\(.*\)"/\1/p' lib/mot.h)
+DEPS = build-essential pkg-config libopenblas-dev libjansson-dev libpcre2-dev libarchive-dev \
+       libsndfile1-dev libkissfft-dev libstb-dev libutf8proc-dev zlib1g-dev
+LIBRARIES = openblas jansson libpcre2-8 libarchive sndfile libutf8proc zlib
+
+# Only what cleans or installs packages works without the libraries' flags.
+NOPKG = deps help clean uninstall demo test
+ifneq ($(filter-out $(NOPKG),$(or $(MAKECMDGOALS),all)),)
+  PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null || echo missing)
+  PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null)
+  ifneq ($(findstring missing,$(PKG_CFLAGS)),)
+    $(error libraries are missing; `make deps` installs them from Debian's packages: $(DEPS))
+  endif
+endif
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+       -Wwrite-strings -Wformat=2 -Wundef -Wpointer-arith $(if $(filter 1,$(WERROR)),-Werror)
+# -std=c11 turns FMA contraction off in gcc, hence -ffp-contract; never -ffast-math: isnan must work.
+FLAGS = -std=c11 -D_GNU_SOURCE -I. -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math \
+        $(if $(ARCH),-march=$(ARCH)) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(PKG_CFLAGS)
+LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
+
+lib_src := $(wildcard lib/*/*.c kernels/cpu/*.c)
+ref_src := $(wildcard kernels/ref/*.c)
+tools := $(patsubst tools/%.c,%,$(wildcard tools/mot-*.c))
+units := $(patsubst tests/unit/%.c,%,$(filter-out %_double.c,$(wildcard tests/unit/test_*.c)))
+doubles := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*_double.c))
+fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+man := $(wildcard man/*)
+
+lib_obj := $(lib_src:%.c=$(B)/obj/%.o)
+ref_obj := $(ref_src:%.c=$(B)/obj/%.o)
+# The model once more in double, over the reference kernels: gradients are checked against differences there.
+double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(wildcard lib/base/*.c lib/model/*.c) $(ref_src))
+
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(tools:%=$(B)/%) $(B)/libmot.a  ## programs and library, into bin/
+
+$(B)/libmot.a: $(lib_obj)
+	@echo "  AR   $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/mot-%: $(B)/obj/tools/mot-%.o $(B)/obj/tools/tool.o $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_%_double: $(B)/obj/double/tests/unit/test_%_double.o $(double_obj)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/test_%: $(B)/obj/tests/unit/test_%.o $(ref_obj) $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(B)/obj/tests/fuzz/replay.o $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/obj/double/%.o: %.c $(B)/obj/flags
+	@mkdir -p $(@D)
+	@echo "  CC   $< (double)"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(WARN) -DMOT_REAL_IS_DOUBLE -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: %.c $(B)/obj/flags
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(WARN) -MMD -MP -c -o $@ $<
+
+# Changed flags rebuild everything.
+$(B)/obj/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(CFLAGS) $(FLAGS) $(WARN) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(FLAGS) $(WARN) $(LDFLAGS)' > $@
+
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
+
+tests: $(units:%=$(B)/%) $(doubles:%=$(B)/%) $(fuzzers:%=$(B)/%)
+
+check: all tests  ## every test; the last line is "N passed, N failed"
+	$(Q)B=$(B) SAN=$(SAN) tests/run.sh
+
+test:  ## install what is missing, build, and run every test (the README's command)
+	$(Q)tests/needs.sh $(DEPS) mandoc
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all tests
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) B=bin/san SAN=address,undefined CFLAGS='-O1 -g' all tests
+	$(Q)B=bin SANB=bin/san tests/run.sh
+
+demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, compare (10 minutes)
+	$(Q)tests/needs.sh $(DEPS)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) all
+	$(Q)demo/demo.sh
+
+deps:  ## install the libraries from Debian's packages
+	tests/needs.sh $(DEPS) mandoc
+
+lint:  ## layers, names, what a library must not call, man pages
+	$(Q)B=$(B) tests/lint.sh
+
+fmt:  ## format the sources
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+$(B)/mot.pc: Makefile lib/mot.h
+	@mkdir -p $(@D)
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	  'Name: mot' 'Description: Mixture-of-Transformers toolkit' 'Version: $(VERSION)' \
+	  'Cflags: -I$${includedir}' 'Libs: -L$${libdir} -lmot $(LIBS) -fopenmp' > $@
+
+install: all $(B)/mot.pc  ## to DESTDIR and PREFIX
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(includedir)
+	install -d $(addprefix $(DESTDIR)$(mandir)/man,1 5 7)
+	install $(tools:%=$(B)/%) $(DESTDIR)$(bindir)
+	install -m 644 $(B)/libmot.a $(DESTDIR)$(libdir)
+	install -m 644 lib/mot.h $(DESTDIR)$(includedir)
+	install -m 644 $(B)/mot.pc $(DESTDIR)$(libdir)/pkgconfig
+	for m in $(man); do install -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}; done
+
+uninstall:  ## the reverse
+	rm -f $(tools:%=$(DESTDIR)$(bindir)/%) $(DESTDIR)$(libdir)/libmot.a $(DESTDIR)$(includedir)/mot.h
+	rm -f $(DESTDIR)$(libdir)/pkgconfig/mot.pc
+	for m in $(man); do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
+
+clean:  ## remove bin/
+	rm -rf bin
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+
+FORCE:
+.PHONY: all tests check test demo deps lint fmt install uninstall clean help FORCE

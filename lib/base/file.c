@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file.c - files that appear whole or not at all, and reading with limits.
+ *
+ * Output goes to PATH.tmp-PID in the same folder, is synced, and takes its name by rename(2); the folder
+ * is synced too, so that after a power cut there is either the old file or the new one.  A killed program
+ * leaves at most a .tmp- file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base.h"
+
+enum { BUFFER = 1 << 16 };
+
+struct mot_out {
+    char *path, *tmp; /* tmp: NULL for standard output and for what is not a regular file */
+    int fd;
+    int status; /* the first failure */
+    size_t n;
+    unsigned char buffer[BUFFER];
+};
+
+static void out_free(struct mot_out *o)
+{
+    if (o->fd > STDERR_FILENO)
+        close(o->fd);
+    mot_free(o->path);
+    mot_free(o->tmp);
+    mot_free(o);
+}
+
+/* A device or pipe that is already there (/dev/null, /dev/full, a fifo) is written in place: renaming a
+ * file over it would replace it. */
+static bool in_place(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
+struct mot_out *mot_out_open(const char *path)
+{
+    struct mot_out *o = mot_alloc(1, sizeof *o);
+    if (!o)
+        return NULL;
+    o->fd = -1;
+    o->path = mot_strdup(path);
+    if (!o->path)
+        goto fail;
+    if (strcmp(path, "-") == 0) {
+        o->fd = STDOUT_FILENO;
+        return o;
+    }
+    if (in_place(path)) {
+        o->fd = open(path, O_WRONLY | O_CLOEXEC);
+    } else {
+        o->tmp = mot_format("%s.tmp-%ld", path, (long)getpid());
+        if (!o->tmp)
+            goto fail;
+        o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    }
+    if (o->fd < 0) {
+        mot_fail(MOT_EIO, "%s: cannot create: %s", path, strerror(errno));
+        goto fail;
+    }
+    return o;
+fail:
+    out_free(o);
+    return NULL;
+}
+
+static int write_all(struct mot_out *o, const unsigned char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t w = write(o->fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return mot_fail(MOT_EIO, "%s: cannot write: %s",
+                            strcmp(o->path, "-") == 0 ? "standard output" : o->path, strerror(errno));
+        p += w;
+        n -= (size_t)w;
+    }
+    return MOT_OK;
+}
+
+int mot_out_flush(struct mot_out *o)
+{
+    if (!o->status && o->n)
+        o->status = write_all(o, o->buffer, o->n);
+    o->n = 0;
+    return o->status;
+}
+
+int mot_out_write(struct mot_out *o, const void *data, size_t n)
+{
+    if (n > BUFFER - o->n && mot_out_flush(o))
+        return o->status;
+    if (n >= BUFFER)
+        return o->status ? o->status : (o->status = write_all(o, data, n));
+    if (n)
+        memcpy(o->buffer + o->n, data, n);
+    o->n += n;
+    return o->status;
+}
+
+/* Best effort: some file systems refuse to sync folders, and the rename itself is already done. */
+static void sync_folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? mot_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mot_strdup(".");
+    int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        (void)!fsync(fd);
+        close(fd);
+    }
+    mot_free(dir);
+}
+
+int mot_out_commit(struct mot_out *o)
+{
+    int rc = mot_out_flush(o);
+    if (!rc && o->tmp) {
+        if (fsync(o->fd) != 0 && errno != EINVAL)
+            rc = mot_fail(MOT_EIO, "%s: cannot write: %s", o->path, strerror(errno));
+        int closed = close(o->fd);
+        o->fd = -1;
+        if (!rc && closed != 0)
+            rc = mot_fail(MOT_EIO, "%s: cannot write: %s", o->path, strerror(errno));
+        if (!rc && rename(o->tmp, o->path) != 0)
+            rc = mot_fail(MOT_EIO, "%s: cannot put in place: %s", o->path, strerror(errno));
+        if (!rc)
+            sync_folder_of(o->path);
+        else
+            unlink(o->tmp);
+    }
+    out_free(o);
+    return rc;
+}
+
+void mot_out_abort(struct mot_out *o)
+{
+    if (!o)
+        return;
+    if (o->tmp)
+        unlink(o->tmp);
+    out_free(o);
+}
+
+int mot_write_file(const char *path, const void *data, size_t n)
+{
+    struct mot_out *o = mot_out_open(path);
+    if (!o)
+        return MOT_EIO;
+    int rc = mot_out_write(o, data, n);
+    if (rc) {
+        mot_out_abort(o);
+        return rc;
+    }
+    return mot_out_commit(o);
+}
+
+int mot_make_folder(const char *path)
+{
+    char *p = mot_strdup(path);
+    if (!p)
+        return MOT_ENOMEM;
+    int rc = MOT_OK;
+    for (char *s = p + 1; !rc; s++) {
+        if (*s != '/' && *s != 0)
+            continue;
+        char c = *s;
+        *s = 0;
+        struct stat st;
+        if (mkdir(p, 0777) != 0 && !(errno == EEXIST && stat(p, &st) == 0 && S_ISDIR(st.st_mode)))
+            rc = mot_fail(MOT_EIO, "%s: cannot make folder: %s", p, strerror(errno));
+        *s = c;
+        if (!c)
+            break;
+    }
+    mot_free(p);
+    return rc;
+}
+
+bool mot_file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+int mot_read_file(const char *path, size_t limit, struct mot_bytes *b)
+{
+    bool is_stdin = strcmp(path, "-") == 0;
+    const char *name = is_stdin ? "standard input" : path;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", name, strerror(errno));
+    int rc = MOT_OK;
+    while (!(rc = mot_bytes_reserve(b, BUFFER + 1))) {
+        ssize_t r = read(fd, b->data + b->n, b->capacity - b->n - 1);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            rc = mot_fail(MOT_EIO, "%s: cannot read: %s", name, strerror(errno));
+        if (r <= 0)
+            break;
+        b->n += (size_t)r;
+        if (b->n > limit) {
+            rc = mot_fail(MOT_EFORMAT, "%s: larger than %zu bytes, the limit for this kind of file", name,
+                          limit);
+            break;
+        }
+    }
+    if (!is_stdin)
+        close(fd);
+    if (!rc)
+        b->data[b->n] = 0;
+    return rc;
+}
+
+int mot_copy_file(const char *from, const char *to)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", from, strerror(errno));
+    struct mot_out *o = mot_out_open(to);
+    int rc = o ? MOT_OK : MOT_EIO;
+    unsigned char piece[4096];
+    for (ssize_t r = 1; !rc && r > 0;) {
+        r = read(fd, piece, sizeof piece);
+        if (r < 0 && errno == EINTR)
+            r = 1;
+        else if (r < 0)
+            rc = mot_fail(MOT_EIO, "%s: cannot read: %s", from, strerror(errno));
+        else
+            rc = mot_out_write(o, piece, (size_t)r);
+    }
+    close(fd);
+    if (!rc)
+        return mot_out_commit(o);
+    mot_out_abort(o);
+    return rc;
+}
+
+int mot_map_open(struct mot_map *m, const char *path)
+{
+    *m = (struct mot_map){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", path, strerror(errno));
+    struct stat st;
+    int rc = MOT_OK;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        rc = mot_fail(MOT_EFORMAT, "%s: not a regular file", path);
+    } else if (st.st_size > 0) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED)
+            rc = mot_fail(MOT_EIO, "%s: cannot map: %s", path, strerror(errno));
+        else
+            *m = (struct mot_map){p, (size_t)st.st_size};
+    }
+    close(fd);
+    return rc;
+}
+
+void mot_map_close(struct mot_map *m)
+{
+    if (m->n)
+        munmap((void *)(uintptr_t)m->data, m->n);
+    *m = (struct mot_map){0};
+}
+
+char *mot_path(const char *dir, const char *name)
+{
+    size_t n = strlen(dir);
+    return mot_format("%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
+}

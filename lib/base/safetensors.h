@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * safetensors.h - the tensor container of Hugging Face folders: 8 bytes header length (little-endian), a JSON
+ * header, then raw tensors.  The reader maps the file and checks every rule before it hands out a pointer:
+ * header <= 100,000,000 bytes, valid JSON without duplicate names, shapes and dtypes without overflow, offsets
+ * contiguous from 0 with neither hole nor overlap, the last end exactly at the end of the file.
+ */
+#ifndef MOT_SAFETENSORS_H
+#define MOT_SAFETENSORS_H
+
+#include "base.h"
+
+enum { MOT_MAX_RANK = 8 };
+enum mot_dtype { /* those of the format; bits a value in mot_dtype_bits */
+    MOT_BOOL, MOT_F4, MOT_F6_E2M3, MOT_F6_E3M2, MOT_U8, MOT_I8, MOT_F8_E5M2, MOT_F8_E4M3, MOT_F8_E8M0,
+    MOT_F8_E4M3FNUZ, MOT_F8_E5M2FNUZ, MOT_I16, MOT_U16, MOT_F16, MOT_BF16, MOT_I32, MOT_U32, MOT_F32,
+    MOT_C64, MOT_F64, MOT_I64, MOT_U64, MOT_DTYPES
+};
+const char *mot_dtype_name(enum mot_dtype t); /* "F32" */
+int mot_dtype_bits(enum mot_dtype t);
+
+struct mot_st_tensor {
+    char *name;
+    enum mot_dtype dtype;
+    int rank;
+    int64_t shape[MOT_MAX_RANK];
+    int64_t count;  /* product of shape */
+    size_t offset;  /* in the data part */
+    size_t bytes;
+    const unsigned char *data; /* in the mapping; not aligned: copy out */
+};
+struct mot_st {
+    char *path;
+    struct mot_map map;
+    int64_t n;
+    struct mot_st_tensor *tensor; /* in order of offset */
+    int64_t n_metadata;
+    char **metadata; /* key, value, key, value: 2 n_metadata strings */
+    /* private: name index */
+    int64_t *by_name;
+};
+int mot_st_open(struct mot_st *s, const char *path) MOT_CHECKED;
+void mot_st_close(struct mot_st *s);
+const struct mot_st_tensor *mot_st_find(const struct mot_st *s, const char *name); /* NULL: none */
+const char *mot_st_metadata(const struct mot_st *s, const char *key);              /* NULL: none */
+/* Copy a tensor out as float, converting F32, F16, BF16, F64; other dtypes are an error. */
+int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float *out) MOT_CHECKED;
+
+/* Writing: declare all tensors, then give their data in the declared order, then commit (atomic).  Data goes to the
+ * file in the writer's canonical order (dtype alignment descending, then name), so declare in that order or
+ * let mot_st_writer_begin sort: `order[k]` then tells which declared tensor to give k-th. */
+struct mot_st_decl {
+    const char *name;
+    enum mot_dtype dtype;
+    int rank;
+    int64_t shape[MOT_MAX_RANK];
+};
+struct mot_st_writer;
+/* metadata: key, value, ... 2 n_metadata strings.  order (n) output, may be NULL when the caller sorted. */
+struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl, int64_t n,
+                                          const char *const *metadata, int64_t n_metadata, int64_t *order) MOT_CHECKED;
+int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes) MOT_CHECKED; /* raw, little-endian */
+int mot_st_writer_commit(struct mot_st_writer *w) MOT_CHECKED; /* frees w in either case; short data is an error */
+void mot_st_writer_abort(struct mot_st_writer *w);
+
+#endif
