@@ -242,6 +242,177 @@ struct mot_shard_counts {
 };
 int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c) MOT_CHECKED;
 
+/* -- batches: documents packed into sequences (loader.c) -- */
+/* Rows in sequence order: row i holds token id[i], whose successor in its document is target[i].  Pieces are runs of rows
+ * that see each other; a document longer than `seq` is cut into pieces.  Nothing is padded. */
+struct mot_batch {
+    int64_t n, capacity;
+    int32_t *id, *target;
+    int64_t n_pieces, piece_capacity;
+    int64_t *piece; /* begin of each piece; piece[n_pieces] == n */
+};
+void mot_batch_free(struct mot_batch *b);
+/* Append one piece: n rows with ids id[0..n) and targets id[1..n]. */
+int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n) MOT_CHECKED;
+
+struct mot_loader_options {
+    int64_t batch, seq;       /* a batch has batch * seq rows: `batch` sequences of seq rows */
+    int64_t shuffle;          /* tokens in the shuffling buffer; 0: documents in file order */
+    uint64_t seed;
+    bool repeat;              /* start over at the end; each pass in another order */
+    bool keep_going;
+};
+/* Where a loader stands; what a checkpoint stores. */
+struct mot_position {
+    int64_t epoch, documents, offset; /* documents drawn in this pass; rows used of the last one drawn */
+};
+struct mot_loader;
+/* Shards ("-": standard input, which cannot repeat) with the vocabulary v; ids of another are an error. */
+struct mot_loader *mot_loader_open(const char *const *paths, int n, const struct mot_vocab *v,
+                                   const struct mot_loader_options *o) MOT_CHECKED;
+/* Refill b; b->n == 0 at the end of data that does not repeat (the last batch may be short). */
+int mot_loader_next(struct mot_loader *l, struct mot_batch *b) MOT_CHECKED;
+struct mot_position mot_loader_position(const struct mot_loader *l);
+/* Go to a position that the same files gave: reads and passes over what comes before it in its pass. */
+int mot_loader_seek(struct mot_loader *l, struct mot_position p) MOT_CHECKED;
+void mot_loader_close(struct mot_loader *l);
+
+/* ==== 4 the model (lib/model/) =================================================================== */
+
+/* What can have a tower of its own; the order is the order of `tower_of` in mot-model(5). */
+enum mot_component {
+    MOT_ATTN_QKV,   /* q_proj, k_proj, v_proj */
+    MOT_ATTN_O,     /* o_proj */
+    MOT_ATTN_NORM,  /* input_layernorm */
+    MOT_QK_NORM,    /* q_norm, k_norm */
+    MOT_FFN,        /* gate_proj, up_proj, down_proj */
+    MOT_FFN_NORM,   /* post_attention_layernorm */
+    MOT_FINAL_NORM, /* model.norm */
+    MOT_COMPONENTS
+};
+extern const char *const mot_component_names[MOT_COMPONENTS];
+
+/* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
+struct mot_config {
+    int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
+    int64_t vocab_size; /* 0: not given yet */
+    int64_t max_position_embeddings;
+    double rope_theta, rms_norm_eps, initializer_range, z_loss;
+    bool tie_word_embeddings, attention_bias, attention_out_bias, qk_norm;
+    bool norm_post; /* norm_placement "post": Algorithm 1 of the MoT paper */
+    bool bf16;      /* torch_dtype of the weights' file */
+    int n_modalities; /* 0: not given yet */
+    char modality[MOT_MAX_MODALITIES][MOT_NAME_BYTES];
+    int n_towers; /* 0: one a modality */
+    char tower[MOT_MAX_MODALITIES][MOT_NAME_BYTES];
+    int tower_of[MOT_COMPONENTS][MOT_MAX_MODALITIES];
+    bool tower_of_given[MOT_COMPONENTS];
+    double loss_weight[MOT_MAX_MODALITIES];
+    bool loss_weights_given;
+};
+/* A preset's name, a config.json or a folder that holds one. */
+int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
+/* The names of the presets, ended by NULL. */
+const char *const *mot_preset_names(void);
+/* Settle modalities and vocab_size from the vocabulary (v may be NULL), towers from arch ("dense", "mot" or NULL: as the
+ * config says), and check everything; present and different is an error.  name is for messages. */
+int mot_config_settle(struct mot_config *c, const char *name, const struct mot_vocab *v, const char *arch) MOT_CHECKED;
+/* Write FOLDER/config.json. */
+int mot_config_save(const struct mot_config *c, const char *folder) MOT_CHECKED;
+
+/* Sizes of a settled config, without allocating it (table.c, flops.c). */
+struct mot_size {
+    int64_t params_total, params_embedding; /* embedding: embed_tokens and lm_head */
+    int64_t params_active;                  /* used by one token, averaged over modalities' towers: equals dense's */
+    int64_t params_tower[MOT_MAX_MODALITIES];
+};
+int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
+/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by `rows` rows (head
+ * included, embedding look-up not) and attention over `pairs` query-key pairs.  Training takes three times as many. */
+double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs);
+/* Bytes that training or scoring will take, by kind, for batches of `rows` rows. */
+struct mot_memory {
+    size_t weights, gradients, optimizer, activations, workspace;
+};
+int mot_model_memory(const struct mot_config *c, int64_t rows, int64_t seq, bool train, int threads,
+                     struct mot_memory *m) MOT_CHECKED;
+
+/* ==== 5 training and scoring (lib/train/) ======================================================== */
+
+/* -- scoring (score.c) -- */
+struct mot_scorer;
+/* A model folder, ready to score with its own vocabulary, or with v where the folder has none.  context: longest window, 0:
+ * max_position_embeddings; stride: new targets a window when a document is longer, 0: half the context. */
+struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v, int64_t context, int64_t stride,
+                                   int threads) MOT_CHECKED;
+const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s);
+/* The natural-log loss of each token given those before it in its document: nll[0] is NaN, the rest are set.  Calls collect
+ * documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by flush. */
+typedef void mot_scored(void *context, const int32_t *id, const float *nll, int64_t n);
+int mot_scorer_add(struct mot_scorer *s, const int32_t *id, int64_t n, mot_scored *done, void *context) MOT_CHECKED;
+int mot_scorer_flush(struct mot_scorer *s) MOT_CHECKED;
+void mot_scorer_close(struct mot_scorer *s);
+
+/* -- training (trainer.c, checkpoint.c, schedule.c) -- */
+enum mot_schedule { MOT_COSINE, MOT_LINEAR, MOT_CONSTANT };
+struct mot_pattern { /* tensors by name: a shell pattern as of fnmatch(3) */
+    const char *glob;
+    double value; /* learning-rate factor; 0 freezes: no update, no decay, not counted in grad_norm */
+};
+struct mot_train_options {
+    const char *config;    /* preset, file or folder; NULL with resume: the run's own */
+    const char *arch;      /* "dense", "mot" or NULL */
+    const char *tokenizer; /* TOK; NULL with resume: the run's own */
+    const char *run;       /* the folder to write */
+    const char *init;      /* a model folder to start from, or NULL: random */
+    const char *const *shards;
+    int n_shards;
+    const char *validation; /* a shard, or NULL */
+    int64_t steps;          /* -1: one pass over the shards */
+    int64_t batch, seq, accumulate, warmup, shuffle;
+    double lr, min_lr, weight_decay, beta1, beta2, eps, clip;
+    enum mot_schedule schedule;
+    const struct mot_pattern *patterns;
+    int n_patterns;
+    bool resume;
+    const char *device, *dtype;
+    int threads;
+    uint64_t seed;
+};
+/* One step's figures.  Totals count from the run's first step, over resumes. */
+struct mot_step {
+    int64_t step, tokens;
+    double flops, seconds;
+    double lr, grad_norm, grad_norm_tower[MOT_MAX_MODALITIES], grad_norm_shared;
+    double loss, z_loss; /* what was minimised is loss + z_loss */
+    double loss_modality[MOT_MAX_MODALITIES]; /* mean over targets of that modality; NaN: there were none */
+    int64_t targets[MOT_MAX_MODALITIES];
+};
+/* Losses over a whole shard, as mot-eval computes them. */
+struct mot_losses {
+    double all, modality[MOT_MAX_MODALITIES]; /* NaN: no tokens */
+    int64_t tokens, targets[MOT_MAX_MODALITIES];
+};
+struct mot_trainer;
+struct mot_trainer *mot_trainer_open(const struct mot_train_options *o) MOT_CHECKED;
+/* What a run would take, without allocating it. */
+int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, struct mot_size *size,
+                     struct mot_memory *memory, double *flops_a_step) MOT_CHECKED;
+const struct mot_config *mot_trainer_config(const struct mot_trainer *t);
+int64_t mot_trainer_steps(const struct mot_trainer *t);   /* to do in all */
+int64_t mot_trainer_current(const struct mot_trainer *t); /* done */
+/* What resume changed or found, one sentence a call, NULL when there is no more. */
+const char *mot_trainer_notice(struct mot_trainer *t);
+/* One step.  *done = true, and nothing else happened, when the data have ended.  A loss that is not finite is an error, found
+ * before any weight has changed. */
+int mot_trainer_step(struct mot_trainer *t, struct mot_step *s, bool *done) MOT_CHECKED;
+int mot_trainer_validate(struct mot_trainer *t, struct mot_losses *l) MOT_CHECKED;
+/* Append a line to RUN/log.jsonl. */
+int mot_trainer_log(struct mot_trainer *t, const char *line) MOT_CHECKED;
+/* Save weights, optimizer and position, each file atomically: RUN is a model folder at every moment. */
+int mot_trainer_save(struct mot_trainer *t) MOT_CHECKED;
+void mot_trainer_close(struct mot_trainer *t);
+
 #ifdef __cplusplus
 }
 #endif
