@@ -71,6 +71,8 @@ bool mot_file_exists(const char *path);
 /* Copy a file atomically. */
 int mot_copy_file(const char *from, const char *to) MOT_CHECKED;
 
+struct mot_bytes; /* a growing array of bytes, section 2 */
+
 /* ==== 2 vocabulary and tokens (lib/token/) ======================================================= */
 
 enum { MOT_MAX_MODALITIES = 16, MOT_NAME_BYTES = 32 };
@@ -93,6 +95,9 @@ int mot_vocab_modality(const struct mot_vocab *v, int32_t id);
 int mot_vocab_find(const struct mot_vocab *v, const char *name);
 /* Read a folder's vocab.json; where there is only tokenizer.json, a text-only vocabulary. (vocab.c) */
 int mot_vocab_load(struct mot_vocab *v, const char *folder) MOT_CHECKED;
+/* The one JSON text of a vocabulary, appended to out, and its strict reader; name is the file's for messages. */
+int mot_vocab_save_json(const struct mot_vocab *v, struct mot_bytes *out) MOT_CHECKED;
+int mot_vocab_parse_json(struct mot_vocab *v, const char *name, const void *text, size_t n) MOT_CHECKED;
 
 /* A growing array of ids.  Zero-initialise; free with mot_ids_free. */
 struct mot_ids {
@@ -323,19 +328,17 @@ int mot_config_save(const struct mot_config *c, const char *folder) MOT_CHECKED;
 /* Sizes of a settled config, without allocating it (table.c, flops.c). */
 struct mot_size {
     int64_t params_total, params_embedding; /* embedding: embed_tokens and lm_head */
-    int64_t params_active;                  /* used by one token, averaged over modalities' towers: equals dense's */
+    int64_t params_active;                  /* used by one token, of any modality: what a dense model would have */
     int64_t params_tower[MOT_MAX_MODALITIES];
 };
 int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
 /* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by `rows` rows (head
  * included, embedding look-up not) and attention over `pairs` query-key pairs.  Training takes three times as many. */
 double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs);
-/* Bytes that training or scoring will take, by kind, for batches of `rows` rows. */
+/* Bytes that a model takes, by kind. */
 struct mot_memory {
     size_t weights, gradients, optimizer, activations, workspace;
 };
-int mot_model_memory(const struct mot_config *c, int64_t rows, int64_t seq, bool train, int threads,
-                     struct mot_memory *m) MOT_CHECKED;
 
 /* ==== 5 training and scoring (lib/train/) ======================================================== */
 
