@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * batch.c - a batch in sequence order: ids, targets, and where its pieces begin.
+ *
+ * It only grows; a batch that is refilled keeps its memory, so a step allocates nothing.
+ */
+#include "../base/base.h"
+
+void mot_batch_free(struct mot_batch *b)
+{
+    mot_free(b->id);
+    mot_free(b->target);
+    mot_free(b->piece);
+    *b = (struct mot_batch){0};
+}
+
+int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n)
+{
+    if (b->n + n > b->capacity) {
+        int64_t capacity = b->capacity + b->capacity / 2;
+        if (capacity < b->n + n)
+            capacity = b->n + n;
+        int32_t *p = mot_realloc(b->id, (size_t)capacity, sizeof *p);
+        if (!p)
+            return MOT_ENOMEM;
+        b->id = p;
+        p = mot_realloc(b->target, (size_t)capacity, sizeof *p);
+        if (!p)
+            return MOT_ENOMEM;
+        b->target = p;
+        b->capacity = capacity;
+    }
+    /* one more than pieces: the end of the last */
+    int rc = mot_grow((void **)&b->piece, b->n_pieces + 1, &b->piece_capacity, sizeof *b->piece);
+    if (rc)
+        return rc;
+    if (n) {
+        memcpy(b->id + b->n, id, (size_t)n * sizeof *id);
+        memcpy(b->target + b->n, id + 1, (size_t)n * sizeof *id);
+    }
+    b->piece[b->n_pieces++] = b->n;
+    b->n += n;
+    b->piece[b->n_pieces] = b->n;
+    return MOT_OK;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * config.c - config.json: Hugging Face's keys for Llama-like decoders, and ours for towers.
+ *
+ * What a file asks for and this model does not compute is an error that names the key: a wrong
+ * function must never run silently.  A config goes through three states: loaded (modalities, vocab_size and
+ * towers may be missing), settled (everything known and checked), saved.  Format in mot-model(5).
+ */
+#include <sys/stat.h>
+
+#include "model.h"
+
+const char *const mot_component_names[MOT_COMPONENTS] = {
+    "attn_qkv", "attn_o", "attn_norm", "qk_norm", "ffn", "ffn_norm", "final_norm",
+};
+
+/* 2^31 is beyond any model and keeps products of three sizes inside 64 bits with room to check. */
+enum { MAX_WIDTH = 1 << 20, MAX_LAYERS = 1 << 14 };
+
+static void defaults(struct mot_config *c)
+{
+    *c = (struct mot_config){
+        .max_position_embeddings = 2048,
+        .rope_theta = 10000,
+        .rms_norm_eps = 1e-6,
+        .initializer_range = 0.02,
+    };
+    for (int m = 0; m < MOT_MAX_MODALITIES; m++)
+        c->loss_weight[m] = 1;
+}
+
+static int copy_name(char *out, const char *s, const char *name, const char *key)
+{
+    size_t n = strlen(s);
+    if (n == 0 || n >= MOT_NAME_BYTES || strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
+        return mot_fail(MOT_EFORMAT, "%s: key \"%s\": \"%.40s\" is not a name (1-%d letters, digits, _ or -)", name, key,
+                        s, MOT_NAME_BYTES - 1);
+    memcpy(out, s, n + 1);
+    return MOT_OK;
+}
+
+static int read_names(const json_t *j, const char *name, const char *key, char out[][MOT_NAME_BYTES], int *n)
+{
+    const json_t *a = json_object_get(j, key);
+    if (!a || json_is_null(a))
+        return MOT_OK;
+    size_t count = json_array_size(a);
+    if (!json_is_array(a) || count == 0 || count > MOT_MAX_MODALITIES)
+        return mot_fail(MOT_EFORMAT, "%s: key \"%s\": expected an array of 1 to %d names", name, key, MOT_MAX_MODALITIES);
+    for (size_t i = 0; i < count; i++) {
+        const char *s = json_string_value(json_array_get(a, i));
+        if (!s)
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": expected names in quotes", name, key);
+        int rc = copy_name(out[i], s, name, key);
+        if (rc)
+            return rc;
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(out[k], out[i]) == 0)
+                return mot_fail(MOT_EFORMAT, "%s: key \"%s\": \"%s\" stands twice", name, key, s);
+    }
+    *n = (int)count;
+    return MOT_OK;
+}
+
+static int read_tower_of(struct mot_config *c, const json_t *j, const char *name)
+{
+    const json_t *o = json_object_get(j, "tower_of");
+    if (!o || json_is_null(o))
+        return MOT_OK;
+    if (!json_is_object(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"tower_of\": expected an object", name);
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, key, v)
+    {
+        int component = -1;
+        for (int i = 0; i < MOT_COMPONENTS; i++)
+            if (strcmp(key, mot_component_names[i]) == 0)
+                component = i;
+        if (component < 0)
+            return mot_fail(MOT_EFORMAT, "%s: key \"tower_of\": no component is called \"%.40s\"", name, key);
+        size_t n = json_array_size(v);
+        if (!json_is_array(v) || n == 0 || n > MOT_MAX_MODALITIES || (c->n_modalities && n != (size_t)c->n_modalities))
+            return mot_fail(MOT_EFORMAT, "%s: key \"tower_of.%s\": expected a tower's index for each modality", name,
+                            key);
+        for (size_t m = 0; m < n; m++) {
+            const json_t *t = json_array_get(v, m);
+            if (!json_is_integer(t) || json_integer_value(t) < 0 || json_integer_value(t) >= MOT_MAX_MODALITIES)
+                return mot_fail(MOT_EFORMAT, "%s: key \"tower_of.%s\": expected a tower's index for each modality",
+                                name, key);
+            c->tower_of[component][m] = (int)json_integer_value(t);
+        }
+        c->tower_of_given[component] = true;
+        if (!c->n_modalities)
+            return mot_fail(MOT_EFORMAT, "%s: key \"tower_of\" needs \"modalities\" beside it", name);
+    }
+    return MOT_OK;
+}
+
+/* Weights in the order of modalities, or by name. */
+static int read_loss_weights(struct mot_config *c, const json_t *j, const char *name)
+{
+    const json_t *o = json_object_get(j, "loss_weights");
+    if (!o || json_is_null(o))
+        return MOT_OK;
+    if (!c->n_modalities)
+        return mot_fail(MOT_EFORMAT, "%s: key \"loss_weights\" needs \"modalities\" beside it", name);
+    bool array = json_is_array(o) && json_array_size(o) == (size_t)c->n_modalities;
+    if (!array && !json_is_object(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"loss_weights\": expected a number for each modality", name);
+    size_t found = 0;
+    for (int m = 0; m < c->n_modalities; m++) {
+        const json_t *v = array ? json_array_get(o, (size_t)m) : json_object_get(o, c->modality[m]);
+        if (!v)
+            continue;
+        double w = json_is_number(v) ? json_number_value(v) : -1;
+        if (!(w >= 0 && w <= 1e6))
+            return mot_fail(MOT_EFORMAT, "%s: key \"loss_weights\": expected numbers from 0 to 1e6", name);
+        c->loss_weight[m] = w;
+        found++;
+    }
+    if (!array && found != json_object_size(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"loss_weights\": names a modality that \"modalities\" does not", name);
+    c->loss_weights_given = true;
+    return MOT_OK;
+}
+
+/* Both spellings of RoPE's parameters: top-level keys, and transformers 5's "rope_parameters". */
+static int read_rope(struct mot_config *c, const json_t *j, const char *name)
+{
+    int rc = mot_json_real(j, name, "rope_theta", 1, 1e12, &c->rope_theta);
+    for (int i = 0; i < 2 && !rc; i++) {
+        const char *key = i ? "rope_parameters" : "rope_scaling";
+        const json_t *o = json_object_get(j, key);
+        if (!o || json_is_null(o))
+            continue;
+        if (!json_is_object(o))
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": expected an object", name, key);
+        const char *type = "default";
+        rc = mot_json_string(o, name, "type", &type);
+        if (!rc)
+            rc = mot_json_string(o, name, "rope_type", &type);
+        if (!rc && strcmp(type, "default") != 0)
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": RoPE of type \"%s\" is not supported, only \"default\"", name,
+                            key, type);
+        if (!rc)
+            rc = mot_json_real(o, name, "rope_theta", 1, 1e12, &c->rope_theta);
+    }
+    return rc;
+}
+
+/* Keys that change what a model computes in ways this one does not. */
+static int refuse_foreign(const json_t *j, const char *name, bool *qwen2)
+{
+    const char *type = "llama", *act = "silu";
+    bool mlp_bias = false, window = false;
+    int rc = mot_json_string(j, name, "model_type", &type);
+    if (!rc)
+        rc = mot_json_string(j, name, "hidden_act", &act);
+    if (!rc)
+        rc = mot_json_bool(j, name, "mlp_bias", &mlp_bias);
+    if (!rc)
+        rc = mot_json_bool(j, name, "use_sliding_window", &window);
+    if (rc)
+        return rc;
+    static const char *const known[] = {"llama", "mistral", "qwen2", "qwen3", "mot"};
+    bool good = false;
+    for (int i = 0; i < MOT_COUNT(known); i++)
+        good |= strcmp(type, known[i]) == 0;
+    if (!good)
+        return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3 or mot", name,
+                        type);
+    if (strcmp(type, "mistral") == 0 && json_is_integer(json_object_get(j, "sliding_window")))
+        window = true;
+    if (strcmp(act, "silu") != 0)
+        return mot_fail(MOT_EFORMAT, "%s: hidden_act \"%.40s\" is not supported, only \"silu\"", name, act);
+    if (mlp_bias)
+        return mot_fail(MOT_EFORMAT, "%s: mlp_bias is not supported", name);
+    if (window)
+        return mot_fail(MOT_EFORMAT, "%s: sliding-window attention is not supported", name);
+    *qwen2 = strcmp(type, "qwen2") == 0;
+    return MOT_OK;
+}
+
+static int read_norms(struct mot_config *c, const json_t *j, const char *name)
+{
+    const char *placement = "pre", *type = "", *dtype = "float32";
+    int rc = mot_json_string(j, name, "norm_placement", &placement);
+    if (!rc)
+        rc = mot_json_string(j, name, "model_type", &type);
+    if (!rc)
+        rc = mot_json_string(j, name, "dtype", &dtype);
+    if (!rc)
+        rc = mot_json_string(j, name, "torch_dtype", &dtype);
+    if (rc)
+        return rc;
+    c->norm_post = strcmp(placement, "post") == 0;
+    if (!c->norm_post && strcmp(placement, "pre") != 0)
+        return mot_fail(MOT_EFORMAT, "%s: key \"norm_placement\": expected \"pre\" or \"post\", found \"%.40s\"", name,
+                        placement);
+    c->bf16 = strcmp(dtype, "bfloat16") == 0;
+    c->qk_norm = strcmp(type, "qwen3") == 0; /* always there in Qwen3; has no key of its own */
+    return mot_json_bool(j, name, "qk_norm", &c->qk_norm);
+}
+
+static int read_sizes(struct mot_config *c, const json_t *j, const char *name)
+{
+    const struct {
+        const char *key;
+        int64_t *out, hi;
+        bool required;
+    } sizes[] = {
+        {"hidden_size", &c->hidden_size, MAX_WIDTH, true},
+        {"intermediate_size", &c->intermediate_size, MAX_WIDTH, true},
+        {"num_hidden_layers", &c->num_hidden_layers, MAX_LAYERS, true},
+        {"num_attention_heads", &c->num_attention_heads, MAX_WIDTH, true},
+        {"num_key_value_heads", &c->num_key_value_heads, MAX_WIDTH, false},
+        {"head_dim", &c->head_dim, MAX_WIDTH, false},
+        {"vocab_size", &c->vocab_size, INT32_MAX, false},
+        {"max_position_embeddings", &c->max_position_embeddings, INT32_MAX, false},
+    };
+    for (int i = 0; i < MOT_COUNT(sizes); i++) {
+        int rc = mot_json_int(j, name, sizes[i].key, 1, sizes[i].hi, sizes[i].out);
+        if (rc)
+            return rc;
+        if (sizes[i].required && *sizes[i].out == 0)
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s\" is missing", name, sizes[i].key);
+    }
+    if (!c->num_key_value_heads)
+        c->num_key_value_heads = c->num_attention_heads;
+    if (!c->head_dim)
+        c->head_dim = c->hidden_size / c->num_attention_heads;
+    return MOT_OK;
+}
+
+static int parse(struct mot_config *c, const json_t *j, const char *name)
+{
+    if (!json_is_object(j))
+        return mot_fail(MOT_EFORMAT, "%s: expected a JSON object", name);
+    bool qwen2 = false;
+    int rc = refuse_foreign(j, name, &qwen2);
+    if (!rc)
+        rc = read_sizes(c, j, name);
+    if (!rc)
+        rc = read_rope(c, j, name);
+    if (!rc)
+        rc = read_norms(c, j, name);
+    if (!rc)
+        rc = mot_json_real(j, name, "rms_norm_eps", 0, 1, &c->rms_norm_eps);
+    if (!rc)
+        rc = mot_json_real(j, name, "initializer_range", 0, 100, &c->initializer_range);
+    if (!rc)
+        rc = mot_json_real(j, name, "z_loss", 0, 1000, &c->z_loss);
+    if (!rc)
+        rc = mot_json_bool(j, name, "tie_word_embeddings", &c->tie_word_embeddings);
+    c->attention_bias = qwen2;
+    if (!rc)
+        rc = mot_json_bool(j, name, "attention_bias", &c->attention_bias);
+    c->attention_out_bias = c->attention_bias && !qwen2;
+    if (!rc)
+        rc = mot_json_bool(j, name, "attention_out_bias", &c->attention_out_bias);
+    if (!rc)
+        rc = read_names(j, name, "modalities", c->modality, &c->n_modalities);
+    if (!rc)
+        rc = read_names(j, name, "towers", c->tower, &c->n_towers);
+    if (!rc)
+        rc = read_tower_of(c, j, name);
+    if (!rc)
+        rc = read_loss_weights(c, j, name);
+    return rc;
+}
+
+int mot_config_load(struct mot_config *c, const char *preset_or_path)
+{
+    defaults(c);
+    const char *const *modalities;
+    int n;
+    if (mot_preset_find(preset_or_path, c, &modalities, &n))
+        return MOT_OK; /* modalities come from the tokenizer; see mot_config_settle */
+    struct stat st;
+    bool folder = stat(preset_or_path, &st) == 0 && S_ISDIR(st.st_mode);
+    if (!folder && !mot_file_exists(preset_or_path) && !strchr(preset_or_path, '/') && !strchr(preset_or_path, '.'))
+        return mot_fail(MOT_EARG, "%s: neither a file nor a preset (mot-train --presets lists them)", preset_or_path);
+    char *path = folder ? mot_path(preset_or_path, "config.json") : mot_strdup(preset_or_path);
+    json_t *j = path ? mot_json_load(path, 1 << 20) : NULL;
+    int rc = !path ? MOT_ENOMEM : j ? parse(c, j, path) : MOT_EFORMAT;
+    json_decref(j);
+    mot_free(path);
+    return rc;
+}
+
+/* Modalities from the vocabulary, or what a missing key means. */
+static int settle_vocab(struct mot_config *c, const char *name, const struct mot_vocab *v)
+{
+    if (!v) {
+        const char *const *modalities = NULL;
+        int n = 0;
+        struct mot_config ignored = {0};
+        if (!c->n_modalities && mot_preset_find(name, &ignored, &modalities, &n)) {
+            for (int m = 0; m < n; m++)
+                strcpy(c->modality[m], modalities[m]);
+            c->n_modalities = n;
+        }
+        if (!c->n_modalities)
+            strcpy(c->modality[0], "text"), c->n_modalities = 1;
+        if (!c->vocab_size)
+            c->vocab_size = 65536;
+        return MOT_OK;
+    }
+    if (!c->n_modalities) {
+        for (int m = 0; m < v->n_modalities; m++)
+            memcpy(c->modality[m], v->modality[m].name, MOT_NAME_BYTES);
+        c->n_modalities = v->n_modalities;
+    }
+    bool same = c->n_modalities == v->n_modalities;
+    for (int m = 0; same && m < v->n_modalities; m++)
+        same = strcmp(c->modality[m], v->modality[m].name) == 0;
+    if (!same)
+        return mot_fail(MOT_EARG, "%s: its modalities are not those of the tokenizer", name);
+    if (!c->vocab_size)
+        c->vocab_size = v->size;
+    if (c->vocab_size != v->size)
+        return mot_fail(MOT_EARG, "%s: vocab_size %lld is not the tokenizer's %d", name, (long long)c->vocab_size,
+                        (int)v->size);
+    return MOT_OK;
+}
+
+static int settle_towers(struct mot_config *c, const char *name, const char *arch)
+{
+    bool dense = arch && strcmp(arch, "dense") == 0;
+    if (arch && !dense && strcmp(arch, "mot") != 0)
+        return mot_fail(MOT_EARG, "--arch %s: expected dense or mot", arch);
+    if (dense) {
+        memcpy(c->tower[0], c->modality[0], MOT_NAME_BYTES);
+        c->n_towers = 1;
+        memset(c->tower_of_given, 0, sizeof c->tower_of_given);
+    } else if (arch || !c->n_towers) {
+        memcpy(c->tower, c->modality, sizeof c->tower);
+        c->n_towers = c->n_modalities;
+    }
+    for (int k = 0; k < MOT_COMPONENTS; k++) {
+        if (!c->tower_of_given[k] && c->n_towers != 1 && c->n_towers != c->n_modalities)
+            return mot_fail(MOT_EFORMAT, "%s: %d towers for %d modalities: key \"tower_of.%s\" must say which is whose",
+                            name, c->n_towers, c->n_modalities, mot_component_names[k]);
+        for (int m = 0; m < c->n_modalities; m++) {
+            if (!c->tower_of_given[k])
+                c->tower_of[k][m] = c->n_towers == 1 ? 0 : m;
+            if (c->tower_of[k][m] >= c->n_towers)
+                return mot_fail(MOT_EFORMAT, "%s: key \"tower_of.%s\": tower %d of %d (counted from 0)", name,
+                                mot_component_names[k], c->tower_of[k][m], c->n_towers);
+        }
+    }
+    return MOT_OK;
+}
+
+int mot_config_settle(struct mot_config *c, const char *name, const struct mot_vocab *v, const char *arch)
+{
+    int rc = settle_vocab(c, name, v);
+    if (!rc)
+        rc = settle_towers(c, name, arch);
+    if (rc)
+        return rc;
+    if (c->num_attention_heads % c->num_key_value_heads != 0)
+        return mot_fail(MOT_EFORMAT, "%s: num_key_value_heads %lld does not divide num_attention_heads %lld", name,
+                        (long long)c->num_key_value_heads, (long long)c->num_attention_heads);
+    if (c->head_dim < 2 || c->head_dim % 2 != 0)
+        return mot_fail(MOT_EFORMAT, "%s: head_dim %lld: RoPE needs an even number", name, (long long)c->head_dim);
+    return MOT_OK;
+}
+
+static json_t *names(const char (*name)[MOT_NAME_BYTES], int n)
+{
+    json_t *a = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(a, json_string(name[i]));
+    return a;
+}
+
+/* "mot" where transformers has no class that computes the same, so that it refuses the folder. */
+static const char *model_type(const struct mot_config *c)
+{
+    bool odd_bias = c->attention_bias != c->attention_out_bias;
+    if (c->norm_post || (odd_bias && (c->qk_norm || !c->attention_bias)))
+        return "mot";
+    return c->qk_norm ? "qwen3" : odd_bias ? "qwen2" : "llama";
+}
+
+int mot_config_save(const struct mot_config *c, const char *folder)
+{
+    const char *type = model_type(c);
+    const char *class = strcmp(type, "llama") == 0   ? "LlamaForCausalLM"
+                        : strcmp(type, "qwen2") == 0 ? "Qwen2ForCausalLM"
+                        : strcmp(type, "qwen3") == 0 ? "Qwen3ForCausalLM"
+                                                     : "MotForCausalLM";
+    json_t *tower_of = json_object(), *weights = json_array();
+    for (int k = 0; k < MOT_COMPONENTS; k++) {
+        json_t *a = json_array();
+        for (int m = 0; m < c->n_modalities; m++)
+            json_array_append_new(a, json_integer(c->tower_of[k][m]));
+        json_object_set_new(tower_of, mot_component_names[k], a);
+    }
+    for (int m = 0; m < c->n_modalities; m++)
+        json_array_append_new(weights, json_real(c->loss_weight[m]));
+    json_t *j = json_pack(
+        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:n, s:f, s:b, s:b, s:b, s:b, s:s, s:f, s:s,"
+        " s:o, s:o, s:o, s:s, s:b, s:f, s:o}",
+        "architectures", class, "model_type", type, "hidden_size", (json_int_t)c->hidden_size,
+        "intermediate_size", (json_int_t)c->intermediate_size, "num_hidden_layers",
+        (json_int_t)c->num_hidden_layers, "num_attention_heads", (json_int_t)c->num_attention_heads,
+        "num_key_value_heads", (json_int_t)c->num_key_value_heads, "head_dim", (json_int_t)c->head_dim,
+        "vocab_size", (json_int_t)c->vocab_size, "max_position_embeddings",
+        (json_int_t)c->max_position_embeddings, "rope_theta", c->rope_theta, "rope_scaling", "rms_norm_eps",
+        c->rms_norm_eps, "tie_word_embeddings", c->tie_word_embeddings, "attention_bias", c->attention_bias,
+        "attention_out_bias", c->attention_out_bias, "mlp_bias", 0, "hidden_act", "silu", "initializer_range",
+        c->initializer_range, "torch_dtype", c->bf16 ? "bfloat16" : "float32", "modalities",
+        names(c->modality, c->n_modalities), "towers", names(c->tower, c->n_towers), "tower_of", tower_of,
+        "norm_placement", c->norm_post ? "post" : "pre", "qk_norm", c->qk_norm, "z_loss", c->z_loss,
+        "loss_weights", weights);
+    char *path = mot_path(folder, "config.json");
+    int rc = !j || !path ? mot_fail(MOT_ENOMEM, "%s: out of memory writing config.json", folder) : mot_json_save(path, j);
+    json_decref(j);
+    mot_free(path);
+    return rc;
+}

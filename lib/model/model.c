@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * model.c - a model's memory, its initial weights, and one run over a routed batch.
+ *
+ * Everything is carved from few blocks measured beforehand: layout(base = NULL) yields the size, layout(base)
+ * the pointers, by the same code.  Printing that number before allocating is `mot-train --dry-run`.
+ */
+#include <math.h>
+
+#include "model.h"
+
+/* A cursor over a block that may not be there yet: sizes first, pointers later. */
+struct carve {
+    char *base;
+    size_t used;
+    bool overflow;
+};
+
+static void *take(struct carve *c, int64_t n, int64_t each, size_t size)
+{
+    size_t bytes = 0, end = 0;
+    if (!mot_mul((size_t)n, (size_t)each, &bytes) || !mot_mul(bytes, size, &bytes) ||
+        !mot_add(c->used, bytes + 63, &end)) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *p = c->base ? c->base + c->used : NULL;
+    c->used = end / 64 * 64;
+    return p;
+}
+
+#define TAKE(p, n, each) ((p) = take(c, (n), (each), sizeof *(p)))
+
+static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
+{
+    TAKE(r->id, rows, 1), TAKE(r->target, rows, 1), TAKE(r->pos, rows, 1);
+    TAKE(r->seq, rows, 1), TAKE(r->row, rows, 1), TAKE(r->weight, rows, 1), TAKE(r->segments, rows, 1);
+}
+
+static void layout_host(struct mot_model *m, struct carve *c)
+{
+    struct mot_routed *r = &m->batch;
+    int64_t rows = m->rows;
+    TAKE(r->host_id, rows, 1), TAKE(r->host_target, rows, 1), TAKE(r->host_pos, rows, 1);
+    TAKE(r->host_seq, rows, 1), TAKE(r->host_row, rows, 1), TAKE(r->host_weight, rows, 1);
+    TAKE(r->host_segments, rows, 1), TAKE(m->host_nll, rows, 1), TAKE(m->host_lse, rows, 1);
+}
+
+/* One layer's activations.  When only scoring, all layers share the first one's. */
+static void layout_layer(struct mot_layer *a, struct carve *c, const struct mot_config *g, int64_t n, mot_real *qkv)
+{
+    int64_t width = g->hidden_size, hd = g->num_attention_heads * g->head_dim;
+    int64_t kd = g->num_key_value_heads * g->head_dim;
+    TAKE(a->x, n, width), TAKE(a->attn_side, n, width), TAKE(a->attn_rstd, n, 1);
+    TAKE(a->q, n, hd), TAKE(a->k, n, kd), TAKE(a->v, n, kd), TAKE(a->lse, n, g->num_attention_heads);
+    TAKE(a->o, n, hd), TAKE(a->mid, n, width), TAKE(a->ffn_side, n, width), TAKE(a->ffn_rstd, n, 1);
+    TAKE(a->gate_up, n, 2 * g->intermediate_size);
+    a->qkv = qkv;
+    if (!qkv)
+        TAKE(a->qkv, n, hd + 2 * kd);
+}
+
+static void layout(struct mot_model *m, struct carve *c)
+{
+    const struct mot_config *g = &m->config;
+    int64_t n = m->rows, width = g->hidden_size, ffn = g->intermediate_size;
+    int64_t hd = g->num_attention_heads * g->head_dim, kd = g->num_key_value_heads * g->head_dim;
+    layout_batch(&m->batch, c, n);
+    TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
+    /* dqkv doubles as the forward's qkv where no layer needs its own. */
+    TAKE(m->dqkv, n, hd + 2 * kd);
+    for (int64_t l = 0; l < g->num_hidden_layers; l++) {
+        if (!m->train && l > 0) {
+            m->layer[l] = m->layer[0];
+            continue;
+        }
+        /* take() yields NULL while measuring: any non-NULL pointer says "shared" there. */
+        bool own = g->qk_norm && m->train;
+        layout_layer(&m->layer[l], c, g, n, own ? NULL : m->dqkv ? m->dqkv : (mot_real *)(uintptr_t)64);
+    }
+    TAKE(m->final, n, width), TAKE(m->final_norm, n, width), TAKE(m->final_rstd, n, 1);
+    TAKE(m->nll, n, 1), TAKE(m->lse, n, 1), TAKE(m->act, n, ffn);
+    if (!m->train)
+        return;
+    TAKE(m->dx, n, width), TAKE(m->dside, n, width);
+    TAKE(m->dgate_up, n, 2 * ffn), TAKE(m->dact, n, ffn);
+    TAKE(m->dq, n, hd), TAKE(m->dk, n, kd), TAKE(m->dv, n, kd), TAKE(m->dO, n, hd);
+}
+
+static struct mot_limits limits_of(const struct mot_model *m)
+{
+    const struct mot_config *c = &m->config;
+    return (struct mot_limits){
+        .N = m->rows, .segment = m->seq, .C = c->hidden_size, .H = c->num_attention_heads,
+        .K = c->num_key_value_heads, .D = c->head_dim, .F = c->intermediate_size, .V = c->vocab_size,
+        .G = c->n_modalities, .train = m->train,
+    };
+}
+
+/* Sizes of everything, with m's config, rows, seq and train set and layer allocated. */
+static int measure(struct mot_model *m, struct mot_memory *out, size_t *host)
+{
+    struct carve device = {0}, own = {0};
+    layout(m, &device);
+    layout_host(m, &own);
+    size_t weights;
+    if (device.overflow || own.overflow || !mot_mul((size_t)m->table.values, sizeof(mot_real), &weights))
+        return mot_fail(MOT_ENOMEM, "batches of %lld rows of this model do not fit any memory", (long long)m->rows);
+    struct mot_limits limits = limits_of(m);
+    *out = (struct mot_memory){
+        .weights = weights,
+        .gradients = m->train ? weights : 0,
+        .optimizer = m->train ? 2 * weights : 0,
+        .activations = device.used + own.used,
+        .workspace = m->k->workspace(m->d, &limits),
+    };
+    *host = own.used;
+    return MOT_OK;
+}
+
+/* cos and sin of position p and pair j: p theta^(-2j/D), as Hugging Face's default RoPE. */
+static int fill_rope(struct mot_model *m)
+{
+    int64_t half = m->config.head_dim / 2;
+    mot_real *c = mot_alloc((size_t)(m->seq * half), sizeof *c), *s = mot_alloc((size_t)(m->seq * half), sizeof *s);
+    if (c && s) {
+        for (int64_t p = 0; p < m->seq; p++)
+            for (int64_t j = 0; j < half; j++) {
+                double angle = (double)p * pow(m->config.rope_theta, -(double)j / (double)half);
+                c[p * half + j] = (mot_real)cos(angle);
+                s[p * half + j] = (mot_real)sin(angle);
+            }
+        m->k->write(m->d, m->cos, c, (size_t)(m->seq * half) * sizeof *c);
+        m->k->write(m->d, m->sin, s, (size_t)(m->seq * half) * sizeof *s);
+    }
+    int rc = c && s ? MOT_OK : MOT_ENOMEM;
+    mot_free(c);
+    mot_free(s);
+    return rc;
+}
+
+static int allocate(struct mot_model *m)
+{
+    struct mot_memory need;
+    size_t host;
+    int rc = measure(m, &need, &host);
+    if (rc)
+        return rc;
+    struct mot_limits limits = limits_of(m);
+    m->params = m->k->alloc(m->d, need.weights);
+    m->grads = m->train ? m->k->alloc(m->d, need.gradients) : NULL;
+    m->block = m->k->alloc(m->d, need.activations - host);
+    m->batch.host_id = mot_alloc(host, 1); /* the first of the host arrays: owns their block */
+    if (!m->params || (m->train && !m->grads) || !m->block || !m->batch.host_id || m->k->reserve(m->d, &limits))
+        return mot_fail(MOT_ENOMEM, "memory is short: this model takes %.1f MB (weights %.1f, activations %.1f); "
+                                    "lower --batch or --seq, or choose a smaller config",
+                        (double)(need.weights + need.gradients + need.optimizer + need.activations + need.workspace) / 1e6,
+                        (double)need.weights / 1e6, (double)need.activations / 1e6);
+    m->k->zero(m->d, m->params, need.weights);
+    if (m->train)
+        m->k->zero(m->d, m->grads, need.gradients);
+    struct carve device = {.base = m->block}, own = {.base = (char *)m->batch.host_id};
+    layout(m, &device);
+    layout_host(m, &own);
+    return fill_rope(m);
+}
+
+static int plan(struct mot_model *m, const struct mot_config *c, const struct mot_kernels *k, int threads, int64_t rows,
+                int64_t seq, bool train)
+{
+    m->config = *c;
+    m->k = k;
+    m->rows = rows;
+    m->seq = seq < rows ? seq : rows;
+    m->train = train;
+    char err[256] = "";
+    m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
+    if (!m->layer)
+        return MOT_ENOMEM;
+    m->d = k->open(threads, err, sizeof err);
+    if (!m->d)
+        return mot_fail(MOT_EDEVICE, "cannot start device %s: %s", k->name, err);
+    return mot_table_build(&m->table, c);
+}
+
+struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                int threads, int64_t rows, int64_t seq, bool train)
+{
+    struct mot_model *m = mot_alloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    for (int i = 0; i < c->n_modalities; i++)
+        m->first[i] = v->modality[i].first;
+    m->first[c->n_modalities] = v->size;
+    if (plan(m, c, k, threads, rows, seq, train) || allocate(m)) {
+        mot_model_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+void mot_model_free(struct mot_model *m)
+{
+    if (!m)
+        return;
+    if (m->d) {
+        m->k->free(m->d, m->params);
+        m->k->free(m->d, m->grads);
+        m->k->free(m->d, m->block);
+        m->k->close(m->d);
+    }
+    mot_free(m->batch.host_id);
+    mot_free(m->layer);
+    mot_table_free(&m->table);
+    mot_free(m);
+}
+
+int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int64_t rows, int64_t seq, bool train,
+                   int threads, struct mot_memory *out)
+{
+    struct mot_model m = {0};
+    size_t host;
+    int rc = plan(&m, c, k, threads, rows, seq, train);
+    if (!rc)
+        rc = measure(&m, out, &host);
+    if (m.d)
+        k->close(m.d);
+    mot_free(m.layer);
+    mot_table_free(&m.table);
+    return rc;
+}
+
+int mot_model_init(struct mot_model *m, uint64_t seed)
+{
+    for (int64_t i = 0; i < m->table.n; i++) {
+        const struct mot_tensor *t = &m->table.tensor[i];
+        mot_real *w = mot_alloc((size_t)t->count, sizeof *w);
+        if (!w)
+            return MOT_ENOMEM;
+        bool is_norm = t->weight == MOT_W_Q_NORM || t->weight == MOT_W_K_NORM || t->weight == MOT_W_ATTN_NORM ||
+                       t->weight == MOT_W_FFN_NORM || t->weight == MOT_W_FINAL_NORM;
+        uint64_t stream = mot_stream(t->name);
+        for (int64_t j = 0; j < t->count; j++)
+            w[j] = t->rank == 2 ? (mot_real)(m->config.initializer_range * mot_random_normal(seed, stream, (uint64_t)j))
+                                : (mot_real)is_norm;
+        m->k->write(m->d, m->params + t->offset, w, (size_t)t->count * sizeof *w);
+        mot_free(w);
+    }
+    return MOT_OK;
+}
+
+int mot_model_run(struct mot_model *m, bool backward)
+{
+    const struct mot_config *c = &m->config;
+    int64_t n = m->batch.n;
+    enum mot_weight head = c->tie_word_embeddings ? MOT_W_EMBED : MOT_W_HEAD;
+    int64_t at = mot_offset(&m->table, head, 0, 0);
+    mot_forward_layers(m);
+    m->k->head_loss(m->d, m->nll, m->lse, backward ? m->dside : NULL, backward ? m->grads + at : NULL, m->final_norm,
+                    m->params + at, m->batch.target, m->batch.weight, (mot_real)c->z_loss, n, c->hidden_size,
+                    c->vocab_size);
+    if (backward)
+        mot_backward_layers(m);
+    m->k->read(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
+    m->k->read(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
+    if (m->k->sync(m->d))
+        return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
+    return MOT_OK;
+}

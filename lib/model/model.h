@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * model.h - the model as its own files and lib/train see it: THE tensor table, routing, forward and backward.
+ *
+ * A dense model is a MoT with one tower; there is no second path.  One block of memory holds all weights and
+ * another of the same layout all gradients; a tensor is an offset into either.
+ */
+#ifndef MOT_MODEL_H
+#define MOT_MODEL_H
+
+#include "../../kernels/kernels.h"
+#include "../base/json.h"
+#include "../base/safetensors.h"
+
+/* ---- presets.c ---- */
+/* Fill c from a preset; its modalities are returned apart, for use without a tokenizer. False: no such preset. */
+bool mot_preset_find(const char *name, struct mot_config *c, const char *const **modalities, int *n);
+
+/* ---- table.c: what tensors there are, in one place ---- */
+
+enum mot_weight { /* the rows of the table; see rows[] in table.c for names and shapes */
+    MOT_W_EMBED,
+    MOT_W_Q, MOT_W_K, MOT_W_V, MOT_W_O, MOT_W_GATE, MOT_W_UP, MOT_W_DOWN,
+    MOT_W_Q_BIAS, MOT_W_K_BIAS, MOT_W_V_BIAS, MOT_W_O_BIAS, MOT_W_Q_NORM, MOT_W_K_NORM,
+    MOT_W_ATTN_NORM, MOT_W_FFN_NORM,
+    MOT_W_FINAL_NORM,
+    MOT_W_HEAD,
+    MOT_WEIGHTS
+};
+
+struct mot_tensor {
+    char *name; /* Hugging Face's, with the tower's suffix */
+    enum mot_weight weight;
+    int layer; /* -1: not in a layer */
+    int tower; /* -1: shared by all (embedding, head) */
+    int rank;
+    int64_t shape[2];
+    int64_t offset, count; /* in the block, in values */
+};
+
+struct mot_table {
+    int64_t n;
+    struct mot_tensor *tensor; /* in order of offset */
+    int64_t values;            /* of the whole block, padding included */
+    int64_t *at;               /* tensor index of (layer, weight, tower), -1: none; see mot_offset */
+    int n_towers;
+};
+int mot_table_build(struct mot_table *t, const struct mot_config *c) MOT_CHECKED;
+void mot_table_free(struct mot_table *t);
+/* The offset of a weight; -1 where there is none.  layer and tower 0 for what has none. */
+int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower);
+/* Decayed by AdamW: matrices, not norms or biases. */
+static inline bool mot_decays(const struct mot_tensor *t)
+{
+    return t->rank == 2;
+}
+
+/* ---- route.c: from sequence order to sorted order ---- */
+
+/* A batch as the kernels want it, in device memory; sizes for at most `rows` rows.  All but row, seq and segments
+ * are in sorted order. */
+struct mot_routed {
+    int64_t rows, n, n_segments;
+    int64_t begin[MOT_MAX_MODALITIES + 1]; /* sorted rows of modality m: [begin[m], begin[m + 1]) */
+    int32_t *id, *target, *pos, *seq, *row;
+    mot_real *weight;
+    struct mot_segment *segments;
+    /* host twins of what the host needs again, and of what is being filled */
+    int32_t *host_id, *host_target, *host_pos, *host_seq, *host_row;
+    mot_real *host_weight;
+    struct mot_segment *host_segments;
+};
+
+/* ---- model.c, forward.c, backward.c ---- */
+
+/* What a layer leaves for its backward.  (N, ...) in sorted order unless noted. */
+struct mot_layer {
+    mot_real *x;           /* (N,C) the residual stream that enters */
+    mot_real *attn_side;   /* (N,C) pre: norm of x, the input of QKV.  post: output of o_proj, the norm's input */
+    mot_real *attn_rstd;   /* (N) */
+    mot_real *qkv;         /* (N,(H+2K)D) before norm and RoPE; kept apart only with qk_norm */
+    mot_real *q, *k, *v;   /* (H,N,D), (K,N,D), (K,N,D) in sequence order */
+    mot_real *lse;         /* (H,N) */
+    mot_real *o;           /* (N,HD) */
+    mot_real *mid;         /* (N,C) the stream between attention and FFN */
+    mot_real *ffn_side;    /* (N,C) pre: norm of mid.  post: output of down_proj */
+    mot_real *ffn_rstd;    /* (N) */
+    mot_real *gate_up;     /* (N,2F) */
+};
+
+struct mot_model {
+    struct mot_config config;
+    struct mot_table table;
+    int32_t first[MOT_MAX_MODALITIES + 1]; /* modality m has ids [first[m], first[m+1]) */
+    const struct mot_kernels *k;
+    struct mot_device *d;
+    bool train;
+    int64_t rows, seq; /* largest batch and piece */
+    mot_real *params, *grads; /* grads NULL when only scoring */
+    struct mot_routed batch;
+    void *block; /* activations: everything below */
+    struct mot_layer *layer;
+    mot_real *final, *final_norm, *final_rstd; /* (N,C), (N,C), (N) */
+    mot_real *nll, *lse;                       /* (N) */
+    mot_real *cos, *sin;                       /* (seq, D/2) */
+    mot_real *act;                             /* (N,F) */
+    mot_real *dx, *dside;                      /* (N,C) */
+    mot_real *dgate_up, *dact;                 /* (N,2F), (N,F) */
+    mot_real *dqkv, *dq, *dk, *dv, *dO;        /* as their namesakes */
+    mot_real *host_nll, *host_lse;             /* (N), host */
+};
+
+/* A model on device `k`, for batches of at most `rows` rows and pieces of at most `seq`.  Weights are zero until
+ * mot_model_init or mot_model_load.  first: see the field. */
+struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                int threads, int64_t rows, int64_t seq, bool train) MOT_CHECKED;
+void mot_model_free(struct mot_model *m);
+/* What mot_model_new would take, without taking it. */
+int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int64_t rows, int64_t seq, bool train,
+                   int threads, struct mot_memory *out) MOT_CHECKED;
+/* Random weights: normal with initializer_range, norms 1, biases 0.  A tensor's numbers depend on seed and name only. */
+int mot_model_init(struct mot_model *m, uint64_t seed) MOT_CHECKED;
+/* Weights from a folder's model.safetensors: every tensor there exactly once, nothing else (folder.c). */
+int mot_model_load(struct mot_model *m, const char *folder) MOT_CHECKED;
+int mot_model_save(const struct mot_model *m, const char *folder) MOT_CHECKED; /* model.safetensors alone */
+
+/* Routing: fill m->batch from b and send it to the device. weight_scale multiplies the loss weight of each row. */
+int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale) MOT_CHECKED;
+/* The sum of loss weights of a batch's targets, which a mean is divided by. */
+double mot_batch_weight(const struct mot_model *m, const struct mot_batch *b);
+int mot_model_modality(const struct mot_model *m, int32_t id);
+
+/* Forward over the routed batch; with `backward` also the backward pass: gradients are added to m->grads.  Then per row, in
+ * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target). */
+int mot_model_run(struct mot_model *m, bool backward) MOT_CHECKED;
+
+/* Internal to the model: the pieces of mot_model_run. */
+void mot_forward_layers(struct mot_model *m);
+void mot_backward_layers(struct mot_model *m);
+/* The groups of a component at a layer: offsets of weights w and b (MOT_WEIGHTS: none). Returns their count. */
+int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, enum mot_weight w, enum mot_weight b,
+               struct mot_group g[MOT_MAX_MODALITIES]);
+/* The residual stream that enters layer l; l = num_hidden_layers: the last. */
+mot_real *mot_residual(const struct mot_model *m, int64_t l);
+
+#endif

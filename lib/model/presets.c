@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * presets.c - named configurations: the MoT paper's tables 1 and 3 (arXiv 2411.04996), and nets for a laptop.
+ *
+ * The paper's sizes come out exactly with untied input and output embeddings of 65,536 rows, SwiGLU with
+ * FFN width 8/3 d rounded up to a multiple of 256, no biases and no grouped queries.  Norms are placed
+ * as Algorithm 1 places them ("post").  nano and micro are pre-norm, which trains better within minutes.
+ */
+#include "model.h"
+
+static const struct preset {
+    const char *name;
+    int width, ffn, layers, heads;
+    bool speech, post;
+    double init;
+} presets[] = {
+    {"nano", 32, 96, 2, 2, true, false, 0.1},
+    {"micro", 48, 128, 3, 4, true, false, 0.08},
+    {"mini", 128, 384, 4, 4, true, false, 0.0625},
+    {"chameleon-37m", 256, 768, 4, 8, false, true, 0.02},
+    {"chameleon-94m", 512, 1536, 8, 8, false, true, 0.02},
+    {"chameleon-443m", 1024, 2816, 24, 16, false, true, 0.02},
+    {"chameleon-880m", 1536, 4096, 24, 24, false, true, 0.02},
+    {"chameleon-1.5b", 2048, 5632, 24, 16, false, true, 0.02},
+    {"chameleon-7b", 4096, 11008, 32, 32, false, true, 0.02},
+    {"chameleon-speech-37m", 256, 768, 4, 8, true, true, 0.02},
+    {"chameleon-speech-94m", 512, 1536, 8, 8, true, true, 0.02},
+    {"chameleon-speech-443m", 1024, 2816, 24, 16, true, true, 0.02},
+    {"chameleon-speech-880m", 1536, 4096, 24, 24, true, true, 0.02},
+    {"chameleon-speech-1.5b", 2048, 5632, 24, 16, true, true, 0.02},
+    {"chameleon-speech-7b", 4096, 11008, 32, 32, true, true, 0.02},
+};
+
+const char *const *mot_preset_names(void)
+{
+    static const char *names[MOT_COUNT(presets) + 1];
+    for (int i = 0; i < MOT_COUNT(presets); i++)
+        names[i] = presets[i].name;
+    return names;
+}
+
+bool mot_preset_find(const char *name, struct mot_config *c, const char *const **modalities, int *n)
+{
+    static const char *const all[] = {"text", "image", "speech"};
+    for (int i = 0; i < MOT_COUNT(presets); i++) {
+        const struct preset *p = &presets[i];
+        if (strcmp(p->name, name) != 0)
+            continue;
+        c->hidden_size = p->width;
+        c->intermediate_size = p->ffn;
+        c->num_hidden_layers = p->layers;
+        c->num_attention_heads = c->num_key_value_heads = p->heads;
+        c->head_dim = p->width / p->heads;
+        c->max_position_embeddings = 4096;
+        c->rms_norm_eps = 1e-5;
+        c->initializer_range = p->init;
+        c->norm_post = p->post;
+        *modalities = all;
+        *n = p->speech ? 3 : 2;
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * route.c - modality routing, once a batch: sort the rows by modality, stably, on the host.
+ *
+ * After this each tower's rows are contiguous and stay so through all layers; the only things that
+ * still know the order of the text are seq and row, which rope and attention use.
+ */
+#include "model.h"
+
+int mot_model_modality(const struct mot_model *m, int32_t id)
+{
+    int k = 0;
+    while (k + 1 < m->config.n_modalities && id >= m->first[k + 1])
+        k++;
+    return k;
+}
+
+double mot_batch_weight(const struct mot_model *m, const struct mot_batch *b)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < b->n; i++)
+        sum += m->config.loss_weight[mot_model_modality(m, b->target[i])];
+    return sum;
+}
+
+static int check(const struct mot_model *m, const struct mot_batch *b)
+{
+    if (b->n > m->rows)
+        return mot_fail(MOT_EARG, "a batch of %lld rows where at most %lld were planned", (long long)b->n,
+                        (long long)m->rows);
+    for (int64_t p = 0; p < b->n_pieces; p++)
+        if (b->piece[p + 1] - b->piece[p] > m->seq)
+            return mot_fail(MOT_EARG, "a piece of %lld tokens where at most %lld were planned",
+                            (long long)(b->piece[p + 1] - b->piece[p]), (long long)m->seq);
+    for (int64_t i = 0; i < b->n; i++)
+        if (b->id[i] < 0 || b->id[i] >= m->config.vocab_size || b->target[i] < 0 ||
+            b->target[i] >= m->config.vocab_size)
+            return mot_fail(MOT_EARG, "token %d is outside the model's vocabulary of %lld", (int)b->id[i],
+                            (long long)m->config.vocab_size);
+    return MOT_OK;
+}
+
+int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale)
+{
+    int rc = check(m, b);
+    if (rc)
+        return rc;
+    struct mot_routed *r = &m->batch;
+    int64_t count[MOT_MAX_MODALITIES] = {0};
+    for (int64_t i = 0; i < b->n; i++)
+        count[mot_model_modality(m, b->id[i])]++;
+    int64_t next[MOT_MAX_MODALITIES];
+    r->begin[0] = 0;
+    for (int k = 0; k < m->config.n_modalities; k++) {
+        next[k] = r->begin[k];
+        r->begin[k + 1] = r->begin[k] + count[k];
+    }
+    for (int64_t p = 0; p < b->n_pieces; p++) {
+        r->host_segments[p] = (struct mot_segment){b->piece[p], b->piece[p + 1] - b->piece[p]};
+        for (int64_t s = b->piece[p]; s < b->piece[p + 1]; s++) {
+            int64_t i = next[mot_model_modality(m, b->id[s])]++;
+            r->host_id[i] = b->id[s];
+            r->host_target[i] = b->target[s];
+            r->host_pos[i] = (int32_t)(s - b->piece[p]);
+            r->host_seq[i] = (int32_t)s;
+            r->host_row[s] = (int32_t)i;
+            r->host_weight[i] =
+                (mot_real)(weight_scale * m->config.loss_weight[mot_model_modality(m, b->target[s])]);
+        }
+    }
+    r->n = b->n;
+    r->n_segments = b->n_pieces;
+    size_t n = (size_t)b->n;
+    m->k->write(m->d, r->id, r->host_id, n * sizeof *r->id);
+    m->k->write(m->d, r->target, r->host_target, n * sizeof *r->target);
+    m->k->write(m->d, r->pos, r->host_pos, n * sizeof *r->pos);
+    m->k->write(m->d, r->seq, r->host_seq, n * sizeof *r->seq);
+    m->k->write(m->d, r->row, r->host_row, n * sizeof *r->row);
+    m->k->write(m->d, r->weight, r->host_weight, n * sizeof *r->weight);
+    m->k->write(m->d, r->segments, r->host_segments, (size_t)b->n_pieces * sizeof *r->segments);
+    return MOT_OK;
+}
+
+int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, enum mot_weight w, enum mot_weight b,
+               struct mot_group g[MOT_MAX_MODALITIES])
+{
+    int n = 0;
+    for (int k = 0; k < m->config.n_modalities; k++) {
+        int tower = m->config.tower_of[c][k];
+        int64_t row = m->batch.begin[k], rows = m->batch.begin[k + 1] - row;
+        int64_t offset = mot_offset(&m->table, w, layer, tower);
+        if (rows == 0)
+            continue;
+        if (n > 0 && g[n - 1].w == offset && offset >= 0) /* neighbours that share a tower are one group */
+            g[n - 1].rows += rows;
+        else
+            g[n++] = (struct mot_group){row, rows, offset, mot_offset(&m->table, b, layer, tower)};
+    }
+    return n;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * table.c - THE tensor table: which tensors a config has, their names, shapes and places in the block.
+ *
+ * Initialisation, loading, saving, the optimizer, conversion and the sizes printed before anything is
+ * allocated all walk this one table; nobody lists tensors twice.
+ *
+ * Order in the block: embedding; then a tower after the other, its matrices layer by layer, then its
+ * vectors; final norms; head.  So [Wq|Wk|Wv] and [Wgate|Wup] are each one matrix, biases of q, k, v one
+ * vector, and what one tower decays is one stretch.  A stretch that a kernel sees as one begins at a
+ * multiple of 16 values (a cache line); the gaps stay zero.
+ */
+#include "model.h"
+
+enum place { SHARED, MATRIX, VECTOR, LAST };
+enum size { ONE, C, HD, KD, D, F, V }; /* dimensions by name; see size_of */
+enum when { ALWAYS, QKV_BIAS, O_BIAS, QK, UNTIED };
+
+/* A row a tensor.  In a name, % is where the tower's suffix goes ("" or "_image"); what has a layer gets
+ * "model.layers.N." before it. */
+static const struct row {
+    enum mot_weight weight;
+    const char *name;
+    enum place place;
+    enum mot_component component;
+    enum size shape[2];
+    enum when when;
+    bool follows; /* lies right behind the row before: the kernels see both as one */
+} rows[] = {
+    {MOT_W_EMBED, "model.embed_tokens.weight", SHARED, 0, {V, C}, ALWAYS, false},
+    {MOT_W_Q, "self_attn.q_proj%.weight", MATRIX, MOT_ATTN_QKV, {HD, C}, ALWAYS, false},
+    {MOT_W_K, "self_attn.k_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
+    {MOT_W_V, "self_attn.v_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
+    {MOT_W_O, "self_attn.o_proj%.weight", MATRIX, MOT_ATTN_O, {C, HD}, ALWAYS, false},
+    {MOT_W_GATE, "mlp%.gate_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, false},
+    {MOT_W_UP, "mlp%.up_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, true},
+    {MOT_W_DOWN, "mlp%.down_proj.weight", MATRIX, MOT_FFN, {C, F}, ALWAYS, false},
+    {MOT_W_Q_BIAS, "self_attn.q_proj%.bias", VECTOR, MOT_ATTN_QKV, {HD, ONE}, QKV_BIAS, false},
+    {MOT_W_K_BIAS, "self_attn.k_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
+    {MOT_W_V_BIAS, "self_attn.v_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
+    {MOT_W_O_BIAS, "self_attn.o_proj%.bias", VECTOR, MOT_ATTN_O, {C, ONE}, O_BIAS, false},
+    {MOT_W_Q_NORM, "self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
+    {MOT_W_K_NORM, "self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
+    {MOT_W_ATTN_NORM, "input_layernorm%.weight", VECTOR, MOT_ATTN_NORM, {C, ONE}, ALWAYS, false},
+    {MOT_W_FFN_NORM, "post_attention_layernorm%.weight", VECTOR, MOT_FFN_NORM, {C, ONE}, ALWAYS, false},
+    {MOT_W_FINAL_NORM, "model.norm%.weight", LAST, MOT_FINAL_NORM, {C, ONE}, ALWAYS, false},
+    {MOT_W_HEAD, "lm_head.weight", SHARED, 0, {V, C}, UNTIED, false},
+};
+_Static_assert(sizeof rows / sizeof rows[0] == MOT_WEIGHTS, "a row for every weight");
+
+static int64_t size_of(const struct mot_config *c, enum size s)
+{
+    switch (s) {
+    case ONE: return 1;
+    case C: return c->hidden_size;
+    case HD: return c->num_attention_heads * c->head_dim;
+    case KD: return c->num_key_value_heads * c->head_dim;
+    case D: return c->head_dim;
+    case F: return c->intermediate_size;
+    case V: return c->vocab_size;
+    }
+    return 0;
+}
+
+static bool wanted(const struct mot_config *c, enum when w)
+{
+    switch (w) {
+    case ALWAYS: return true;
+    case QKV_BIAS: return c->attention_bias;
+    case O_BIAS: return c->attention_out_bias;
+    case QK: return c->qk_norm;
+    case UNTIED: return !c->tie_word_embeddings;
+    }
+    return false;
+}
+
+static bool tower_used(const struct mot_config *c, enum mot_component k, int tower)
+{
+    for (int m = 0; m < c->n_modalities; m++)
+        if (c->tower_of[k][m] == tower)
+            return true;
+    return false;
+}
+
+static int64_t index_of(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
+{
+    return (layer * MOT_WEIGHTS + (int64_t)w) * t->n_towers + tower;
+}
+
+/* Sizes of one tensor fit easily (2^20 x 2^31); the sum over thousands of layers is checked. */
+enum { MAX_VALUES_LOG2 = 55 };
+
+static int add(struct mot_table *t, int64_t *capacity, const struct mot_config *c, const struct row *r,
+               int64_t layer, int tower)
+{
+    int rc = mot_grow((void **)&t->tensor, t->n, capacity, sizeof *t->tensor);
+    if (rc)
+        return rc;
+    bool shared = r->place == SHARED;
+    char suffix[MOT_NAME_BYTES + 1] = "", name[128];
+    if (!shared && tower > 0)
+        snprintf(suffix, sizeof suffix, "_%s", c->tower[tower]);
+    bool layered = r->place == MATRIX || r->place == VECTOR;
+    size_t head = strcspn(r->name, "%");
+    const char *tail = r->name[head] ? r->name + head + 1 : "";
+    if (layered)
+        snprintf(name, sizeof name, "model.layers.%lld.%.*s%s%s", (long long)layer, (int)head, r->name, suffix, tail);
+    else
+        snprintf(name, sizeof name, "%.*s%s%s", (int)head, r->name, suffix, tail);
+    int64_t count = size_of(c, r->shape[0]) * size_of(c, r->shape[1]);
+    int64_t offset = r->follows ? t->values : (t->values + 15) / 16 * 16;
+    if (count >> MAX_VALUES_LOG2 || offset >> MAX_VALUES_LOG2)
+        return mot_fail(MOT_EFORMAT, "this configuration has more than 2^%d weights", MAX_VALUES_LOG2);
+    t->tensor[t->n] = (struct mot_tensor){
+        .name = mot_strdup(name),
+        .weight = r->weight,
+        .layer = layered ? (int)layer : -1,
+        .tower = shared ? -1 : tower,
+        .rank = r->shape[1] == ONE ? 1 : 2,
+        .shape = {size_of(c, r->shape[0]), size_of(c, r->shape[1])},
+        .offset = offset,
+        .count = count,
+    };
+    if (!t->tensor[t->n].name)
+        return MOT_ENOMEM;
+    t->at[index_of(t, r->weight, layer, tower)] = t->n;
+    t->values = offset + count;
+    t->n++;
+    return MOT_OK;
+}
+
+static int add_all(struct mot_table *t, int64_t *capacity, const struct mot_config *c, enum place place, int64_t layer,
+                   int tower)
+{
+    for (int i = 0; i < MOT_COUNT(rows); i++) {
+        const struct row *r = &rows[i];
+        if (r->place != place || !wanted(c, r->when) || (place != SHARED && !tower_used(c, r->component, tower)))
+            continue;
+        int rc = add(t, capacity, c, r, layer, tower);
+        if (rc)
+            return rc;
+    }
+    return MOT_OK;
+}
+
+int mot_table_build(struct mot_table *t, const struct mot_config *c)
+{
+    *t = (struct mot_table){.n_towers = c->n_towers};
+    int64_t cells = c->num_hidden_layers * MOT_WEIGHTS * c->n_towers, capacity = 0;
+    t->at = mot_alloc((size_t)cells, sizeof *t->at);
+    int rc = t->at ? MOT_OK : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < cells; i++)
+        t->at[i] = -1;
+    if (!rc)
+        rc = add_all(t, &capacity, c, SHARED, 0, 0);
+    for (int tower = 0; tower < c->n_towers && !rc; tower++)
+        for (int place = MATRIX; place <= LAST && !rc; place++)
+            for (int64_t l = 0; l < (place == LAST ? 1 : c->num_hidden_layers) && !rc; l++)
+                rc = add_all(t, &capacity, c, (enum place)place, l, tower);
+    t->values = (t->values + 15) / 16 * 16;
+    if (rc)
+        mot_table_free(t);
+    return rc;
+}
+
+void mot_table_free(struct mot_table *t)
+{
+    for (int64_t i = 0; i < t->n; i++)
+        mot_free(t->tensor[i].name);
+    mot_free(t->tensor);
+    mot_free(t->at);
+    *t = (struct mot_table){0};
+}
+
+int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
+{
+    int64_t i = w == MOT_WEIGHTS ? -1 : t->at[index_of(t, w, layer, tower)];
+    return i < 0 ? -1 : t->tensor[i].offset;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * optimizer.c - gradient norms, clipping and AdamW (Loshchilov & Hutter 2019) over the tensor table.
+ *
+ * Tensors that are treated alike and lie together are one stretch: one call each.  A frozen stretch has factor
+ * 0: its gradients count in no norm and are thrown away.  A tower without tokens in a batch has gradients of
+ * zero; its moments still fade and its weights still decay, as in PyTorch with gradients set to zero.
+ */
+#include <fnmatch.h>
+#include <math.h>
+
+#include "train.h"
+
+static double factor_of(const struct mot_tensor *t, const struct mot_train_options *o, bool *used)
+{
+    double f = 1;
+    for (int i = 0; i < o->n_patterns; i++)
+        if (fnmatch(o->patterns[i].glob, t->name, 0) == 0) {
+            f = o->patterns[i].value;
+            used[i] = true;
+        }
+    return f;
+}
+
+static int find_stretches(struct mot_optimizer *o, const struct mot_train_options *options)
+{
+    const struct mot_table *t = &o->m->table;
+    bool *used = mot_alloc((size_t)options->n_patterns, sizeof *used);
+    o->stretch = mot_alloc((size_t)t->n, sizeof *o->stretch);
+    if (!used || !o->stretch) {
+        mot_free(used);
+        return MOT_ENOMEM;
+    }
+    for (int64_t i = 0; i < t->n; i++) {
+        const struct mot_tensor *w = &t->tensor[i];
+        double factor = factor_of(w, options, used);
+        struct mot_stretch *s = o->n ? &o->stretch[o->n - 1] : NULL;
+        if (!s || s->tower != w->tower || s->decays != mot_decays(w) || s->factor != factor) {
+            s = &o->stretch[o->n++];
+            *s = (struct mot_stretch){w->offset, 0, w->tower, mot_decays(w), factor};
+        }
+        s->count = w->offset + w->count - s->offset;
+    }
+    int rc = MOT_OK;
+    for (int i = 0; i < options->n_patterns && !rc; i++)
+        if (!used[i])
+            rc = mot_fail(MOT_EARG, "pattern \"%s\" matches no tensor (mot-convert --list RUN, or mot-model(5), has the names)",
+                          options->patterns[i].glob);
+    mot_free(used);
+    return rc;
+}
+
+int mot_optimizer_new(struct mot_optimizer *o, struct mot_model *m, const struct mot_train_options *options)
+{
+    *o = (struct mot_optimizer){.m = m};
+    int rc = find_stretches(o, options);
+    if (rc)
+        return rc;
+    size_t bytes = (size_t)m->table.values * sizeof(mot_real), n = (size_t)o->n;
+    o->exp_avg = m->k->alloc(m->d, bytes);
+    o->exp_avg_sq = m->k->alloc(m->d, bytes);
+    o->sums = m->k->alloc(m->d, n * sizeof *o->sums);
+    o->scale = m->k->alloc(m->d, sizeof *o->scale);
+    o->host_sums = mot_alloc(n, sizeof *o->host_sums);
+    if (!o->exp_avg || !o->exp_avg_sq || !o->sums || !o->scale || !o->host_sums)
+        return mot_fail(MOT_ENOMEM, "memory is short: the optimizer takes %.1f MB", 2e-6 * (double)bytes);
+    m->k->zero(m->d, o->exp_avg, bytes);
+    m->k->zero(m->d, o->exp_avg_sq, bytes);
+    return MOT_OK;
+}
+
+void mot_optimizer_free(struct mot_optimizer *o)
+{
+    if (o->m) {
+        o->m->k->free(o->m->d, o->exp_avg);
+        o->m->k->free(o->m->d, o->exp_avg_sq);
+        o->m->k->free(o->m->d, o->sums);
+        o->m->k->free(o->m->d, o->scale);
+    }
+    mot_free(o->host_sums);
+    mot_free(o->stretch);
+    *o = (struct mot_optimizer){0};
+}
+
+int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s)
+{
+    struct mot_model *m = o->m;
+    for (int i = 0; i < o->n; i++) {
+        if (o->stretch[i].factor != 0)
+            m->k->sumsq(m->d, o->sums + i, m->grads + o->stretch[i].offset, o->stretch[i].count);
+        else
+            m->k->zero(m->d, o->sums + i, sizeof *o->sums);
+    }
+    m->k->read(m->d, o->host_sums, o->sums, (size_t)o->n * sizeof *o->sums);
+    if (m->k->sync(m->d))
+        return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
+    double all = 0, shared = 0, tower[MOT_MAX_MODALITIES] = {0};
+    for (int i = 0; i < o->n; i++) {
+        all += o->host_sums[i];
+        *(o->stretch[i].tower < 0 ? &shared : &tower[o->stretch[i].tower]) += o->host_sums[i];
+    }
+    s->grad_norm = sqrt(all);
+    s->grad_norm_shared = sqrt(shared);
+    for (int t = 0; t < m->config.n_towers; t++)
+        s->grad_norm_tower[t] = sqrt(tower[t]);
+    return MOT_OK;
+}
+
+void mot_optimizer_step(struct mot_optimizer *o, const struct mot_train_options *options, double lr, int64_t step)
+{
+    struct mot_model *m = o->m;
+    m->k->clip(m->d, o->scale, o->sums, o->n, (mot_real)options->clip);
+    for (int i = 0; i < o->n; i++) {
+        const struct mot_stretch *s = &o->stretch[i];
+        if (s->factor == 0)
+            m->k->zero(m->d, m->grads + s->offset, (size_t)s->count * sizeof *m->grads);
+        else
+            m->k->adamw(m->d, m->params + s->offset, o->exp_avg + s->offset, o->exp_avg_sq + s->offset,
+                        m->grads + s->offset, s->count, o->scale, (mot_real)(lr * s->factor),
+                        (mot_real)options->beta1, (mot_real)options->beta2, (mot_real)options->eps,
+                        (mot_real)(s->decays ? options->weight_decay : 0), step);
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * train.h - what the files of lib/train share: the optimizer, the trainer's state, scoring with a model at hand.
+ */
+#ifndef MOT_TRAIN_H
+#define MOT_TRAIN_H
+
+#include "../model/model.h"
+
+/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in (device.c). */
+const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
+
+/* ---- optimizer.c: AdamW over stretches of the table ---- */
+
+/* Neighbouring tensors that one call of adamw can update. */
+struct mot_stretch {
+    int64_t offset, count;
+    int tower; /* -1: shared */
+    bool decays;
+    double factor; /* of the learning rate; 0: frozen */
+};
+struct mot_optimizer {
+    struct mot_model *m;
+    mot_real *exp_avg, *exp_avg_sq; /* blocks like params */
+    int n;
+    struct mot_stretch *stretch;
+    double *sums, *host_sums; /* (n), device and host */
+    mot_real *scale;          /* (1) device */
+};
+int mot_optimizer_new(struct mot_optimizer *o, struct mot_model *m, const struct mot_train_options *options) MOT_CHECKED;
+void mot_optimizer_free(struct mot_optimizer *o);
+/* Gradient norms of what is trained, in all, by tower and of what is shared. */
+int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s) MOT_CHECKED;
+/* Clip and update with the learning rate lr; gradients are zero afterwards.  After mot_optimizer_norms. */
+void mot_optimizer_step(struct mot_optimizer *o, const struct mot_train_options *options, double lr, int64_t step);
+
+/* Learning rate of step 1..steps (schedule.c). */
+double mot_learning_rate(const struct mot_train_options *o, int64_t steps, int64_t step);
+
+/* ---- checkpoint.c ---- */
+struct mot_progress { /* what a run has done; stored with the weights */
+    int64_t step, tokens;
+    double flops, seconds;
+    struct mot_position position;
+};
+/* RUN/training.safetensors: float weights and both moments of every tensor, progress and options. */
+int mot_checkpoint_save(const struct mot_optimizer *o, const char *run, const struct mot_progress *p, const json_t *options) MOT_CHECKED;
+/* *options is a new reference to the options that the run was saved with. */
+int mot_checkpoint_load(struct mot_optimizer *o, const char *run, struct mot_progress *p, json_t **options) MOT_CHECKED;
+bool mot_checkpoint_exists(const char *run);
+/* Keep the lines of RUN/log.jsonl up to a step. */
+int mot_log_cut(const char *run, int64_t step) MOT_CHECKED;
+
+/* ---- score.c ---- */
+/* A scorer over a model that the caller keeps; context at most m->seq. */
+struct mot_scorer *mot_scorer_with(struct mot_model *m, int64_t context, int64_t stride) MOT_CHECKED;
+
+#endif
