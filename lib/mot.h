@@ -148,6 +148,14 @@ int mot_decode_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, str
 /* What the post-processor of tokenizer.json puts around a text (--add-special): ids before and after. */
 int mot_special_around(struct mot_tokenizer *t, struct mot_ids *before, struct mot_ids *after) MOT_CHECKED;
 
+/* What becomes of pictures and sounds on the way through tokens (quality.c).  The square that encode sees, to compare with: */
+int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_image *out) MOT_CHECKED;
+/* Peak signal-to-noise ratio in dB over all bytes; equal pictures: INFINITY; sizes that differ: NaN. */
+double mot_image_psnr(const struct mot_image *a, const struct mot_image *b);
+/* Log-spectral distance in dB, 0 = equal spectrograms: root mean square difference of 80 mel bands' levels, mean over 10 ms
+ * frames, after both sounds were brought to one level (floor 60 dB below it); the shorter one is taken to end in silence. */
+int mot_speech_distance(const struct mot_audio *a, const struct mot_audio *b, double *db) MOT_CHECKED;
+
 /* Learning a folder from data (learn.c): begin with the sizes wanted (0 = no such modality), hand over every
  * sample once, then finish, which learns, and writes the folder atomically file by file, vocab.json last.
  * Memory is bounded: text is counted as words; images and sounds are sampled to a fixed number of patches

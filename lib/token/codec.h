@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * codec.h - the embedded codecs: pictures to codes and back, sounds to units and back, and how each is
+ * learned from data.  A codec is one .safetensors file whose metadata holds all its settings; loaded, it
+ * never changes, so any number of threads may use one.  A learner belongs to one thread; while it learns
+ * it uses as many OpenMP threads as are allowed (omp_set_num_threads), with the same result for any number.
+ */
+#ifndef MOT_CODEC_H
+#define MOT_CODEC_H
+
+#include "../base/base.h"
+
+/* Told now and then while something is learned: what is being done and the share done, 0 to 1. */
+typedef void mot_progress(void *context, const char *what, double share);
+
+/* -- pictures (image_codec.c): codes of square patches, rows from the top -- */
+struct mot_image_codec;
+struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
+void mot_image_codec_free(struct mot_image_codec *c);
+int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are */
+int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes a picture */
+/* The square that encode sees: shorter side resized to the codec's size, centre cropped. */
+int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
+                            struct mot_image *out) MOT_CHECKED;
+/* Appends mot_image_codec_tokens codes in [0, size). */
+int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im,
+                           struct mot_ids *out) MOT_CHECKED;
+/* Any n from 0 on: what a cut-short picture lacks is grey.  More than a picture's codes, or a code out of range: MOT_EARG. */
+int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n,
+                           struct mot_image *out) MOT_CHECKED;
+
+struct mot_image_learner;
+/* image_size 0: 64; patch_size 0: 8; codes 2 to 65536; image_size a multiple of patch_size. */
+struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int patch_size,
+                                                uint64_t seed) MOT_CHECKED;
+int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *im) MOT_CHECKED;
+/* Learn and write the file (atomically); progress may be NULL.  No picture was added: MOT_EARG. */
+int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_progress *progress,
+                           void *context) MOT_CHECKED;
+void mot_image_learner_free(struct mot_image_learner *l);
+
+/* -- sounds (speech_codec.c): units of 40 ms -- */
+struct mot_speech_codec;
+struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
+void mot_speech_codec_free(struct mot_speech_codec *c);
+int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
+int mot_speech_codec_rate(const struct mot_speech_codec *c); /* samples a second of what decode gives */
+/* Appends one unit for each 40 ms begun (fewer where the codec merges repeats); any rate, level and length; no samples, no units. */
+int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a,
+                            struct mot_ids *out) MOT_CHECKED;
+int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
+                            struct mot_audio *out) MOT_CHECKED;
+
+struct mot_speech_learner;
+/* units 2 to 65536. */
+struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats, uint64_t seed) MOT_CHECKED;
+int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio *a) MOT_CHECKED;
+int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
+                            void *context) MOT_CHECKED;
+void mot_speech_learner_free(struct mot_speech_learner *l);
+
+#endif
