@@ -16,6 +16,24 @@ enum mot_dtype { /* those of the format; bits a value in mot_dtype_bits */
     MOT_F8_E4M3FNUZ, MOT_F8_E5M2FNUZ, MOT_I16, MOT_U16, MOT_F16, MOT_BF16, MOT_I32, MOT_U32, MOT_F32,
     MOT_C64, MOT_F64, MOT_I64, MOT_U64, MOT_DTYPES
 };
+/* bfloat16 is the upper half of a float: rounding is to nearest, ties to even; NaN stays NaN, overflow gives infinity. */
+static inline uint16_t mot_bf16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+static inline float mot_from_bf16(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+float mot_from_f16(uint16_t h); /* IEEE half, exact */
+
 const char *mot_dtype_name(enum mot_dtype t); /* "F32" */
 int mot_dtype_bits(enum mot_dtype t);
 
