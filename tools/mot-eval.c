@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mot-eval: loss, perplexity and bits per byte of a model folder on shards.  See mot-eval(1).
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mot.h"
+#include "tool.h"
+
+enum { OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONTEXT, OPT_STRIDE, OPT_KEEP_GOING };
+
+struct opts {
+    bool json, per_token, keep_going;
+    int64_t context, stride;
+    int threads;
+};
+
+static void usage(FILE *f)
+{
+    fputs("usage: mot-eval [options] FOLDER SHARD...|-\n"
+          "loss by modality of a model folder on shards, as TSV: shard, modality, tokens, nll, ppl, bits_per_byte\n"
+          "      --json          the same as JSON Lines\n"
+          "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
+          "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
+          "      --stride N      new tokens a window, where a document is longer than the context (half of it)\n"
+          "      --keep-going    use the whole documents of a damaged shard\n" TOOL_HELP_THREADS TOOL_HELP,
+          f);
+}
+
+static struct opts parse(int argc, char **argv)
+{
+    static const struct option longopts[] = {
+        {"json", no_argument, NULL, OPT_JSON},
+        {"per-token", no_argument, NULL, OPT_PER_TOKEN},
+        {"context", required_argument, NULL, OPT_CONTEXT},
+        {"stride", required_argument, NULL, OPT_STRIDE},
+        {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
+        TOOL_THREADS_OPTION,
+        TOOL_OPTIONS,
+        {NULL, 0, NULL, 0},
+    };
+    struct opts o = {0};
+    for (int c; (c = getopt_long(argc, argv, TOOL_SHORT, longopts, NULL)) != -1;)
+        switch (c) {
+        case OPT_JSON: o.json = true; break;
+        case OPT_PER_TOKEN: o.per_token = true; break;
+        case OPT_CONTEXT: o.context = opt_int("--context", optarg, 1, 1 << 24); break;
+        case OPT_STRIDE: o.stride = opt_int("--stride", optarg, 1, 1 << 24); break;
+        case OPT_KEEP_GOING: o.keep_going = true; break;
+        case OPT_THREADS: o.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
+        default: tool_option(c, usage);
+        }
+    if (optind == argc)
+        die_usage("no model folder given");
+    if (optind + 1 == argc)
+        die_usage("no shard given (- is standard input)");
+    return o;
+}
+
+/* What one shard adds up to. */
+struct tally {
+    const struct opts *o;
+    const struct mot_vocab *vocab;
+    int64_t document, tokens[MOT_MAX_MODALITIES], text_bytes;
+    double nll[MOT_MAX_MODALITIES];
+};
+
+static void print_tokens(const struct tally *t, const int32_t *id, const float *nll, int64_t n)
+{
+    printf("{\"doc\":%lld,\"ids\":[", (long long)t->document);
+    for (int64_t i = 0; i < n; i++)
+        printf("%s%d", i ? "," : "", (int)id[i]);
+    fputs("],\"nll\":[", stdout);
+    for (int64_t i = 0; i < n; i++) {
+        if (i == 0)
+            fputs("null", stdout);
+        else if (isfinite(nll[i]))
+            printf(",%.9g", (double)nll[i]);
+        else
+            fputs(",null", stdout);
+    }
+    puts("]}");
+}
+
+static void scored(void *context, const int32_t *id, const float *nll, int64_t n)
+{
+    struct tally *t = context;
+    if (t->o->per_token)
+        print_tokens(t, id, nll, n);
+    for (int64_t i = 1; i < n; i++) {
+        int m = mot_vocab_modality(t->vocab, id[i]);
+        t->nll[m] += (double)nll[i];
+        t->tokens[m]++;
+    }
+    t->document++;
+}
+
+/* bytes: of the text, for bits per byte; 0: the row has none. */
+static void print_row(const struct opts *o, const char *path, const char *modality, int64_t tokens, double sum,
+                      int64_t bytes)
+{
+    double nll = sum / (double)tokens, bits = sum / log(2) / (double)bytes;
+    if (!o->json) {
+        printf("%s\t%s\t%lld\t%.6f\t%.6g\t", path, modality, (long long)tokens, nll, exp(nll));
+        if (bytes)
+            printf("%.6f\n", bits);
+        else
+            puts("-");
+        return;
+    }
+    fputs("{\"shard\":", stdout);
+    tool_json_string(stdout, path);
+    printf(",\"modality\":\"%s\",\"tokens\":%lld,\"nll\":%.9g,\"ppl\":%.9g,\"bits_per_byte\":", modality,
+           (long long)tokens, nll, exp(nll));
+    if (bytes)
+        printf("%.9g}\n", bits);
+    else
+        puts("null}");
+}
+
+static void print_tally(const struct tally *t, const char *path)
+{
+    int64_t tokens = 0;
+    double sum = 0;
+    for (int m = 0; m < t->vocab->n_modalities; m++) {
+        if (t->tokens[m] == 0)
+            continue;
+        print_row(t->o, path, t->vocab->modality[m].name, t->tokens[m], t->nll[m], m == 0 ? t->text_bytes : 0);
+        tokens += t->tokens[m];
+        sum += t->nll[m];
+    }
+    if (tokens)
+        print_row(t->o, path, "all", tokens, sum, 0);
+    else
+        warn("%s: no document with two tokens or more: nothing to score", path);
+}
+
+/* Score one shard with *s, which the first shard opens (its vocabulary serves a folder that has none). */
+static bool eval(struct mot_scorer **s, const char *folder, const char *path, const struct opts *o)
+{
+    struct mot_shard *shard = mot_shard_open(path, *s ? mot_scorer_vocab(*s) : NULL, o->keep_going);
+    if (!shard) {
+        warn_lib(NULL);
+        return false;
+    }
+    if (!*s)
+        *s = mot_scorer_open(folder, mot_shard_vocab(shard), o->context, o->stride, o->threads);
+    if (!*s)
+        die_lib(NULL);
+    struct tally t = {.o = o, .vocab = mot_scorer_vocab(*s)};
+    struct tool_progress p = tool_progress_start(path, "documents", 0);
+    const struct mot_doc *d = NULL;
+    int rc;
+    while (!(rc = mot_shard_next(shard, &d)) && d) {
+        t.text_bytes += d->text_bytes;
+        if (mot_scorer_add(*s, d->id, d->n, scored, &t))
+            die_lib(NULL);
+        tool_progress_show(&p, (double)t.document, 0, NULL);
+    }
+    if (!rc && mot_scorer_flush(*s))
+        die_lib(NULL);
+    tool_progress_end(&p);
+    if (rc)
+        die_lib(NULL); /* a partial figure must not pass for a whole one */
+    if (mot_shard_damage(shard))
+        warn("%s", mot_shard_damage(shard));
+    mot_shard_close(shard);
+    if (!o->per_token)
+        print_tally(&t, path);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    tool_start("mot-eval");
+    struct opts o = parse(argc, argv);
+    struct mot_scorer *s = NULL;
+    if (!o.per_token && !o.json)
+        puts("shard\tmodality\ttokens\tnll\tppl\tbits_per_byte");
+    for (int i = optind + 1; i < argc; i++)
+        eval(&s, argv[optind], argv[i], &o);
+    mot_scorer_close(s);
+    return tool_finish();
+}
