@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * shard.c - streams of documents; every byte of the format is in mot-shard(5).
+ *
+ * A shard is a sequence of frames: a header with the vocabulary, frames of whole documents, an end frame with counts.  All of
+ * it is written and read forwards only, so a pipe is as good as a file, and streams may follow each other (cat).
+ *
+ *   frame   8 tag, 2 version, 2 flags, 4 number, 4 stored bytes, 4 bytes unpacked, 4 CRC of what is stored,
+ *           4 CRC of the 28 bytes before; then what is stored
+ *
+ * Nothing is served that both CRCs, the frame's number and the rules of documents do not vouch for.  The CRC of the frame's
+ * head makes its lengths trustworthy before they are used; against malice, which can compute CRCs, lengths are limited and
+ * buffers grow only with the bytes that arrive.
+ *
+ * Ids are plain u16 or u32, whichever a segment needs: nothing decodes faster, and u16 (every vocabulary up to 65536) takes
+ * about half the room of the text.  Documents share frames of 256 KiB: small enough to lose little with one, large enough
+ * that 32 bytes of head and two system calls do not count.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "../base/base.h"
+
+enum { VERSION = 1, HEAD = 32, TAG = 8, FLAG_ZLIB = 1 };
+enum { KIND_U32 = 0, KIND_U16 = 1 };          /* segments: ids as u32, ids as u16 */
+enum { DOC_HEAD = 16, SEGMENT_HEAD = 8 };
+enum { FRAME_TARGET = 1 << 18, READ_PIECE = 1 << 20 };
+#define FRAME_LIMIT ((size_t)1 << 30)
+
+static const char tag_header[] = "MOTSHRD\n", tag_docs[] = "MOTDOCS\n", tag_end[] = "MOTDONE\n";
+
+/* What the end frame counts. */
+struct counts {
+    int64_t documents, text_bytes, tokens[MOT_MAX_MODALITIES];
+};
+
+/* ==== writing ==== */
+
+struct mot_shard_writer {
+    struct mot_out *out;
+    struct mot_vocab vocab;
+    struct mot_bytes payload, packed;
+    struct counts counts;
+    uint32_t number; /* of the next frame */
+    bool compress;
+    char *name;
+};
+
+/* The payload as zlib where that is asked for and smaller; NULL: store as it is. */
+static const struct mot_bytes *pack(struct mot_shard_writer *w)
+{
+    uLongf n = compressBound(w->payload.n);
+    w->packed.n = 0;
+    if (!w->compress || mot_bytes_reserve(&w->packed, n) ||
+        compress2(w->packed.data, &n, w->payload.data, w->payload.n, 6) != Z_OK || n >= w->payload.n)
+        return NULL;
+    w->packed.n = n;
+    return &w->packed;
+}
+
+static int write_frame(struct mot_shard_writer *w, const char *tag)
+{
+    const struct mot_bytes *packed = pack(w), *stored = packed ? packed : &w->payload;
+    unsigned char head[HEAD];
+    memcpy(head, tag, TAG);
+    mot_put16(head + 8, VERSION);
+    mot_put16(head + 10, packed ? FLAG_ZLIB : 0);
+    mot_put32(head + 12, w->number++);
+    mot_put32(head + 16, (uint32_t)stored->n);
+    mot_put32(head + 20, (uint32_t)w->payload.n);
+    mot_put32(head + 24, mot_crc32(0, stored->data, stored->n));
+    mot_put32(head + 28, mot_crc32(0, head, 28));
+    int rc = mot_out_write(w->out, head, HEAD);
+    if (!rc)
+        rc = mot_out_write(w->out, stored->data, stored->n);
+    w->payload.n = 0;
+    return rc;
+}
+
+struct mot_shard_writer *mot_shard_create(const char *path, const struct mot_vocab *v)
+{
+    struct mot_shard_writer *w = mot_alloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->vocab = *v;
+    w->name = mot_strdup(strcmp(path, "-") == 0 ? "standard output" : path);
+    w->out = w->name ? mot_out_open(path) : NULL;
+    if (!w->out || mot_vocab_save_json(v, &w->payload) || mot_bytes_append(&w->payload, "\n", 1) ||
+        write_frame(w, tag_header)) {
+        mot_shard_abort(w);
+        return NULL;
+    }
+    return w;
+}
+
+void mot_shard_compress(struct mot_shard_writer *w, bool on)
+{
+    w->compress = on;
+}
+
+static int append_u32(struct mot_bytes *b, uint32_t x)
+{
+    unsigned char p[4];
+    mot_put32(p, x);
+    return mot_bytes_append(b, p, sizeof p);
+}
+
+static int append_u64(struct mot_bytes *b, uint64_t x)
+{
+    unsigned char p[8];
+    mot_put64(p, x);
+    return mot_bytes_append(b, p, sizeof p);
+}
+
+/* One run of ids of modality m; the caller has checked them. */
+static int put_segment(struct mot_bytes *b, int m, const int32_t *id, int64_t n)
+{
+    int32_t largest = 0;
+    for (int64_t i = 0; i < n; i++)
+        largest = id[i] > largest ? id[i] : largest;
+    uint32_t kind = largest < 65536 ? KIND_U16 : KIND_U32;
+    size_t width = kind == KIND_U16 ? 2 : 4;
+    int rc = append_u32(b, kind | (uint32_t)m << 16);
+    if (!rc)
+        rc = append_u32(b, (uint32_t)n);
+    if (!rc)
+        rc = mot_bytes_reserve(b, (size_t)n * width);
+    if (rc)
+        return rc;
+    unsigned char *p = b->data + b->n;
+    if (kind == KIND_U16)
+        for (int64_t i = 0; i < n; i++)
+            mot_put16(p + 2 * i, (uint32_t)id[i]);
+    else
+        for (int64_t i = 0; i < n; i++)
+            mot_put32(p + 4 * i, (uint32_t)id[i]);
+    b->n += (size_t)n * width;
+    return MOT_OK;
+}
+
+/* Append the document to the payload; *counts is brought up to date. */
+static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes,
+                        struct counts *counts)
+{
+    struct mot_bytes *b = &w->payload;
+    size_t begin = b->n;
+    uint32_t segments = 0;
+    int rc = append_u64(b, (uint64_t)text_bytes);
+    if (!rc)
+        rc = append_u64(b, 0); /* segments and size, known below */
+    for (int64_t i = 0, end; !rc && i < n; i = end) {
+        int m = mot_vocab_modality(&w->vocab, id[i]);
+        int32_t first = w->vocab.modality[m].first, last = first + (w->vocab.modality[m].n - 1);
+        for (end = i + 1; end < n && id[end] >= first && id[end] <= last; end++)
+            ;
+        rc = put_segment(b, m, id + i, end - i);
+        counts->tokens[m] += end - i;
+        segments++;
+    }
+    if (rc)
+        return rc;
+    size_t size = b->n - begin - DOC_HEAD;
+    if (size > FRAME_LIMIT - DOC_HEAD)
+        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB", w->name, (long long)n);
+    mot_put32(b->data + begin + 8, segments);
+    mot_put32(b->data + begin + 12, (uint32_t)size);
+    counts->documents++;
+    counts->text_bytes += text_bytes;
+    return MOT_OK;
+}
+
+int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes)
+{
+    if (n < 0 || text_bytes < 0 || text_bytes > INT64_MAX - w->counts.text_bytes)
+        return mot_fail(MOT_EARG, "%s: a document of %lld tokens and %lld bytes makes no sense", w->name,
+                        (long long)n, (long long)text_bytes);
+    if ((uint64_t)n > FRAME_LIMIT / 2)
+        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB", w->name, (long long)n);
+    for (int64_t i = 0; i < n; i++)
+        if (id[i] < 0 || id[i] >= w->vocab.size)
+            return mot_fail(MOT_EARG, "%s: token %lld of a document is id %d, the vocabulary has 0..%d", w->name,
+                            (long long)i, id[i], w->vocab.size - 1);
+    /* A large document gets a frame of its own, so that only its own size limits it. */
+    int rc = w->payload.n && n >= FRAME_TARGET ? write_frame(w, tag_docs) : MOT_OK;
+    if (rc)
+        return rc;
+    size_t before = w->payload.n;
+    struct counts counts = w->counts;
+    rc = put_document(w, id, n, text_bytes, &counts);
+    if (rc) {
+        w->payload.n = before;
+        return rc;
+    }
+    w->counts = counts;
+    return w->payload.n >= FRAME_TARGET ? write_frame(w, tag_docs) : MOT_OK;
+}
+
+int mot_shard_commit(struct mot_shard_writer *w)
+{
+    int rc = w->payload.n ? write_frame(w, tag_docs) : MOT_OK;
+    if (!rc)
+        rc = append_u64(&w->payload, (uint64_t)w->counts.documents);
+    if (!rc)
+        rc = append_u64(&w->payload, (uint64_t)w->counts.text_bytes);
+    for (int m = 0; !rc && m < w->vocab.n_modalities; m++)
+        rc = append_u64(&w->payload, (uint64_t)w->counts.tokens[m]);
+    if (!rc)
+        rc = write_frame(w, tag_end);
+    if (!rc) {
+        rc = mot_out_commit(w->out);
+        w->out = NULL;
+    }
+    mot_shard_abort(w);
+    return rc;
+}
+
+void mot_shard_abort(struct mot_shard_writer *w)
+{
+    if (!w)
+        return;
+    mot_out_abort(w->out);
+    mot_bytes_free(&w->payload);
+    mot_bytes_free(&w->packed);
+    mot_free(w->name);
+    mot_free(w);
+}
+
+/* ==== reading ==== */
+
+struct head {
+    const char *tag; /* one of the three above */
+    bool zlib;
+    uint32_t number, stored, size, crc;
+};
+
+struct mot_shard {
+    char *name;
+    int fd;
+    bool keep_going, ended;
+    int status;           /* the first failure, repeated by later calls */
+    char *damage;         /* its sentence */
+    struct mot_vocab vocab;
+    int64_t offset;       /* bytes read */
+    int64_t frame_offset; /* where the present frame begins */
+    uint32_t number;      /* of the next frame of this stream */
+    bool in_stream;       /* a header has been read, its end frame not yet */
+    struct mot_bytes stored, unpacked;
+    const struct mot_bytes *payload; /* of the present document frame: one of these */
+    size_t at;                       /* the next document in it */
+    struct counts stream;            /* served since the header */
+    int64_t documents, tokens;       /* served in all, for messages */
+    struct mot_doc doc;
+    struct mot_ids ids;
+    int64_t span_capacity;
+};
+
+/* Read up to n bytes to the end of s->stored, less only at the end of the file. */
+static int read_some(struct mot_shard *s, size_t n, size_t *got)
+{
+    *got = 0;
+    while (*got < n) {
+        size_t piece = n - *got < READ_PIECE ? n - *got : READ_PIECE;
+        int rc = mot_bytes_reserve(&s->stored, piece);
+        if (rc)
+            return rc;
+        ssize_t r = read(s->fd, s->stored.data + s->stored.n, piece);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return mot_fail(MOT_EIO, "%s: cannot read: %s", s->name, strerror(errno));
+        if (r == 0)
+            break;
+        s->stored.n += (size_t)r;
+        s->offset += r;
+        *got += (size_t)r;
+    }
+    return MOT_OK;
+}
+
+/* Damage: what is wrong with the present frame, where, and what was whole. */
+static int damaged(const struct mot_shard *s, int code, const char *what)
+{
+    return mot_fail(code, "%s: %s at byte %lld; the %lld documents (%lld tokens) before it are whole%s", s->name,
+                    what, (long long)s->frame_offset, (long long)s->documents, (long long)s->tokens,
+                    s->documents && !s->keep_going ? ": --keep-going uses them" : "");
+}
+
+/* The very first bytes are not ours. */
+static int foreign(const struct mot_shard *s, const unsigned char *p, size_t n)
+{
+    char text[4 * TAG + 1] = "";
+    for (size_t i = 0; i < n && i < TAG; i++)
+        if (p[i] >= 0x20 && p[i] < 0x7f)
+            snprintf(text + strlen(text), 5, "%c", p[i]);
+        else
+            snprintf(text + strlen(text), 5, "\\x%02x", p[i]);
+    if (n == 0)
+        return mot_fail(MOT_EFORMAT, "%s: empty, expected a shard of tokens", s->name);
+    return mot_fail(MOT_EFORMAT, "%s: not a shard: begins with \"%s\", expected \"MOTSHRD\"", s->name, text);
+}
+
+/* Read and check a frame's head; *end at the clean end of the file. */
+static int read_head(struct mot_shard *s, struct head *h, bool *end)
+{
+    size_t n;
+    bool first = s->offset == 0;
+    s->frame_offset = s->offset;
+    s->stored.n = 0;
+    int rc = read_some(s, HEAD, &n);
+    if (rc)
+        return rc;
+    const unsigned char *p = s->stored.data;
+    if (first && (n < TAG || memcmp(p, tag_header, TAG) != 0))
+        return foreign(s, p, n);
+    *end = n == 0 && !s->in_stream;
+    if (*end)
+        return MOT_OK;
+    if (n == 0)
+        return damaged(s, MOT_ECORRUPT, "truncated: there is no end frame");
+    if (n < HEAD)
+        return damaged(s, MOT_ECORRUPT, "truncated in the frame");
+    if (mot_get32(p + 28) != mot_crc32(0, p, 28))
+        return damaged(s, MOT_ECORRUPT, "damaged: no valid frame");
+    if (mot_get16(p + 8) != VERSION)
+        return mot_fail(MOT_EVERSION, "%s: shard format version %u, this program reads %d", s->name,
+                        mot_get16(p + 8), VERSION);
+    static const char *const tags[] = {tag_header, tag_docs, tag_end};
+    *h = (struct head){NULL, mot_get16(p + 10) & FLAG_ZLIB, mot_get32(p + 12), mot_get32(p + 16),
+                       mot_get32(p + 20), mot_get32(p + 24)};
+    for (int i = 0; i < MOT_COUNT(tags); i++)
+        if (memcmp(p, tags[i], TAG) == 0)
+            h->tag = tags[i];
+    if (!h->tag || mot_get16(p + 10) & ~(uint32_t)FLAG_ZLIB)
+        return damaged(s, MOT_EVERSION, "unknown kind of frame, perhaps of a newer program,");
+    /* zlib packs at most 1032 to 1: a larger promise is a lie. */
+    if (h->stored > FRAME_LIMIT || h->size > FRAME_LIMIT || (!h->zlib && h->size != h->stored) ||
+        (h->zlib && h->size / 1040 > h->stored))
+        return damaged(s, MOT_ECORRUPT, "impossible size in the frame");
+    if (h->number != s->number || (h->tag == tag_header) == s->in_stream)
+        return damaged(s, MOT_ECORRUPT, s->in_stream && h->tag == tag_header
+                                            ? "truncated: there is no end frame before the next header"
+                                            : "a frame is missing or out of order");
+    s->number++;
+    return MOT_OK;
+}
+
+static int unpack(struct mot_shard *s, const struct head *h)
+{
+    s->payload = &s->stored;
+    if (!h->zlib)
+        return MOT_OK;
+    s->unpacked.n = 0;
+    int rc = mot_bytes_reserve(&s->unpacked, h->size);
+    if (rc)
+        return rc;
+    uLongf n = h->size;
+    uLong used = s->stored.n;
+    if (uncompress2(s->unpacked.data, &n, s->stored.data, &used) != Z_OK || n != h->size || used != s->stored.n)
+        return damaged(s, MOT_ECORRUPT, "cannot unpack the frame");
+    s->unpacked.n = n;
+    s->payload = &s->unpacked;
+    return MOT_OK;
+}
+
+static int read_frame(struct mot_shard *s, struct head *h, bool *end)
+{
+    size_t n;
+    int rc = read_head(s, h, end);
+    if (rc || *end)
+        return rc;
+    s->stored.n = 0;
+    rc = read_some(s, h->stored, &n);
+    if (rc)
+        return rc;
+    if (n < h->stored)
+        return damaged(s, MOT_ECORRUPT, "truncated in the frame");
+    if (mot_crc32(0, s->stored.data, n) != h->crc)
+        return damaged(s, MOT_ECORRUPT, "damaged: wrong checksum of the frame");
+    return unpack(s, h);
+}
+
+static bool same_ids(const struct mot_vocab *a, const struct mot_vocab *b)
+{
+    bool same = a->n_modalities == b->n_modalities && a->size == b->size;
+    for (int m = 0; same && m < a->n_modalities; m++)
+        same = strcmp(a->modality[m].name, b->modality[m].name) == 0 &&
+               a->modality[m].first == b->modality[m].first && a->modality[m].n == b->modality[m].n;
+    return same;
+}
+
+/* Take the vocabulary from the payload of a header frame; it must be the expected one, if any. */
+static int read_vocab(struct mot_shard *s, const struct mot_vocab *expect)
+{
+    struct mot_vocab v;
+    char *name = mot_format("%s: vocabulary at byte %lld", s->name, (long long)s->frame_offset);
+    if (!name)
+        return MOT_ENOMEM;
+    int rc = mot_vocab_parse_json(&v, name, s->payload->data, s->payload->n);
+    mot_free(name);
+    if (rc)
+        return rc;
+    if (expect && (strcmp(v.digest, expect->digest) != 0 || !same_ids(&v, expect)))
+        return mot_fail(MOT_EARG, "%s: its vocabulary is %s, expected %s: tokenise again with the folder of the "
+                        "expected one, or use the folder that made this shard", s->name, v.digest, expect->digest);
+    s->vocab = v;
+    s->in_stream = true;
+    s->stream = (struct counts){0};
+    return MOT_OK;
+}
+
+static int read_end(struct mot_shard *s)
+{
+    const unsigned char *p = s->payload->data;
+    struct counts c = {0};
+    if (s->payload->n != 16 + 8 * (size_t)s->vocab.n_modalities)
+        return damaged(s, MOT_ECORRUPT, "end frame of a wrong size");
+    c.documents = (int64_t)mot_get64(p);
+    c.text_bytes = (int64_t)mot_get64(p + 8);
+    for (int m = 0; m < s->vocab.n_modalities; m++)
+        c.tokens[m] = (int64_t)mot_get64(p + 16 + 8 * m);
+    if (memcmp(&c, &s->stream, sizeof c) != 0)
+        return damaged(s, MOT_ECORRUPT, "the counts of the end frame are not those of the documents");
+    s->in_stream = false;
+    s->number = 0;
+    return MOT_OK;
+}
+
+static int bad_document(const struct mot_shard *s, int code, const char *what)
+{
+    char text[128];
+    snprintf(text, sizeof text, "document %lld: %s, in the frame", (long long)s->documents, what);
+    return damaged(s, code, text);
+}
+
+/* Ids of a segment to the end of s->ids, each within its modality's range. */
+static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, int m, int64_t n)
+{
+    struct mot_ids *a = &s->ids;
+    if (n > a->capacity - a->n) {
+        int64_t capacity = a->n + n > 2 * a->capacity ? a->n + n : 2 * a->capacity;
+        int32_t *id = mot_realloc(a->id, (size_t)capacity, sizeof *id);
+        if (!id)
+            return MOT_ENOMEM;
+        a->id = id;
+        a->capacity = capacity;
+    }
+    int32_t *id = a->id + a->n;
+    if (kind == KIND_U16)
+        for (int64_t i = 0; i < n; i++)
+            id[i] = (int32_t)mot_get16(p + 2 * i);
+    else
+        for (int64_t i = 0; i < n; i++)
+            id[i] = (int32_t)mot_get32(p + 4 * i);
+    uint32_t outside = 0, first = (uint32_t)s->vocab.modality[m].first, size = (uint32_t)s->vocab.modality[m].n;
+    for (int64_t i = 0; i < n; i++)
+        outside |= (uint32_t)id[i] - first >= size;
+    if (outside)
+        return bad_document(s, MOT_ECORRUPT, "an id outside its modality");
+    a->n += n;
+    return MOT_OK;
+}
+
+static int add_span(struct mot_shard *s, int m, int64_t n)
+{
+    struct mot_doc *d = &s->doc;
+    struct mot_span *last = d->n_spans ? &d->span[d->n_spans - 1] : NULL;
+    if (last && last->modality == m) { /* runs are maximal, however they were written */
+        last->n += n;
+        return MOT_OK;
+    }
+    int rc = mot_grow((void **)&d->span, d->n_spans, &s->span_capacity, sizeof *d->span);
+    if (!rc)
+        d->span[d->n_spans++] = (struct mot_span){m, s->ids.n - n, n};
+    return rc;
+}
+
+/* The segments in [p, p + size) fill it exactly. */
+static int read_segments(struct mot_shard *s, const unsigned char *p, size_t size, uint32_t segments)
+{
+    const unsigned char *end = p + size;
+    for (uint32_t i = 0; i < segments; i++) {
+        if (end - p < SEGMENT_HEAD)
+            return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
+        uint32_t kind = mot_get16(p), m = mot_get16(p + 2), n = mot_get32(p + 4);
+        p += SEGMENT_HEAD;
+        if (kind != KIND_U16 && kind != KIND_U32)
+            return bad_document(s, MOT_EVERSION, "a kind of segment that only newer programs know");
+        size_t bytes = (size_t)n * (kind == KIND_U16 ? 2 : 4);
+        if (n == 0 || m >= (uint32_t)s->vocab.n_modalities || bytes > (size_t)(end - p))
+            return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
+        int rc = read_ids(s, p, kind, (int)m, n);
+        if (!rc)
+            rc = add_span(s, (int)m, n);
+        if (rc)
+            return rc;
+        p += bytes;
+    }
+    return p == end ? MOT_OK : bad_document(s, MOT_ECORRUPT, "its segments do not fill it");
+}
+
+static int read_document(struct mot_shard *s)
+{
+    const unsigned char *p = s->payload->data + s->at;
+    size_t left = s->payload->n - s->at;
+    if (left < DOC_HEAD || mot_get32(p + 12) > left - DOC_HEAD)
+        return bad_document(s, MOT_ECORRUPT, "it ends beyond its frame");
+    uint64_t text_bytes = mot_get64(p);
+    if (text_bytes > (uint64_t)(INT64_MAX - s->stream.text_bytes))
+        return bad_document(s, MOT_ECORRUPT, "impossible bytes of text");
+    struct mot_doc *d = &s->doc;
+    s->ids.n = 0;
+    d->n_spans = 0;
+    int rc = read_segments(s, p + DOC_HEAD, mot_get32(p + 12), mot_get32(p + 8));
+    if (rc)
+        return rc;
+    s->at += DOC_HEAD + mot_get32(p + 12);
+    d->text_bytes = (int64_t)text_bytes;
+    d->id = s->ids.id;
+    d->n = s->ids.n;
+    for (int i = 0; i < d->n_spans; i++)
+        s->stream.tokens[d->span[i].modality] += d->span[i].n;
+    s->stream.text_bytes += d->text_bytes;
+    s->stream.documents++;
+    s->documents++;
+    s->tokens += d->n;
+    return MOT_OK;
+}
+
+/* Read frames until there is a document in s->payload; *end when there are no more. */
+static int read_to_document(struct mot_shard *s, bool *end)
+{
+    *end = false;
+    while (!s->payload || s->at >= s->payload->n) {
+        struct head h;
+        s->payload = NULL;
+        int rc = read_frame(s, &h, end);
+        if (rc || *end)
+            return rc;
+        s->at = 0;
+        if (h.tag == tag_docs)
+            continue;
+        const struct mot_vocab expect = s->vocab;
+        rc = h.tag == tag_end ? read_end(s) : read_vocab(s, &expect);
+        if (rc)
+            return rc;
+        s->payload = NULL;
+    }
+    return MOT_OK;
+}
+
+int mot_shard_next(struct mot_shard *s, const struct mot_doc **d)
+{
+    *d = NULL;
+    if (s->status)
+        return mot_fail(s->status, "%s", s->damage ? s->damage : s->name);
+    bool end = s->ended;
+    int rc = end ? MOT_OK : read_to_document(s, &end);
+    if (!rc && !end)
+        rc = read_document(s);
+    if (rc) {
+        s->damage = mot_strdup(mot_error());
+        if (!s->keep_going || (rc != MOT_ECORRUPT && rc != MOT_EVERSION))
+            return s->status = rc;
+        end = true;
+    }
+    s->ended = end;
+    if (!end)
+        *d = &s->doc;
+    return MOT_OK;
+}
+
+struct mot_shard *mot_shard_open(const char *path, const struct mot_vocab *expect, bool keep_going)
+{
+    struct mot_shard *s = mot_alloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    bool is_stdin = strcmp(path, "-") == 0, end = false;
+    struct head h;
+    s->keep_going = keep_going;
+    s->fd = is_stdin ? STDIN_FILENO : -1;
+    s->name = mot_strdup(is_stdin ? "standard input" : path);
+    if (!s->name)
+        goto fail;
+    if (!is_stdin)
+        s->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (s->fd < 0) {
+        mot_fail(MOT_EIO, "%s: cannot open: %s", path, strerror(errno));
+        goto fail;
+    }
+    if (read_frame(s, &h, &end) || read_vocab(s, expect))
+        goto fail;
+    s->payload = NULL;
+    return s;
+fail:
+    mot_shard_close(s);
+    return NULL;
+}
+
+const struct mot_vocab *mot_shard_vocab(const struct mot_shard *s)
+{
+    return &s->vocab;
+}
+
+const char *mot_shard_damage(const struct mot_shard *s)
+{
+    return s->keep_going ? s->damage : NULL;
+}
+
+void mot_shard_close(struct mot_shard *s)
+{
+    if (!s)
+        return;
+    if (s->fd > STDERR_FILENO)
+        close(s->fd);
+    mot_bytes_free(&s->stored);
+    mot_bytes_free(&s->unpacked);
+    mot_ids_free(&s->ids);
+    mot_free(s->doc.span);
+    mot_free(s->damage);
+    mot_free(s->name);
+    mot_free(s);
+}
+
+int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c)
+{
+    *c = (struct mot_shard_counts){0};
+    struct mot_shard *s = mot_shard_open(path, expect, false);
+    if (!s)
+        return MOT_EFORMAT;
+    const struct mot_doc *d;
+    int rc;
+    while (!(rc = mot_shard_next(s, &d)) && d) {
+        c->documents++;
+        c->tokens += d->n;
+        c->text_bytes += d->text_bytes;
+        for (int i = 0; i < d->n_spans; i++)
+            c->by_modality[d->span[i].modality] += d->span[i].n;
+    }
+    mot_shard_close(s);
+    return rc;
+}
