@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu.c - the cpu backend's device, memory and table of operations.
+ *
+ * The BLAS is called by our own threads, each on its own tile, so it must not start threads itself:
+ * two pools on the same cores cost up to 1.7 times on a training step.  OpenBLAS is told so by its
+ * own function, which is looked up weakly so that any other cblas links as well; a BLAS built on
+ * OpenMP stays serial inside our parallel regions by itself.
+ */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cpu.h"
+
+extern void openblas_set_num_threads(int n) __attribute__((weak));
+
+static struct mot_device *cpu_open(int threads, char *err, size_t err_size)
+{
+    struct mot_device *d = calloc(1, sizeof *d);
+    if (!d) {
+        if (err_size > 0)
+            snprintf(err, err_size, "cpu: out of memory");
+        return NULL;
+    }
+    d->threads = threads > 0 ? threads : omp_get_num_procs();
+    omp_set_dynamic(0); /* the split of the work decides the rounding: it must be what was asked */
+    if (openblas_set_num_threads)
+        openblas_set_num_threads(1);
+    return d;
+}
+
+static void cpu_close(struct mot_device *d)
+{
+    if (d)
+        free(d->block);
+    free(d);
+}
+
+static int cpu_threads(const struct mot_device *d)
+{
+    return d->threads;
+}
+
+/* -- workspace --------------------------------------------------------------------------------- */
+
+static struct mot_cpu_need need_of(const struct mot_device *d, const struct mot_limits *l)
+{
+    const struct mot_cpu_need each[] = {
+        mot_cpu_norm_need(d->threads, l),      mot_cpu_rope_need(d->threads, l),
+        mot_cpu_attention_need(d->threads, l), mot_cpu_head_need(d->threads, l),
+        mot_cpu_optim_need(d->threads, l),
+    };
+    struct mot_cpu_need need = {64, 64};
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+        need.shared = each[i].shared > need.shared ? each[i].shared : need.shared;
+        need.scratch = each[i].scratch > need.scratch ? each[i].scratch : need.scratch;
+    }
+    /* Whole pages, so that no two threads share a cache line and vectors lie aligned. */
+    need.shared = (need.shared + 4095) / 4096 * 4096;
+    need.scratch = (need.scratch + 4095) / 4096 * 4096;
+    return need;
+}
+
+static size_t total(const struct mot_device *d, struct mot_cpu_need need)
+{
+    return need.shared + (size_t)d->threads * need.scratch;
+}
+
+static size_t cpu_workspace(const struct mot_device *d, const struct mot_limits *limits)
+{
+    return total(d, need_of(d, limits));
+}
+
+static int cpu_reserve(struct mot_device *d, const struct mot_limits *limits)
+{
+    struct mot_cpu_need need = need_of(d, limits);
+    free(d->block);
+    d->shared_bytes = d->scratch_bytes = 0;
+    d->block = aligned_alloc(4096, total(d, need));
+    if (!d->block)
+        return -1;
+    d->shared_bytes = need.shared;
+    d->scratch_bytes = need.scratch;
+    return 0;
+}
+
+/* -- memory ------------------------------------------------------------------------------------ */
+
+static void *cpu_alloc(struct mot_device *d, size_t bytes)
+{
+    (void)d;
+    if (bytes > SIZE_MAX - 128)
+        return NULL;
+    return aligned_alloc(64, (bytes / 64 + 1) * 64);
+}
+
+static void cpu_free(struct mot_device *d, void *p)
+{
+    (void)d;
+    free(p);
+}
+
+static void cpu_copy(struct mot_device *d, void *to, const void *from, size_t bytes)
+{
+    int workers = mot_cpu_workers(d, (int64_t)(bytes / 8));
+#pragma omp parallel for num_threads(workers) schedule(static)
+    for (int part = 0; part < workers; part++) {
+        struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
+        if (r.begin < r.end)
+            memcpy((char *)to + r.begin, (const char *)from + r.begin, (size_t)(r.end - r.begin));
+    }
+}
+
+static void cpu_zero(struct mot_device *d, void *to, size_t bytes)
+{
+    int workers = mot_cpu_workers(d, (int64_t)(bytes / 8));
+#pragma omp parallel for num_threads(workers) schedule(static)
+    for (int part = 0; part < workers; part++) {
+        struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
+        if (r.begin < r.end)
+            memset((char *)to + r.begin, 0, (size_t)(r.end - r.begin));
+    }
+}
+
+/* Host memory and the device's are one: nothing is ever under way, nothing can go wrong. */
+static int cpu_sync(struct mot_device *d)
+{
+    (void)d;
+    return 0;
+}
+
+static const char *cpu_error(const struct mot_device *d)
+{
+    (void)d;
+    return "";
+}
+
+const struct mot_kernels mot_kernels_cpu = {
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .threads = cpu_threads,
+    .workspace = cpu_workspace,
+    .reserve = cpu_reserve,
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .write = cpu_copy,
+    .read = cpu_copy,
+    .copy = cpu_copy,
+    .zero = cpu_zero,
+    .sync = cpu_sync,
+    .error = cpu_error,
+    .embed = mot_cpu_embed,
+    .embed_back = mot_cpu_embed_back,
+    .rmsnorm = mot_cpu_rmsnorm,
+    .rmsnorm_back = mot_cpu_rmsnorm_back,
+    .linear = mot_cpu_linear,
+    .linear_back_x = mot_cpu_linear_back_x,
+    .linear_back_w = mot_cpu_linear_back_w,
+    .rope = mot_cpu_rope,
+    .rope_back = mot_cpu_rope_back,
+    .attention = mot_cpu_attention,
+    .attention_back = mot_cpu_attention_back,
+    .swiglu = mot_cpu_swiglu,
+    .swiglu_back = mot_cpu_swiglu_back,
+    .head_loss = mot_cpu_head_loss,
+    .sumsq = mot_cpu_sumsq,
+    .clip = mot_cpu_clip,
+    .adamw = mot_cpu_adamw,
+};

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tile.h - small products of matrices that lie in cache: C (m,n) (+)= A (m,k) B (k,n).
+ *
+ * For attention, whose products are too small for a BLAS: it would pack both operands for every
+ * call. Here B's rows must be contiguous and A may lie in any two strides (so either of it or its
+ * transpose is free); nothing is packed.  The core holds TILE_ROWS by two vectors of C in registers
+ * and adds outer products to them.  gcc's and clang's vector types make that plain C for any
+ * instruction set.
+ */
+#ifndef MOT_TILE_H
+#define MOT_TILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined __AVX512F__
+enum { TILE_VECTOR = 16, TILE_ROWS = 8 }; /* 16 sums of 32 registers */
+#elif defined __AVX__
+enum { TILE_VECTOR = 8, TILE_ROWS = 4 }; /* 8 sums of 16 registers, enough to hide an addition */
+#else
+enum { TILE_VECTOR = 4, TILE_ROWS = 4 };
+#endif
+
+/* Floats at any address: alignment is the caller's gain, not a condition. */
+typedef float tile_vector
+    __attribute__((vector_size(TILE_VECTOR * sizeof(float)), aligned(sizeof(float)), may_alias));
+
+/* A matrix operand A: element (i,k) stands at p[i * row + k * col]. */
+struct tile_a {
+    const float *p;
+    int64_t row, col;
+};
+
+/* `rows` by `vectors` of C.  Inlined with both constant, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void tile_core(int rows, int vectors, int64_t n_k,
+                                                            struct tile_a a, const float *b,
+                                                            int64_t b_row, float *c, int64_t c_row,
+                                                            bool add)
+{
+    tile_vector sum[TILE_ROWS][2] = {{{0}}};
+    for (int64_t k = 0; k < n_k; k++, b += b_row) {
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int j = 0; j < vectors; j++)
+                sum[i][j] += a.p[i * a.row + k * a.col] *
+                             *(const tile_vector *)(b + j * TILE_VECTOR);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < vectors; j++) {
+            tile_vector *to = (tile_vector *)(c + i * c_row + j * TILE_VECTOR);
+            if (add)
+                sum[i][j] += *to;
+            *to = sum[i][j];
+        }
+}
+
+/* All m rows of `vectors` vectors of columns. */
+static inline __attribute__((always_inline)) void tile_columns(int64_t m, int vectors, int64_t n_k,
+                                                               struct tile_a a, const float *b,
+                                                               int64_t b_row, float *c,
+                                                               int64_t c_row, bool add)
+{
+    int64_t i = 0;
+    for (; i + TILE_ROWS <= m; i += TILE_ROWS, a.p += TILE_ROWS * a.row, c += TILE_ROWS * c_row)
+        tile_core(TILE_ROWS, vectors, n_k, a, b, b_row, c, c_row, add);
+    for (; i + 2 <= m; i += 2, a.p += 2 * a.row, c += 2 * c_row)
+        tile_core(2, vectors, n_k, a, b, b_row, c, c_row, add);
+    for (; i < m; i++, a.p += a.row, c += c_row)
+        tile_core(1, vectors, n_k, a, b, b_row, c, c_row, add);
+}
+
+/* C (m,n) (+)= A (m,n_k) B (n_k,n); n need not be a multiple of anything, but is fast where it is
+ * one of TILE_VECTOR. */
+static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_t n, int64_t n_k,
+                                                               struct tile_a a, const float *b,
+                                                               int64_t b_row, float *c,
+                                                               int64_t c_row, bool add)
+{
+    int64_t j = 0;
+    for (; j + 2 * TILE_VECTOR <= n; j += 2 * TILE_VECTOR)
+        tile_columns(m, 2, n_k, a, b + j, b_row, c + j, c_row, add);
+    for (; j + TILE_VECTOR <= n; j += TILE_VECTOR)
+        tile_columns(m, 1, n_k, a, b + j, b_row, c + j, c_row, add);
+    if (j == n)
+        return;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t l = j; l < n; l++) {
+            float sum = add ? c[i * c_row + l] : 0;
+            for (int64_t k = 0; k < n_k; k++)
+                sum += a.p[i * a.row + k * a.col] * b[k * b_row + l];
+            c[i * c_row + l] = sum;
+        }
+}
+
+#endif

@@ -1,0 +1,859 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_kernels.c - the cpu kernels against the reference ones, operation by operation.
+ *
+ * Every case runs once on "ref" and, for 1, 2 and 3 threads, twice on "cpu": results must agree
+ * within the operation's tolerance, the two runs to the bit, and nothing outside the outputs may
+ * change. Outputs that are overwritten begin as NaN, those that are added to as random
+ * numbers.  The reference itself is checked in test_gradients_double.c.
+ */
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "../../kernels/kernels.h"
+#include "../test.h"
+
+static const struct mot_kernels *const ref = &mot_kernels_ref, *const cpu = &mot_kernels_cpu;
+
+/* -- random inputs ----------------------------------------------------------------------------- */
+
+static uint64_t state;
+
+static uint64_t next(void) /* splitmix64 (Steele et al. 2014) */
+{
+    uint64_t z = state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static int64_t below(int64_t n)
+{
+    return (int64_t)(next() % (uint64_t)n);
+}
+
+static float uniform(void) /* in [-1, 1) */
+{
+    return (float)((double)(next() >> 11) * 0x1p-52 - 1);
+}
+
+/* Everything a case allocates; freed at its end. */
+static void *owned[64];
+static int n_owned;
+
+static void *take(size_t bytes)
+{
+    void *p = malloc(bytes + 64);
+    if (!p || n_owned == 64)
+        abort();
+    return owned[n_owned++] = p;
+}
+
+static void free_all(void)
+{
+    while (n_owned > 0)
+        free(owned[--n_owned]);
+}
+
+static float *numbers(int64_t n, float scale)
+{
+    float *x = take((size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = scale * uniform();
+    return x;
+}
+
+static int32_t *ids(int64_t n, int64_t limit)
+{
+    int32_t *x = take((size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++)
+        x[i] = (int32_t)below(limit);
+    return x;
+}
+
+/* A random order of the batch and its inverse. */
+static void permutation(int64_t n, int32_t **seq, int32_t **row)
+{
+    *seq = take((size_t)n * sizeof **seq);
+    *row = take((size_t)n * sizeof **row);
+    for (int64_t i = 0; i < n; i++)
+        (*seq)[i] = (int32_t)i;
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = below(i + 1);
+        int32_t t = (*seq)[i];
+        (*seq)[i] = (*seq)[j];
+        (*seq)[j] = t;
+    }
+    for (int64_t i = 0; i < n; i++)
+        (*row)[(*seq)[i]] = (int32_t)i;
+}
+
+/* -- a case ------------------------------------------------------------------------------------ */
+
+enum { MOST_GROUPS = 7, MOST_OUTPUTS = 4, GUARD = 32 };
+
+/* The inputs of any operation; each test fills in what its operation reads. */
+struct inputs {
+    int64_t N, C, I, O, H, K, D, F, V, P;
+    int add, G;
+    struct mot_group g[MOST_GROUPS];
+    float *params, *x, *y, *z, *w, *q, *k, *v, *dq, *dk, *dv, *o, *lse, *cos, *sin;
+    float *in_out[MOST_OUTPUTS]; /* first contents of outputs that are added to, or NULL: NaN */
+    int64_t sizes[MOST_OUTPUTS]; /* of the outputs */
+    int n_outputs;
+    int32_t *id, *seq, *row, *pos;
+    struct mot_segment *segments;
+    int64_t n_segments;
+    float scale, eps;
+};
+
+typedef void operation(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                       float **out);
+
+static struct mot_limits limits_of(const struct inputs *in, bool train)
+{
+    struct mot_limits l = {.N = in->N,
+                           .C = in->C,
+                           .H = in->H,
+                           .K = in->K,
+                           .D = in->D,
+                           .F = in->F,
+                           .V = in->V,
+                           .G = in->G,
+                           .train = train};
+    for (int64_t n = 0; n < in->n_segments; n++)
+        l.segment = l.segment > in->segments[n].length ? l.segment : in->segments[n].length;
+    return l;
+}
+
+static struct mot_device *device(const struct mot_kernels *b, int threads,
+                                 const struct mot_limits *l)
+{
+    char err[200] = "";
+    struct mot_device *d = b->open(threads, err, sizeof err);
+    if (!d || b->reserve(d, l) != 0)
+        abort();
+    return d;
+}
+
+static void run_once(const struct mot_kernels *b, int threads, const struct inputs *in,
+                     operation *op, float **all)
+{
+    struct mot_limits l = limits_of(in, true);
+    struct mot_device *d = device(b, threads, &l);
+    float *out[MOST_OUTPUTS] = {NULL};
+    for (int k = 0; k < in->n_outputs; k++) {
+        size_t n = (size_t)(in->sizes[k] + 2 * GUARD);
+        all[k] = take(n * sizeof(float));
+        for (size_t i = 0; i < n; i++)
+            all[k][i] = NAN;
+        out[k] = all[k] + GUARD;
+        if (in->in_out[k])
+            memcpy(out[k], in->in_out[k], (size_t)in->sizes[k] * sizeof(float));
+    }
+    op(b, d, in, out);
+    CHECK_INT(b->sync(d), 0);
+    b->close(d);
+}
+
+static bool guarded(const float *all, int64_t n)
+{
+    for (int i = 0; i < GUARD; i++)
+        if (!isnan(all[i]) || !isnan(all[GUARD + n + i]))
+            return false;
+    return true;
+}
+
+/* Runs the operation everywhere and compares; frees the inputs. */
+static void compare(const char *what, const struct inputs *in, operation *op, double absolute,
+                    double relative)
+{
+    float *expected[MOST_OUTPUTS];
+    run_once(ref, 1, in, op, expected);
+    for (int threads = 1; threads <= 3; threads++) {
+        float *found[MOST_OUTPUTS], *again[MOST_OUTPUTS];
+        run_once(cpu, threads, in, op, found);
+        run_once(cpu, threads, in, op, again);
+        for (int k = 0; k < in->n_outputs; k++) {
+            int64_t n = in->sizes[k], bad = 0, at = -1;
+            for (int64_t i = 0; i < n; i++) {
+                double f = (double)found[k][GUARD + i], e = (double)expected[k][GUARD + i];
+                if (!(fabs(f - e) <= absolute + relative * fabs(e)) && bad++ == 0)
+                    at = i;
+            }
+            if (bad > 0)
+                fprintf(
+                    stderr,
+                    "%s, %d threads, output %d: %lld of %lld differ, first %lld: %.9g, expected "
+                    "%.9g (N %lld C %lld I %lld O %lld H %lld K %lld D %lld F %lld V %lld G %d)\n",
+                    what, threads, k, (long long)bad, (long long)n, (long long)at,
+                    (double)found[k][GUARD + at], (double)expected[k][GUARD + at], (long long)in->N,
+                    (long long)in->C, (long long)in->I, (long long)in->O, (long long)in->H,
+                    (long long)in->K, (long long)in->D, (long long)in->F, (long long)in->V, in->G);
+            CHECK_INT(bad, 0);
+            CHECK(memcmp(found[k] + GUARD, again[k] + GUARD, (size_t)n * sizeof(float)) == 0);
+            CHECK(guarded(found[k], n) && guarded(again[k], n));
+        }
+    }
+    free_all();
+}
+
+static void output(struct inputs *in, int64_t n, bool added)
+{
+    in->sizes[in->n_outputs] = n;
+    in->in_out[in->n_outputs++] = added ? numbers(n, 1) : NULL;
+}
+
+/* -- groups and segments ----------------------------------------------------------------------- */
+
+enum { ONE, THREE, SHARED, SINGLES, LAYOUTS };
+
+/* Deals N rows to groups: all to one; three with an empty one between; six of which two pairs name
+ * the same weight; seven, most of one row.  `w_size` and `b_size` floats a weight and bias (0:
+ * none), which stand in one block behind an odd gap.  Returns the size of the block. */
+static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_size)
+{
+    static const int counts[LAYOUTS] = {1, 3, 6, 7};
+    in->G = counts[layout];
+    int64_t row = 0, at = 3;
+    for (int k = 0; k < in->G; k++) {
+        int64_t left = in->N - row, rows = left;
+        if (k < in->G - 1) {
+            rows = layout == SINGLES ? 1
+                   : layout == THREE ? (k == 1 ? 0 : left / 3)
+                                     : below(left + 1);
+            rows = rows < left ? rows : left;
+        }
+        in->g[k] = (struct mot_group){row, rows, at, b_size > 0 ? at + w_size : -1};
+        row += rows;
+        at += w_size + b_size + 1;
+        if (layout == SHARED && k % 3 == 2) { /* 2 shares with 0, 5 with 3, and 5 with 2 no more */
+            in->g[k].w = in->g[k - 2].w;
+            in->g[k].b = in->g[k - 2].b;
+        }
+    }
+    in->params = numbers(at, 1);
+    return at;
+}
+
+enum { WHOLE, HALVES, RANDOM, SHORT, DOTS, EMPTIES, CUTS };
+
+static void cut(struct inputs *in, int how)
+{
+    in->segments = take((size_t)(2 * in->N + 2) * sizeof *in->segments);
+    in->n_segments = 0;
+    for (int64_t at = 0; at < in->N;) {
+        int64_t left = in->N - at, n = left;
+        n = how == HALVES ? (in->N + 1) / 2 : how == RANDOM ? 1 + below(in->N) : n;
+        n = how == SHORT ? 5 + below(30) : how == DOTS ? 1 : n;
+        if (how == EMPTIES) {
+            in->segments[in->n_segments++] = (struct mot_segment){at, 0};
+            n = 1 + below(40);
+        }
+        n = n < left ? n : left;
+        in->segments[in->n_segments++] = (struct mot_segment){at, n};
+        at += n;
+    }
+    if (how == EMPTIES)
+        in->segments[in->n_segments++] = (struct mot_segment){in->N, 0};
+}
+
+/* -- embedding --------------------------------------------------------------------------------- */
+
+static void op_embed(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                     float **out)
+{
+    b->embed(d, out[0], in->w, in->id, in->N, in->C, in->V);
+    b->embed_back(d, out[1], in->y, in->id, in->N, in->C, in->V);
+}
+
+static void test_embed(void)
+{
+    static const int64_t shapes[][3] = {
+        {0, 4, 5}, {1, 1, 1}, {7, 3, 2}, {100, 17, 11}, {999, 64, 300}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        state = k;
+        struct inputs in = {.N = shapes[k][0], .C = shapes[k][1], .V = shapes[k][2]};
+        in.w = numbers(in.V * in.C, 1);
+        in.y = numbers(in.N * in.C, 1);
+        in.id = ids(in.N, in.V);
+        output(&in, in.N * in.C, false);
+        output(&in, in.V * in.C, true);
+        compare("embed", &in, op_embed, 0, 0);
+    }
+}
+
+/* -- norms ------------------------------------------------------------------------------------- */
+
+static void op_rmsnorm(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                       float **out)
+{
+    b->rmsnorm(d, out[0], out[1], in->x, in->y, in->params, in->g, in->G, in->C, in->eps);
+}
+
+static void op_rmsnorm_in_place(const struct mot_kernels *b, struct mot_device *d,
+                                const struct inputs *in, float **out)
+{
+    b->rmsnorm(d, out[0], out[1], out[0], NULL, in->params, in->g, in->G, in->C, in->eps);
+}
+
+static void op_rmsnorm_onto(const struct mot_kernels *b, struct mot_device *d,
+                            const struct inputs *in, float **out)
+{
+    b->rmsnorm(d, out[0], out[1], in->x, out[0], in->params, in->g, in->G, in->C, in->eps);
+}
+
+static void op_rmsnorm_back(const struct mot_kernels *b, struct mot_device *d,
+                            const struct inputs *in, float **out)
+{
+    b->rmsnorm_back(d, out[0], out[1], in->y, in->x, in->z, in->params, in->g, in->G, in->C,
+                    in->add);
+}
+
+static void op_rmsnorm_back_in_place(const struct mot_kernels *b, struct mot_device *d,
+                                     const struct inputs *in, float **out)
+{
+    b->rmsnorm_back(d, out[0], out[1], out[0], in->x, in->z, in->params, in->g, in->G, in->C, 0);
+}
+
+/* The inputs of one norm case; x spans many sizes from row to row. */
+static struct inputs norm_inputs(int64_t N, int64_t C, int layout, int64_t *n_params)
+{
+    struct inputs in = {.N = N, .C = C, .eps = 1e-5f};
+    *n_params = deal(&in, layout, C, 0);
+    in.x = numbers(N * C, 1);
+    for (int64_t i = 0; i < N; i++)
+        for (int64_t c = 0; c < C; c++)
+            in.x[i * C + c] *= powf(10, (float)(i % 5) - 2);
+    in.y = numbers(N * C, 1);
+    in.z = numbers(N, 1);
+    for (int64_t i = 0; i < N; i++) { /* the true 1 / rms, so that gradients are of natural size */
+        double sum = 0;
+        for (int64_t c = 0; c < C; c++)
+            sum += (double)in.x[i * C + c] * (double)in.x[i * C + c];
+        in.z[i] = (float)(1 / sqrt(sum / (double)C + 1e-5));
+    }
+    return in;
+}
+
+static void test_rmsnorm(void)
+{
+    static const int64_t shapes[][2] = {{0, 8},   {1, 1},     {1, 64},   {5, 7},
+                                        {97, 33}, {301, 256}, {64, 1023}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+        for (int layout = 0; layout < LAYOUTS; layout++) {
+            int64_t N = shapes[k][0], C = shapes[k][1], n;
+            state = 10 * k + (size_t)layout;
+            struct inputs in = norm_inputs(N, C, layout, &n);
+            output(&in, N * C, false);
+            output(&in, N, false);
+            compare("rmsnorm", &in, op_rmsnorm, 2e-6, 5e-6);
+            in = norm_inputs(N, C, layout, &n);
+            in.y = NULL;
+            output(&in, N * C, false);
+            output(&in, N, false);
+            compare("rmsnorm, no residual", &in, op_rmsnorm, 2e-6, 5e-6);
+            in = norm_inputs(N, C, layout, &n);
+            output(&in, N * C, true);
+            output(&in, N, false);
+            compare("rmsnorm, in place", &in, op_rmsnorm_in_place, 2e-6, 5e-6);
+            in = norm_inputs(N, C, layout, &n);
+            output(&in, N * C, true);
+            output(&in, N, false);
+            compare("rmsnorm, onto the residual", &in, op_rmsnorm_onto, 2e-6, 5e-6);
+        }
+}
+
+static void test_rmsnorm_back(void)
+{
+    static const int64_t shapes[][2] = {{0, 8},   {1, 1},     {1, 64},   {5, 7},
+                                        {97, 33}, {301, 256}, {64, 1023}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+        for (int layout = 0; layout < LAYOUTS; layout++)
+            for (int add = 0; add < 3; add++) {
+                int64_t N = shapes[k][0], C = shapes[k][1], n;
+                state = 10 * k + (size_t)layout;
+                struct inputs in = norm_inputs(N, C, layout, &n);
+                in.add = add;
+                output(&in, N * C, add > 0);
+                output(&in, n, true);
+                /* dx is about 1 / rms(x), up to 200 here: the absolute part is for what cancels. */
+                compare("rmsnorm_back", &in, add == 2 ? op_rmsnorm_back_in_place : op_rmsnorm_back,
+                        3e-5, 1e-5);
+            }
+}
+
+/* -- linear ------------------------------------------------------------------------------------ */
+
+static void op_linear(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                      float **out)
+{
+    b->linear(d, out[0], in->x, in->params, in->g, in->G, in->I, in->O, in->add);
+}
+
+static void op_linear_back_x(const struct mot_kernels *b, struct mot_device *d,
+                             const struct inputs *in, float **out)
+{
+    b->linear_back_x(d, out[0], in->y, in->params, in->g, in->G, in->I, in->O, in->add);
+}
+
+static void op_linear_back_w(const struct mot_kernels *b, struct mot_device *d,
+                             const struct inputs *in, float **out)
+{
+    b->linear_back_w(d, out[0], in->y, in->x, in->g, in->G, in->I, in->O);
+}
+
+static const int64_t linear_shapes[][3] = {
+    {0, 8, 8},     {1, 1, 1},     {1, 300, 401},  {2, 5, 3},    {13, 31, 17},
+    {67, 64, 193}, {389, 48, 96}, {200, 130, 67}, {1000, 3, 2}, {31, 256, 7},
+};
+
+static struct inputs linear_inputs(size_t k, int layout, bool bias, int64_t *n_params)
+{
+    struct inputs in = {
+        .N = linear_shapes[k][0], .I = linear_shapes[k][1], .O = linear_shapes[k][2]};
+    state = 100 * k + (size_t)layout;
+    *n_params = deal(&in, layout, in.I * in.O, bias ? in.O : 0);
+    in.x = numbers(in.N * in.I, 1);
+    in.y = numbers(in.N * in.O, 1);
+    return in;
+}
+
+static void test_linear(void)
+{
+    for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
+        for (int layout = 0; layout < LAYOUTS; layout++)
+            for (int variant = 0; variant < 4; variant++) {
+                int64_t n;
+                struct inputs in = linear_inputs(k, layout, variant & 1, &n);
+                in.add = variant / 2;
+                output(&in, in.N * in.O, in.add);
+                compare("linear", &in, op_linear, 1e-5, 5e-6);
+            }
+}
+
+static void test_linear_back(void)
+{
+    for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
+        for (int layout = 0; layout < LAYOUTS; layout++)
+            for (int variant = 0; variant < 2; variant++) {
+                int64_t n;
+                struct inputs in = linear_inputs(k, layout, true, &n);
+                in.add = variant;
+                output(&in, in.N * in.I, in.add);
+                compare("linear_back_x", &in, op_linear_back_x, 1e-5, 5e-6);
+                in = linear_inputs(k, layout, variant, &n);
+                output(&in, n, true);
+                compare("linear_back_w", &in, op_linear_back_w, 3e-5, 5e-6);
+            }
+}
+
+/* -- rope -------------------------------------------------------------------------------------- */
+
+static void op_rope(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                    float **out)
+{
+    b->rope(d, out[0], out[1], out[2], in->x, in->params, in->g, in->G, in->seq, in->pos, in->cos,
+            in->sin, in->N, in->H, in->K, in->D, in->eps);
+}
+
+static void op_rope_back(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                         float **out)
+{
+    b->rope_back(d, out[0], out[1], in->dq, in->dk, in->dv, in->x, in->params, in->g, in->G,
+                 in->seq, in->pos, in->cos, in->sin, in->N, in->H, in->K, in->D, in->eps);
+}
+
+enum { ALL_NORMS, SOME_NORMS, NO_NORMS, NORM_KINDS };
+
+static struct inputs rope_inputs(const int64_t *shape, int layout, int norms, int64_t *n_params)
+{
+    struct inputs in = {
+        .N = shape[0], .H = shape[1], .K = shape[2], .D = shape[3], .P = 50, .eps = 1e-6f};
+    state = (uint64_t)(shape[0] * 100 + layout * 10 + norms);
+    *n_params = deal(&in, layout, in.D, in.D);
+    for (int k = 0; k < in.G; k++)
+        if (norms == NO_NORMS || (norms == SOME_NORMS && k % 2 == 0))
+            in.g[k].w = in.g[k].b = -1;
+    in.x = numbers(in.N * (in.H + 2 * in.K) * in.D, 1);
+    in.dq = numbers(in.H * in.N * in.D, 1);
+    in.dk = numbers(in.K * in.N * in.D, 1);
+    in.dv = numbers(in.K * in.N * in.D, 1);
+    permutation(in.N, &in.seq, &in.row);
+    in.pos = ids(in.N, in.P);
+    in.cos = numbers(in.P * (in.D / 2), 1);
+    in.sin = numbers(in.P * (in.D / 2), 1);
+    return in;
+}
+
+static void test_rope(void)
+{
+    static const int64_t shapes[][4] = {{0, 2, 2, 8},   {1, 1, 1, 2},    {5, 3, 1, 6},
+                                        {67, 4, 2, 10}, {130, 8, 8, 32}, {33, 6, 3, 64},
+                                        {9, 2, 1, 256}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+        for (int layout = 0; layout < LAYOUTS; layout++)
+            for (int norms = 0; norms < NORM_KINDS; norms++) {
+                int64_t n;
+                struct inputs in = rope_inputs(shapes[k], layout, norms, &n);
+                output(&in, in.H * in.N * in.D, false);
+                output(&in, in.K * in.N * in.D, false);
+                output(&in, in.K * in.N * in.D, false);
+                compare("rope", &in, op_rope, 2e-6, 5e-6);
+                in = rope_inputs(shapes[k], layout, norms, &n);
+                if (norms == NO_NORMS)
+                    in.x = NULL;
+                output(&in, in.N * (in.H + 2 * in.K) * in.D, false);
+                output(&in, n, true);
+                compare("rope_back", &in, op_rope_back, 2e-5, 1e-5);
+            }
+}
+
+/* -- attention --------------------------------------------------------------------------------- */
+
+static void op_attention(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                         float **out)
+{
+    b->attention(d, out[0], out[1], in->q, in->k, in->v, in->row, in->segments, in->n_segments,
+                 in->N, in->H, in->K, in->D, in->scale);
+}
+
+static void op_attention_back(const struct mot_kernels *b, struct mot_device *d,
+                              const struct inputs *in, float **out)
+{
+    b->attention_back(d, out[0], out[1], out[2], in->dq, in->o, in->lse, in->q, in->k, in->v,
+                      in->row, in->segments, in->n_segments, in->N, in->H, in->K, in->D, in->scale);
+}
+
+static struct inputs attention_inputs(const int64_t *shape)
+{
+    struct inputs in = {.N = shape[0], .H = shape[1], .K = shape[2], .D = shape[3]};
+    state = (uint64_t)(shape[0] * 1000 + shape[3] * 10 + shape[4]);
+    in.scale = 2 / sqrtf((float)in.D);
+    in.q = numbers(in.H * in.N * in.D, 3);
+    in.k = numbers(in.K * in.N * in.D, 2);
+    in.v = numbers(in.K * in.N * in.D, 1);
+    in.dq = numbers(in.N * in.H * in.D, 1); /* dO */
+    in.o = numbers(in.N * in.H * in.D, 1);
+    in.lse = numbers(in.H * in.N, 1);
+    permutation(in.N, &in.seq, &in.row);
+    cut(&in, (int)shape[4]);
+    struct mot_limits l = limits_of(&in, true);
+    struct mot_device *d = device(ref, 1, &l);
+    ref->attention(d, in.o, in.lse, in.q, in.k, in.v, in.row, in.segments, in.n_segments, in.N,
+                   in.H, in.K, in.D, in.scale);
+    ref->close(d);
+    return in;
+}
+
+static void test_attention(void)
+{
+    static const int64_t shapes[][5] = {
+        /* N H K D segments */
+        {0, 1, 1, 2, WHOLE},      {1, 1, 1, 2, WHOLE},     {2, 1, 1, 2, WHOLE},
+        {31, 2, 1, 4, WHOLE},     {32, 3, 3, 16, WHOLE},   {33, 4, 2, 8, WHOLE},
+        {127, 2, 2, 6, RANDOM},   {128, 2, 1, 32, WHOLE},  {129, 8, 1, 10, HALVES},
+        {200, 4, 4, 48, RANDOM},  {211, 6, 3, 32, SHORT},  {97, 2, 2, 80, SHORT},
+        {61, 2, 1, 100, RANDOM},  {40, 2, 1, 256, WHOLE},  {77, 2, 2, 64, DOTS},
+        {150, 2, 1, 32, EMPTIES}, {257, 2, 2, 16, WHOLE},  {521, 2, 1, 32, WHOLE},
+        {600, 3, 1, 20, RANDOM},  {530, 1, 1, 64, HALVES},
+    };
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct inputs in = attention_inputs(shapes[k]);
+        output(&in, in.N * in.H * in.D, false);
+        output(&in, in.H * in.N, false);
+        compare("attention", &in, op_attention, 3e-6, 1e-5);
+        in = attention_inputs(shapes[k]);
+        output(&in, in.H * in.N * in.D, false);
+        output(&in, in.K * in.N * in.D, false);
+        output(&in, in.K * in.N * in.D, false);
+        compare("attention_back", &in, op_attention_back, 5e-5, 1e-5);
+    }
+}
+
+/* Scores so far apart that only one key counts, and maxima that rise from block to block. */
+static void test_attention_extremes(void)
+{
+    static const int64_t shape[5] = {300, 2, 1, 32, WHOLE};
+    for (int rising = 0; rising < 2; rising++) {
+        struct inputs in = attention_inputs(shape);
+        for (int64_t i = 0; i < in.H * in.N * in.D; i++)
+            in.q[i] = rising ? 1 : 40 * in.q[i];
+        if (rising)
+            for (int64_t t = 0; t < in.N; t++)
+                for (int64_t j = 0; j < in.D; j++)
+                    in.k[t * in.D + j] = (float)t / 10;
+        output(&in, in.N * in.H * in.D, false);
+        output(&in, in.H * in.N, false);
+        /* Scores reach 10^3, so that their own rounding, 1e-4, moves the probabilities. */
+        compare("attention, extremes", &in, op_attention, 5e-4, 1e-5);
+    }
+}
+
+/* -- swiglu ------------------------------------------------------------------------------------ */
+
+static void op_swiglu(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                      float **out)
+{
+    b->swiglu(d, out[0], in->x, in->N, in->F);
+    b->swiglu_back(d, out[1], in->y, in->x, in->N, in->F);
+    b->swiglu_back(d, out[2], in->y, out[2], in->N, in->F);
+}
+
+static void test_swiglu(void)
+{
+    static const int64_t shapes[][2] = {{0, 8}, {1, 1}, {3, 7}, {50, 64}, {211, 333}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+        for (int size = 0; size < 3; size++) {
+            static const float sizes[] = {1, 10, 120};
+            struct inputs in = {.N = shapes[k][0], .F = shapes[k][1]};
+            state = k;
+            in.x = numbers(in.N * 2 * in.F, sizes[size]);
+            in.y = numbers(in.N * in.F, 1);
+            output(&in, in.N * in.F, false);
+            output(&in, in.N * 2 * in.F, false);
+            output(&in, in.N * 2 * in.F, true);
+            memcpy(in.in_out[2], in.x, (size_t)(in.N * 2 * in.F) * sizeof(float));
+            compare("swiglu", &in, op_swiglu, 1e-6, 2e-6);
+        }
+}
+
+/* -- head and loss ----------------------------------------------------------------------------- */
+
+static void op_head(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                    float **out)
+{
+    b->head_loss(d, out[0], out[1], out[2], out[3], in->x, in->w, in->id, in->y, in->scale, in->N,
+                 in->C, in->V);
+}
+
+static void op_head_forward(const struct mot_kernels *b, struct mot_device *d,
+                            const struct inputs *in, float **out)
+{
+    b->head_loss(d, out[0], out[1], NULL, NULL, in->x, in->w, in->id, NULL, 0, in->N, in->C, in->V);
+}
+
+static struct inputs head_inputs(const int64_t *shape, float size)
+{
+    struct inputs in = {.N = shape[0], .C = shape[1], .V = shape[2], .scale = 1e-2f};
+    state = (uint64_t)(shape[0] + shape[1] + shape[2]);
+    in.x = numbers(in.N * in.C, size);
+    in.w = numbers(in.V * in.C, 1);
+    in.y = numbers(in.N, 1);
+    for (int64_t i = 0; i < in.N; i++)
+        in.y[i] = i % 5 == 1 ? 0 : in.y[i];
+    in.id = ids(in.N, in.V);
+    return in;
+}
+
+static void test_head_loss(void)
+{
+    static const int64_t shapes[][3] = {{0, 4, 9},     {1, 1, 1},      {1, 32, 1000},
+                                        {5, 7, 3},     {97, 33, 513},  {200, 64, 511},
+                                        {3, 16, 3000}, {530, 20, 700}, {64, 130, 1025}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
+        for (int large = 0; large < 2; large++) {
+            float size = large ? 20.0f / sqrtf((float)shapes[k][1]) : 1;
+            double absolute = large ? 4e-5 : 1e-5;
+            struct inputs in = head_inputs(shapes[k], size);
+            output(&in, in.N, false);
+            output(&in, in.N, false);
+            output(&in, in.N * in.C, false);
+            output(&in, in.V * in.C, true);
+            compare("head_loss", &in, op_head, absolute, 1e-5);
+            in = head_inputs(shapes[k], size);
+            output(&in, in.N, false);
+            output(&in, in.N, false);
+            compare("head_loss, forward", &in, op_head_forward, absolute, 5e-6);
+        }
+}
+
+/* A vocabulary so large that the logits of only a few rows are kept. */
+static void test_head_loss_blocks(void)
+{
+    static const int64_t shape[3] = {35, 1, 600000};
+    struct inputs in = head_inputs(shape, 1);
+    output(&in, in.N, false);
+    output(&in, in.N, false);
+    output(&in, in.N * in.C, false);
+    output(&in, in.V * in.C, true);
+    compare("head_loss, blocks", &in, op_head, 1e-5, 1e-5);
+}
+
+/* -- optimizer --------------------------------------------------------------------------------- */
+
+static void op_adamw(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                     float **out)
+{
+    float scale = in->scale;
+    b->adamw(d, out[0], out[1], out[2], out[3], in->N, &scale, 1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f,
+             in->P);
+    double sum = 0, pieces[3] = {1, 2, 0};
+    b->sumsq(d, &pieces[2], in->x, in->N);
+    b->sumsq(d, &sum, in->x, in->N / 2);
+    b->clip(d, &out[4 - 1][in->N], pieces, 3, 1);
+    out[0][in->N] = (float)sum;
+}
+
+static void test_optimizer(void)
+{
+    static const int64_t sizes[] = {0, 1, 15, 16, 17, 1000, 65537, 300001};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++)
+        for (int64_t step = 1; step < 1000; step *= 10) {
+            struct inputs in = {.N = sizes[k], .P = step, .scale = step == 1 ? 1 : 0.3f};
+            state = k;
+            in.x = numbers(in.N, 1);
+            for (int out = 0; out < 4; out++)
+                output(&in, in.N + (out == 0 || out == 3), true);
+            for (int64_t i = 0; i < in.N;
+                 i++) /* v is a sum of squares; some never had a gradient */
+                in.in_out[2][i] = i % 7 == 0 ? 0 : fabsf(in.in_out[2][i]);
+            for (int64_t i = 0; i < in.N; i += 7)
+                in.in_out[1][i] = in.in_out[3][i] = 0;
+            compare("adamw", &in, op_adamw, 1e-6, 3e-6);
+        }
+}
+
+static void test_clip(void)
+{
+    struct mot_limits l = {.N = 1, .C = 1, .H = 1, .K = 1, .D = 2, .F = 1, .V = 1, .G = 1};
+    struct mot_device *d = device(cpu, 1, &l);
+    double sums[2] = {9, 16};
+    float s = 0;
+    cpu->clip(d, &s, sums, 2, 1);
+    CHECK_NEAR(s, 0.2, 0, 1e-6);
+    cpu->clip(d, &s, sums, 2, 6);
+    CHECK_NEAR(s, 1, 0, 0);
+    cpu->clip(d, &s, sums, 2, 0);
+    CHECK_NEAR(s, 1, 0, 0);
+    cpu->clip(d, &s, sums, 0, 1);
+    CHECK_NEAR(s, 1, 0, 0);
+    cpu->close(d);
+}
+
+/* -- the rest ---------------------------------------------------------------------------------- */
+
+/* What is not finite must stay so: a training that diverges has to show. */
+static void test_not_finite(void)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    static const int64_t a_shape[5] = {64, 1, 1, 16, WHOLE}, h_shape[3] = {3, 16, 600};
+    for (int k = 0; k < 3; k++)
+        for (int threads = 1; threads < 3; threads++) {
+            struct inputs in = attention_inputs(a_shape);
+            struct mot_limits l = limits_of(&in, true);
+            struct mot_device *d = device(cpu, threads, &l);
+            in.q[40 * in.D + 3] = bad[k];
+            cpu->attention(d, in.dq, in.lse, in.q, in.k, in.v, in.row, in.segments, in.n_segments,
+                           in.N, in.H, in.K, in.D, in.scale);
+            for (int64_t s = 0; s < in.N; s++)
+                CHECK(isfinite(in.dq[in.row[s] * in.D]) == (s != 40));
+            cpu->close(d);
+            free_all();
+
+            in = head_inputs(h_shape, 1);
+            l = limits_of(&in, true);
+            d = device(cpu, threads, &l);
+            in.x[16 + 5] = bad[k];
+            float nll[3], lse[3], *dx = numbers(3 * 16, 1), *dw = numbers(600 * 16, 1);
+            cpu->head_loss(d, nll, lse, NULL, NULL, in.x, in.w, in.id, NULL, 0, 3, 16, 600);
+            CHECK(isfinite(nll[0]) && !isfinite(nll[1]) && isfinite(nll[2]));
+            cpu->head_loss(d, nll, lse, dx, dw, in.x, in.w, in.id, in.y, 0, 3, 16, 600);
+            CHECK(isfinite(nll[0]) && !isfinite(nll[1]) && isfinite(nll[2]));
+            double sum;
+            cpu->sumsq(d, &sum, in.x, 48);
+            CHECK(!isfinite(sum));
+            float gu[4] = {NAN, 1, 1, 1}, h[2];
+            cpu->swiglu(d, h, gu, 1, 2);
+            CHECK(isnan(h[0]) && isfinite(h[1]));
+            cpu->close(d);
+            free_all();
+        }
+}
+
+/* A real model's numbers: workspace must not grow with segment, nor forward alone with N times V.
+ * */
+static void test_workspace(void)
+{
+    struct mot_limits l = {.N = 8192,
+                           .segment = 1024,
+                           .C = 4096,
+                           .H = 32,
+                           .K = 8,
+                           .D = 128,
+                           .F = 11008,
+                           .V = 131072,
+                           .G = 3};
+    char err[100];
+    struct mot_device *d = cpu->open(2, err, sizeof err);
+    CHECK(d != NULL && cpu->threads(d) == 2);
+    size_t forward = cpu->workspace(d, &l);
+    CHECK(forward > 0 && forward < (size_t)16 << 20);
+    l.train = 1;
+    size_t train = cpu->workspace(d, &l);
+    CHECK(train > forward && train < (size_t)80 << 20);
+    l.segment = 8192;
+    CHECK(cpu->workspace(d, &l) == train);
+    CHECK_INT(cpu->reserve(d, &l), 0);
+    cpu->close(d);
+    d = cpu->open(0, err, sizeof err);
+    CHECK(d != NULL && cpu->threads(d) >= 1);
+    cpu->close(d);
+    cpu->close(NULL);
+}
+
+static void test_memory(void)
+{
+    const struct mot_kernels *backends[] = {ref, cpu};
+    for (int k = 0; k < 2; k++) {
+        const struct mot_kernels *b = backends[k];
+        char err[100];
+        struct mot_device *d = b->open(2, err, sizeof err);
+        for (size_t bytes = 0; bytes < 1000000; bytes = bytes * 9 + 1) {
+            unsigned char *x = b->alloc(d, bytes), *y = b->alloc(d, bytes), *host = take(bytes);
+            CHECK(x && y && (uintptr_t)x % 64 == 0 && (uintptr_t)y % 64 == 0);
+            for (size_t i = 0; i < bytes; i++)
+                host[i] = (unsigned char)next();
+            b->write(d, x, host, bytes);
+            b->copy(d, y, x, bytes);
+            b->zero(d, x, bytes);
+            unsigned char *back = take(bytes);
+            b->read(d, back, y, bytes);
+            CHECK(bytes == 0 || memcmp(back, host, bytes) == 0);
+            for (size_t i = 0; i < bytes; i++)
+                if (x[i] != 0) {
+                    CHECK(x[i] == 0);
+                    break;
+                }
+            b->free(d, x);
+            b->free(d, y);
+        }
+        CHECK(b->alloc(d, SIZE_MAX) == NULL);
+        b->free(d, NULL);
+        CHECK_INT(b->sync(d), 0);
+        CHECK_STR(b->error(d), "");
+        b->close(d);
+        free_all();
+    }
+}
+
+int main(void)
+{
+    RUN(test_memory);
+    RUN(test_workspace);
+    RUN(test_embed);
+    RUN(test_rmsnorm);
+    RUN(test_rmsnorm_back);
+    RUN(test_linear);
+    RUN(test_linear_back);
+    RUN(test_rope);
+    RUN(test_attention);
+    RUN(test_attention_extremes);
+    RUN(test_swiglu);
+    RUN(test_head_loss);
+    RUN(test_head_loss_blocks);
+    RUN(test_optimizer);
+    RUN(test_clip);
+    RUN(test_not_finite);
+    return test_end();
+}
