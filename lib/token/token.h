@@ -4,21 +4,219 @@
  * passes through them, and the checks of a tokenizer folder.
  *
  * A text tokenizer is an immutable struct mot_text (any number of threads may use one) and, for each
- * thread, a struct mot_text_state with its caches and scratch memory.
+ * thread, a struct mot_text_state with its cache and scratch memory.
  */
 #ifndef MOT_TOKEN_H
 #define MOT_TOKEN_H
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 
 #include "../base/base.h"
 #include "../base/json.h"
 
 /* -- the folder's vocabulary (vocab.c) -- */
-/* No vocabulary file is near this size. */
+/* No such file comes near these sizes. */
 enum { MOT_VOCAB_LIMIT = 1 << 20, MOT_TOKENIZER_LIMIT = 1 << 28 };
 
 /* Fill v->digest from v's ranges and special ids and from the folder's files that its modalities name. */
 int mot_vocab_seal(struct mot_vocab *v, const char *folder) MOT_CHECKED;
 /* The text-only vocabulary of a folder without vocab.json, whose tokenizer.json has been read as `tokenizer`. */
 int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tokenizer) MOT_CHECKED;
+
+/* -- UTF-8 and Unicode (unicode.c) -- */
+/* How many of the n bytes are valid UTF-8, from the start. */
+size_t mot_utf8_valid(const unsigned char *s, size_t n);
+/* The character at s, which is valid UTF-8; *size is its bytes. */
+int32_t mot_utf8_get(const unsigned char *s, int *size);
+int mot_utf8_put(unsigned char out[4], int32_t c); /* returns the bytes */
+bool mot_is_space(int32_t c);                      /* White_Space */
+bool mot_is_word(int32_t c);                       /* letter, mark, digit, connector */
+enum mot_normal_form { MOT_NFC, MOT_NFD, MOT_NFKC, MOT_NFKD };
+/* Append the normal form of valid UTF-8. */
+int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *out) MOT_CHECKED;
+
+/* -- patterns (regex.c) -- */
+struct mot_regex {
+    pcre2_code *code;
+    bool jit;
+    char *literal; /* where not NULL, a plain string instead */
+    size_t literal_n;
+};
+/* What matching needs beside the pattern; one a thread. */
+struct mot_matcher {
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+};
+/* name is the file's, for messages. */
+int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern, size_t n) MOT_CHECKED;
+int mot_regex_literal(struct mot_regex *r, const char *text, size_t n) MOT_CHECKED;
+void mot_regex_free(struct mot_regex *r);
+int mot_matcher_init(struct mot_matcher *m) MOT_CHECKED;
+void mot_matcher_free(struct mot_matcher *m);
+/* The first match at or after `from` in valid UTF-8; *begin = SIZE_MAX: there is none. */
+int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsigned char *text, size_t n,
+                   size_t from, size_t *begin, size_t *end) MOT_CHECKED;
+
+/* -- byte-pair encoding (bpe.c) -- */
+/* Ids from strings: open addressing; a slot holds id + 1, 0 is empty. */
+struct mot_bpe_index {
+    uint32_t *slot;
+    uint32_t mask;
+};
+struct mot_bpe_string {
+    uint32_t begin, n; /* in the blob */
+};
+struct mot_bpe_merge {
+    uint64_t pair; /* left id << 32 | right id; UINT64_MAX: empty */
+    int32_t rank, id;
+};
+struct mot_bpe {
+    bool bytes;         /* strings are byte-level: each letter stands for a byte; else symbols are characters */
+    bool byte_fallback; /* characters without an id become <0xHH> tokens, where all of those exist */
+    bool fuse_unknown, ignore_merges;
+    int32_t unknown; /* id for a character without one, -1: such a character is dropped */
+
+    int32_t n; /* ids are in [0, n); some may be unused */
+    struct mot_bytes blob;
+    struct mot_bpe_string *text; /* (n) as in the file; begin = UINT32_MAX: unused id */
+    struct mot_bpe_string *raw;  /* (n) the bytes it stands for; same as text unless byte-level */
+    struct mot_bpe_index by_text, by_raw;
+    struct mot_bpe_merge *merge; /* open addressing by pair */
+    uint64_t merge_mask;
+    int64_t n_merges;
+
+    int32_t byte[256];    /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
+    uint32_t *character;  /* id + 1 of each character (0x110000), NULL when byte-level */
+    uint64_t *no_cut;     /* a bit a character: 1 where "character, then U+2581" stands in a token, see bpe.c */
+};
+/* Scratch and cache of one thread. */
+struct mot_bpe_state {
+    int64_t capacity; /* of the arrays below */
+    int32_t *symbol, *rank, *next, *before;
+    uint64_t *heap;
+    struct mot_bpe_cached *cache;
+    unsigned char *cache_bytes;
+    int32_t *cache_ids;
+    uint32_t n_cached, n_cache_bytes, n_cache_ids;
+};
+/* Build: begin with the number of ids, then tokens, then index, then merges in order of rank, then finish. */
+int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges) MOT_CHECKED;
+int mot_bpe_token(struct mot_bpe *b, int32_t id, const char *text, size_t n) MOT_CHECKED;
+int mot_bpe_make_index(struct mot_bpe *b) MOT_CHECKED;
+/* A pair given twice keeps the later rank, as `tokenizers` does. */
+void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id);
+int mot_bpe_finish(struct mot_bpe *b) MOT_CHECKED;
+void mot_bpe_free(struct mot_bpe *b);
+int32_t mot_bpe_find(const struct mot_bpe *b, const char *text, size_t n); /* by text; -1: none */
+const unsigned char *mot_bpe_text(const struct mot_bpe *b, int32_t id, size_t *n); /* NULL: unused id */
+const unsigned char *mot_bpe_raw(const struct mot_bpe *b, int32_t id, size_t *n);
+
+int mot_bpe_state_init(struct mot_bpe_state *s) MOT_CHECKED;
+void mot_bpe_state_free(struct mot_bpe_state *s);
+/* Append the ids of one piece; valid says whether it is UTF-8. */
+int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, bool valid,
+                   struct mot_ids *out) MOT_CHECKED;
+
+/* Byte-level letters: the character that stands for a byte, and the byte of a character or -1. */
+int32_t mot_byte_letter(int byte);
+int mot_letter_byte(int32_t c);
+/* Append the bytes a byte-level string stands for; a string with other letters in it stands for itself. */
+int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out, bool *all) MOT_CHECKED;
+
+/* -- the whole way of text (text.c), as tokenizer.json describes it: text.c to ids, decode.c back -- */
+enum mot_text_step_kind {
+    MOT_STEP_FORM,     /* normalizer: Unicode normal form `form` */
+    MOT_STEP_PREPEND,  /* normalizer: `with` before a text that is not empty */
+    MOT_STEP_REPLACE,  /* normalizer, decoder: each match becomes `with` */
+    MOT_STEP_STRIP,    /* normalizer: white space off the `left` and `right` end */
+    MOT_STEP_SPLIT,    /* pre-tokenizer: cut at matches */
+    MOT_STEP_SPACE,    /* pre-tokenizer: a space before a piece that has none */
+    MOT_STEP_METASPACE, /* pre-tokenizer: spaces become `with`, perhaps one is put before; decoder: the reverse */
+    MOT_STEP_BYTES,    /* decoder: byte-level letters to bytes */
+    MOT_STEP_FALLBACK, /* decoder: <0xHH> to bytes */
+    MOT_STEP_FUSE,     /* decoder: all strings become one */
+    MOT_STEP_TRIM,     /* decoder: up to `left` and `right` characters `with` off the ends of each string */
+};
+enum mot_behavior { MOT_REMOVED, MOT_ISOLATED, MOT_WITH_PREVIOUS, MOT_WITH_NEXT, MOT_CONTIGUOUS };
+enum mot_prepend { MOT_NEVER, MOT_FIRST, MOT_ALWAYS };
+struct mot_text_step {
+    enum mot_text_step_kind kind;
+    enum mot_normal_form form;
+    struct mot_regex regex;
+    enum mot_behavior behavior;
+    bool invert;
+    enum mot_prepend prepend;
+    char *with;
+    size_t with_n;
+    int64_t left, right;
+};
+enum { MOT_MAX_STEPS = 32 };
+
+struct mot_added {
+    char *text;
+    size_t n;
+    int32_t id;
+    bool single_word, lstrip, rstrip, normalized, special;
+};
+/* Added tokens by their text, for the longest match at a place: children of a node are a linked list. */
+struct mot_trie {
+    struct mot_trie_node {
+        unsigned char byte;
+        int32_t child, sibling, token; /* token: index in added; -1: none */
+    } * node; /* node 0 is the root */
+    int64_t n, capacity;
+    bool starts[256];
+    int only; /* the one byte that all tokens start with, -1: there are several */
+};
+struct mot_text {
+    char *name; /* the file's, for messages */
+    struct mot_bpe bpe;
+    int n_normal, n_split, n_decode; /* steps */
+    struct mot_text_step normal[MOT_MAX_STEPS], split[MOT_MAX_STEPS], decode[MOT_MAX_STEPS];
+    bool joined; /* decoding without a decoder: tokens with spaces between */
+    int32_t n_ids; /* ids of the model and of added tokens are below */
+    int32_t n_added;
+    struct mot_added *added;
+    int32_t *added_of; /* (n_ids) index in added, -1: none */
+    struct mot_trie plain, normalized; /* tokens to find before normalizing, and after */
+    struct mot_ids before, after; /* what the post-processor puts around a text */
+};
+struct mot_text_state {
+    struct mot_bpe_state bpe;
+    struct mot_matcher matcher;
+    struct mot_bytes normal[2]; /* normalizers write to one and the other in turn; so do decoders */
+    struct mot_bytes piece[MOT_MAX_STEPS];
+    struct mot_pieces {
+        struct mot_piece {
+            size_t begin, end;
+            bool match;
+        } * piece;
+        int64_t n, capacity;
+    } pieces[MOT_MAX_STEPS];
+};
+struct mot_text *mot_text_load(const char *name, const json_t *tokenizer) MOT_CHECKED; /* tokenizer_json.c */
+void mot_text_free(struct mot_text *t);
+int mot_text_prepare(struct mot_text *t) MOT_CHECKED; /* after all fields are read: makes added_of and the tries */
+int mot_text_state_init(struct mot_text_state *s) MOT_CHECKED;
+void mot_text_state_free(struct mot_text_state *s);
+/* Any bytes. */
+int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n,
+                    struct mot_ids *out) MOT_CHECKED;
+/* Ids outside the vocabulary stand for nothing. */
+int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id, int64_t n, bool skip_special,
+                    struct mot_bytes *out) MOT_CHECKED;
+/* Every match of the step's pattern in valid UTF-8 becomes step->with. */
+int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m, const unsigned char *p, size_t n,
+                     struct mot_bytes *out) MOT_CHECKED;
+/* The pieces that the steps `split` make of valid UTF-8, handed over one by one; first: the text starts here. */
+typedef int mot_piece_sink(void *context, const unsigned char *p, size_t n);
+int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_text_state *s, const unsigned char *p, size_t n,
+                    bool first, mot_piece_sink *sink, void *context) MOT_CHECKED;
+
+/* -- learning (bpe_learn.c) -- */
+/* The pattern our own tokenizers split with. */
+extern const char *const mot_split_pattern;
 
 #endif

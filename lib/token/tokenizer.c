@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tokenizer.c - a tokenizer folder, opened: text, pictures and sounds to ids of one vocabulary and back.
+ *
+ * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or damaged
+ * since the folder was made would give ids another meaning without any sign.
+ */
+#include "codec.h"
+#include "token.h"
+
+struct mot_tokenizer {
+    char *folder;
+    struct mot_vocab vocab;
+    struct mot_text *text;
+    struct mot_text_state state;
+    struct mot_image_codec *image;
+    struct mot_speech_codec *speech;
+    int image_at, speech_at; /* modality indices, -1: none */
+};
+
+static int check_digest(const struct mot_tokenizer *t)
+{
+    struct mot_vocab now = t->vocab;
+    int rc = mot_vocab_seal(&now, t->folder);
+    if (!rc && strcmp(now.digest, t->vocab.digest) != 0)
+        rc = mot_fail(MOT_ECORRUPT,
+                      "%s/vocab.json: digest %s, but the folder's files give %s: a file was changed after the "
+                      "folder was made",
+                      t->folder, t->vocab.digest, now.digest);
+    return rc;
+}
+
+static int open_text(struct mot_tokenizer *t)
+{
+    char *path = mot_path(t->folder, "tokenizer.json"), *known = mot_path(t->folder, "vocab.json");
+    int rc = path && known ? MOT_OK : MOT_ENOMEM;
+    json_t *j = NULL;
+    if (!rc && !mot_file_exists(path))
+        rc = mot_fail(MOT_EIO, "%s: no tokenizer.json there: not a tokenizer folder", t->folder);
+    if (!rc && !(j = mot_json_load(path, MOT_TOKENIZER_LIMIT)))
+        rc = MOT_EFORMAT;
+    if (!rc && mot_file_exists(known))
+        rc = (rc = mot_vocab_load(&t->vocab, t->folder)) ? rc : check_digest(t);
+    else if (!rc)
+        rc = mot_vocab_foreign(&t->vocab, t->folder, j);
+    if (!rc && !(t->text = mot_text_load(path, j)))
+        rc = MOT_EFORMAT;
+    if (!rc && t->text->n_ids > t->vocab.modality[0].n)
+        rc = mot_fail(MOT_EARG, "%s: it has ids up to %d, vocab.json gives text %d ids", path, t->text->n_ids - 1,
+                      t->vocab.modality[0].n);
+    json_decref(j);
+    mot_free(path);
+    mot_free(known);
+    return rc ? rc : mot_text_state_init(&t->state);
+}
+
+static int check_size(const struct mot_tokenizer *t, int modality, int codes)
+{
+    if (codes == t->vocab.modality[modality].n)
+        return MOT_OK;
+    return mot_fail(MOT_EARG, "%s: the %s codec has %d codes, vocab.json gives it %d ids", t->folder,
+                    t->vocab.modality[modality].name, codes, t->vocab.modality[modality].n);
+}
+
+static int open_codecs(struct mot_tokenizer *t)
+{
+    int rc = MOT_OK;
+    t->image_at = mot_vocab_find(&t->vocab, "image");
+    t->speech_at = mot_vocab_find(&t->vocab, "speech");
+    if (t->image_at >= 0) {
+        char *path = mot_path(t->folder, "image.safetensors");
+        t->image = path ? mot_image_codec_load(path) : NULL;
+        mot_free(path);
+        rc = t->image ? check_size(t, t->image_at, mot_image_codec_size(t->image)) : MOT_EFORMAT;
+    }
+    if (!rc && t->speech_at >= 0) {
+        char *path = mot_path(t->folder, "speech.safetensors");
+        t->speech = path ? mot_speech_codec_load(path) : NULL;
+        mot_free(path);
+        rc = t->speech ? check_size(t, t->speech_at, mot_speech_codec_size(t->speech)) : MOT_EFORMAT;
+    }
+    return rc;
+}
+
+struct mot_tokenizer *mot_tokenizer_open(const char *folder)
+{
+    struct mot_tokenizer *t = mot_alloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->folder = mot_strdup(folder);
+    if (t->folder && open_text(t) == MOT_OK && open_codecs(t) == MOT_OK)
+        return t;
+    mot_tokenizer_close(t);
+    return NULL;
+}
+
+void mot_tokenizer_close(struct mot_tokenizer *t)
+{
+    if (!t)
+        return;
+    mot_text_free(t->text);
+    mot_text_state_free(&t->state);
+    mot_image_codec_free(t->image);
+    mot_speech_codec_free(t->speech);
+    mot_free(t->folder);
+    mot_free(t);
+}
+
+const struct mot_vocab *mot_tokenizer_vocab(const struct mot_tokenizer *t)
+{
+    return &t->vocab;
+}
+
+/* ---- text ---- */
+
+int mot_encode_text(struct mot_tokenizer *t, const void *text, size_t n, struct mot_ids *out)
+{
+    return mot_text_encode(t->text, &t->state, text, n, out);
+}
+
+int mot_decode_text(struct mot_tokenizer *t, const int32_t *id, int64_t n, bool skip_special, struct mot_bytes *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (id[i] < 0 || id[i] >= t->vocab.modality[0].n)
+            return mot_fail(MOT_EARG, "id %d is not a text id: those are below %d", id[i], t->vocab.modality[0].n);
+    return mot_text_decode(t->text, &t->state, id, n, skip_special, out);
+}
+
+int mot_special_around(struct mot_tokenizer *t, struct mot_ids *before, struct mot_ids *after)
+{
+    int rc = mot_ids_append(before, t->text->before.id, t->text->before.n);
+    return rc ? rc : mot_ids_append(after, t->text->after.id, t->text->after.n);
+}
+
+/* ---- pictures and sounds: the codecs count from 0, ids from the range's first ---- */
+
+static int no_codec(const struct mot_tokenizer *t, const char *what)
+{
+    return mot_fail(MOT_EARG, "%s: its vocabulary has no %s; learn one with mot-tokenize --learn %s=SIZE", t->folder,
+                    what, what);
+}
+
+static void shift(struct mot_ids *ids, int64_t from, int32_t by)
+{
+    for (int64_t i = from; i < ids->n; i++)
+        ids->id[i] += by;
+}
+
+/* Codes of n ids of a modality, in a new array. */
+static int32_t *codes_of(const struct mot_tokenizer *t, int modality, const int32_t *id, int64_t n)
+{
+    int32_t first = t->vocab.modality[modality].first, size = t->vocab.modality[modality].n;
+    int32_t *code = n < 0 ? NULL : mot_alloc((size_t)n, sizeof *code);
+    for (int64_t i = 0; code && i < n; i++) {
+        if (id[i] < first || id[i] >= first + size) {
+            mot_fail(MOT_EARG, "id %d is not of modality %s, whose ids are %d..%d", id[i],
+                     t->vocab.modality[modality].name, first, first + size - 1);
+            mot_free(code);
+            return NULL;
+        }
+        code[i] = id[i] - first;
+    }
+    return code;
+}
+
+int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_ids *out)
+{
+    if (!t->image)
+        return no_codec(t, "image");
+    int64_t from = out->n;
+    int rc = mot_image_codec_encode(t->image, im, out);
+    if (!rc)
+        shift(out, from, t->vocab.modality[t->image_at].first);
+    return rc;
+}
+
+int mot_decode_image(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_image *out)
+{
+    if (!t->image)
+        return no_codec(t, "image");
+    int32_t *code = codes_of(t, t->image_at, id, n);
+    if (!code)
+        return MOT_EARG;
+    int rc = mot_image_codec_decode(t->image, code, n, out);
+    mot_free(code);
+    return rc;
+}
+
+int mot_encode_speech(struct mot_tokenizer *t, const struct mot_audio *a, struct mot_ids *out)
+{
+    if (!t->speech)
+        return no_codec(t, "speech");
+    int64_t from = out->n;
+    int rc = mot_speech_codec_encode(t->speech, a, out);
+    if (!rc)
+        shift(out, from, t->vocab.modality[t->speech_at].first);
+    return rc;
+}
+
+int mot_decode_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_audio *out)
+{
+    if (!t->speech)
+        return no_codec(t, "speech");
+    int32_t *code = codes_of(t, t->speech_at, id, n);
+    if (!code)
+        return MOT_EARG;
+    int rc = mot_speech_codec_decode(t->speech, code, n, out);
+    mot_free(code);
+    return rc;
+}
