@@ -112,37 +112,42 @@ static void scatter(float *to, const float *s, const float *from, int64_t m, int
 
 /* -- forward ----------------------------------------------------------------------------------- */
 
+static void scale_row(float *to, const float *from, float factor, int64_t D)
+{
+#pragma omp simd
+    for (int64_t j = 0; j < D; j++)
+        to[j] = from[j] * factor;
+}
+
 /* One block of scores into exp(s - max), with the running max and sum of each query brought up to
  * date, and the strip's output with them.  `ahead`: keys that stand before the first query. */
 static void soften(struct space *w, int64_t n, int64_t ahead, int64_t D)
 {
-    float old[STRIP];
-    memcpy(old, w->max, sizeof old);
-    for (int64_t t = ahead + 1 > 0 ? ahead + 1 : 0; t < n; t++) /* the future */
+    float shrink[STRIP], *s = w->s, *max = w->max, *sum = w->sum;
+    memcpy(shrink, max, sizeof shrink);
+    for (int64_t t = ahead + 1; t < n; t++) /* the future */
         for (int64_t i = 0; i < t - ahead && i < STRIP; i++)
-            w->s[t * STRIP + i] = -FLT_MAX;
+            s[t * STRIP + i] = -FLT_MAX;
     for (int64_t t = 0; t < n; t++)
 #pragma omp simd
         for (int i = 0; i < STRIP; i++)
-            w->max[i] = w->s[t * STRIP + i] > w->max[i] ? w->s[t * STRIP + i] : w->max[i];
+            max[i] = s[t * STRIP + i] > max[i] ? s[t * STRIP + i] : max[i];
     bool grew = false;
     for (int i = 0; i < STRIP; i++) {
-        grew |= old[i] != w->max[i];
-        old[i] = mot_cpu_exp(old[i] - w->max[i]);
-        w->sum[i] *= old[i];
+        grew |= shrink[i] != max[i];
+        shrink[i] = mot_cpu_exp(shrink[i] - max[i]);
+        sum[i] *= shrink[i];
     }
     for (int64_t t = 0; t < n; t++)
 #pragma omp simd
         for (int i = 0; i < STRIP; i++) {
-            float p = mot_cpu_exp(w->s[t * STRIP + i] - w->max[i]);
-            w->s[t * STRIP + i] = p;
-            w->sum[i] += p;
+            float p = mot_cpu_exp(s[t * STRIP + i] - max[i]);
+            s[t * STRIP + i] = p;
+            sum[i] += p;
         }
     if (grew)
         for (int64_t i = 0; i < STRIP; i++)
-#pragma omp simd
-            for (int64_t j = 0; j < D; j++)
-                w->o[i * D + j] *= old[i];
+            scale_row(w->o + i * D, w->o + i * D, shrink[i], D);
 }
 
 /* Queries [s, s + m) of head h, in the segment that begins at `begin`. */
@@ -164,10 +169,7 @@ static void strip_forward(const struct args *a, struct space *w, int64_t h, int6
         gather(w->o, w->s, v + t * D, m, n, D, true);
     }
     for (int64_t i = 0; i < m; i++) {
-        float *o_i = a->out + (a->row[s + i] * a->H + h) * D, part = 1 / w->sum[i];
-#pragma omp simd
-        for (int64_t j = 0; j < D; j++)
-            o_i[j] = w->o[i * D + j] * part;
+        scale_row(a->out + (a->row[s + i] * a->H + h) * D, w->o + i * D, 1 / w->sum[i], D);
         a->out_lse[h * a->N + s + i] = w->max[i] + logf(w->sum[i]);
     }
 }
@@ -222,17 +224,30 @@ enum { DQ = 1, DKV = 2 }; /* which gradients a call makes */
  * */
 static void soften_back(struct space *w, int64_t n, int64_t ahead, float scale)
 {
+    const float *lse = w->max, *mean = w->mean;
     for (int64_t t = 0; t < n; t++) {
         float *s = w->s + t * STRIP, *p = w->p + t * STRIP;
 #pragma omp simd
         for (int i = 0; i < STRIP; i++) {
-            float e = mot_cpu_exp(s[i] - w->max[i]);
+            float e = mot_cpu_exp(s[i] - lse[i]);
             s[i] = e;
-            p[i] = scale * e * (p[i] - w->mean[i]);
+            p[i] = scale * e * (p[i] - mean[i]);
         }
         for (int64_t i = 0; i < t - ahead && i < STRIP; i++)
             s[i] = p[i] = 0;
     }
+}
+
+/* to = dO, and the row's dO . o, the mean of dP under P. */
+static float copy_row(float *to, const float *dO, const float *o, int64_t D)
+{
+    float mean = 0;
+#pragma omp simd reduction(+ : mean)
+    for (int64_t j = 0; j < D; j++) {
+        to[j] = dO[j];
+        mean += dO[j] * o[j];
+    }
+    return mean;
 }
 
 /* Queries [s, s + m) of head h against keys [first, last) of their segment.  dq is overwritten, dk
@@ -244,13 +259,7 @@ static void strip_back(const struct args *a, struct space *w, int64_t h, int64_t
     const float *q = a->q + (h * a->N + s) * D;
     for (int64_t i = 0; i < m; i++) {
         int64_t at = (a->row[s + i] * a->H + h) * D;
-        float mean = 0;
-#pragma omp simd reduction(+ : mean)
-        for (int64_t j = 0; j < D; j++) {
-            w->dO[i * D + j] = a->dO[at + j];
-            mean += a->dO[at + j] * a->o[at + j];
-        }
-        w->mean[i] = mean;
+        w->mean[i] = copy_row(w->dO + i * D, a->dO + at, a->o + at, D);
         w->max[i] = a->lse[h * a->N + s + i];
     }
     for (int64_t i = m; i < STRIP; i++)
