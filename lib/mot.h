@@ -179,7 +179,7 @@ void mot_learner_free(struct mot_learner *l);
 
 /* ==== 3 sources and shards (lib/data/) ============================================================ */
 
-/* -- sources: files, folders, tars and pipes as a stream of records (source.c, media.c) -- */
+/* -- sources: files, folders, tars and pipes as a stream of records (source.c, record.c, tar.c) -- */
 enum mot_kind { MOT_KIND_TEXT, MOT_KIND_IMAGE, MOT_KIND_SPEECH };
 struct mot_item {
     enum mot_kind kind;
@@ -209,7 +209,7 @@ int64_t mot_source_skipped(const struct mot_source *s);
 void mot_source_progress(const struct mot_source *s, int64_t *done, int64_t *total);
 void mot_source_close(struct mot_source *s);
 
-/* Media files by content (media.c). */
+/* Media files by content (image.c: PNG and JPEG; audio.c: whatever libsndfile reads).  name is for messages. */
 int mot_image_load(struct mot_image *im, const void *data, size_t n, const char *name) MOT_CHECKED;
 int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *name) MOT_CHECKED;
 int mot_image_save_png(const struct mot_image *im, const char *path) MOT_CHECKED; /* atomic */

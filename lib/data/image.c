@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * image.c - pictures: PNG and JPEG in, PNG out, resizing.
+ *
+ * Decoding is stb_image's.  It checks neither PNG's checksums nor that a JPEG has an end, and would show half a picture
+ * without a word, so the file's frame is walked here first.  Bombs are met twice: by the size in the file's head, and by a
+ * ceiling on each single allocation that follows from that size (a 1 x 1 picture may unpack to gigabytes otherwise).
+ */
+#include <limits.h>
+#include <math.h>
+
+#include "../base/base.h"
+
+enum { MAX_PIXELS = 100 * 1000 * 1000, MAX_SCANS = 1000 };
+
+static _Thread_local size_t allocation_limit;
+
+static void *limited_realloc(void *p, size_t n)
+{
+    return n <= allocation_limit ? mot_realloc(p, n, 1) : NULL;
+}
+
+/* Both are compiled into this file, private to it; they declare more than we switch on. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#define STBI_MALLOC(n) limited_realloc(NULL, n)
+#define STBI_REALLOC(p, n) limited_realloc(p, n)
+#define STBI_FREE(p) mot_free(p)
+#define STBI_ASSERT(x) ((void)(x))
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#include <stb/stb_image.h>
+
+#define STBIW_MALLOC(n) mot_realloc(NULL, n, 1)
+#define STBIW_REALLOC(p, n) mot_realloc(p, n, 1)
+#define STBIW_FREE(p) mot_free(p)
+#define STBIW_ASSERT(x) ((void)(x))
+#define STBI_WRITE_NO_STDIO
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#include <stb/stb_image_write.h>
+
+/* ---- loading ---- */
+
+static uint32_t get32_big(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static bool is_png(const unsigned char *p, size_t n)
+{
+    return n >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0;
+}
+
+/* Chunks up to IEND, each with a good CRC. */
+static int check_png(const unsigned char *p, size_t n, const char *name)
+{
+    for (size_t at = 8; at < n;) {
+        if (n - at < 12 || get32_big(p + at) > n - at - 12)
+            break;
+        size_t length = get32_big(p + at);
+        if (mot_crc32(0, p + at + 4, length + 4) != get32_big(p + at + 8 + length))
+            return mot_fail(MOT_ECORRUPT, "%s: damaged PNG: wrong checksum of the chunk at byte %zu", name, at);
+        if (memcmp(p + at + 4, "IEND", 4) == 0)
+            return MOT_OK;
+        at += 12 + length;
+    }
+    return mot_fail(MOT_ECORRUPT, "%s: truncated PNG: %zu bytes and no end", name, n);
+}
+
+/* Segments and scans up to the end marker.  Each scan costs a pass over all pixels, hence the limit. */
+static int check_jpeg(const unsigned char *p, size_t n, const char *name)
+{
+    int scans = 0;
+    for (size_t at = 2; at + 1 < n;) {
+        if (p[at] != 0xff || p[at + 1] == 0 || p[at + 1] == 0xff || (p[at + 1] >= 0xd0 && p[at + 1] <= 0xd7)) {
+            at++; /* data of a scan, a stuffed or fill byte, a restart marker */
+            continue;
+        }
+        int marker = p[at + 1];
+        if (marker == 0xd9)
+            return MOT_OK;
+        if (marker == 0xda && ++scans > MAX_SCANS)
+            return mot_fail(MOT_ECORRUPT, "%s: JPEG of more than %d scans", name, MAX_SCANS);
+        if (n - at < 4)
+            break;
+        at += 2 + ((size_t)p[at + 2] << 8 | p[at + 3]);
+    }
+    return mot_fail(MOT_ECORRUPT, "%s: truncated JPEG: %zu bytes and no end", name, n);
+}
+
+/* RGBA over white, in place, to RGB. */
+static void flatten(unsigned char *p, size_t pixels)
+{
+    for (size_t i = 0; i < pixels; i++) {
+        unsigned a = p[4 * i + 3];
+        for (size_t c = 0; c < 3; c++)
+            p[3 * i + c] = (unsigned char)((p[4 * i + c] * a + 255 * (255 - a) + 127) / 255);
+    }
+}
+
+int mot_image_load(struct mot_image *im, const void *data, size_t n, const char *name)
+{
+    *im = (struct mot_image){0};
+    const unsigned char *p = data;
+    bool png = is_png(p, n);
+    if (!png && !(n >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0))
+        return mot_fail(MOT_EFORMAT, "%s: neither PNG nor JPEG", name);
+    if (n > INT_MAX)
+        return mot_fail(MOT_EFORMAT, "%s: picture file of %zu bytes, at most 2 GiB", name, n);
+    int rc = png ? check_png(p, n, name) : check_jpeg(p, n, name);
+    if (rc)
+        return rc;
+    int width = 0, height = 0, channels = 0, want = png ? 4 : 3;
+    allocation_limit = 1 << 20;
+    if (!stbi_info_from_memory(p, (int)n, &width, &height, &channels) || width <= 0 || height <= 0)
+        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
+    if ((int64_t)width * height > MAX_PIXELS)
+        return mot_fail(MOT_EFORMAT, "%s: picture of %d x %d, at most %d megapixels", name, width, height,
+                        MAX_PIXELS / 1000000);
+    /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing; JPEG's coefficients, whose
+     * blocks may be padded to 32 x 32 pixels. */
+    allocation_limit = (size_t)(width + 64) * (size_t)(height + 64) * 16 + (1 << 20);
+    unsigned char *pixels = stbi_load_from_memory(p, (int)n, &width, &height, &channels, want);
+    if (!pixels)
+        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
+    if (png)
+        flatten(pixels, (size_t)width * (size_t)height);
+    *im = (struct mot_image){width, height, pixels};
+    return MOT_OK;
+}
+
+/* ---- saving ---- */
+
+int mot_image_save_png(const struct mot_image *im, const char *path)
+{
+    if (im->width <= 0 || im->height <= 0 || (int64_t)im->width * im->height > MAX_PIXELS)
+        return mot_fail(MOT_EARG, "%s: a picture of %d x %d cannot be saved", path, im->width, im->height);
+    int n = 0;
+    unsigned char *png = stbi_write_png_to_mem(im->rgb, 3 * im->width, im->width, im->height, 3, &n);
+    if (!png)
+        return mot_fail(MOT_ENOMEM, "%s: out of memory writing a picture", path);
+    int rc = mot_write_file(path, png, (size_t)n);
+    mot_free(png);
+    return rc;
+}
+
+/* ---- resizing ---- */
+
+/* One axis: output i is the weighted mean of inputs [begin[i], begin[i] + n[i]).  The weights are a triangle's around the
+ * output's centre: between neighbours when enlarging (bilinear), widened to the step when shrinking, so that every input
+ * counts (antialiased). */
+struct axis {
+    int *begin, *n;
+    float *weight; /* taps an output */
+    int taps;
+};
+
+static void free_axis(struct axis *a)
+{
+    mot_free(a->begin);
+    mot_free(a->n);
+    mot_free(a->weight);
+}
+
+static int make_axis(struct axis *a, int in, int out)
+{
+    double step = (double)in / out, support = step > 1 ? step : 1;
+    a->taps = (int)ceil(support) * 2 + 1;
+    a->begin = mot_alloc((size_t)out, sizeof *a->begin);
+    a->n = mot_alloc((size_t)out, sizeof *a->n);
+    size_t weights;
+    if (!mot_mul((size_t)out, (size_t)a->taps, &weights))
+        return mot_fail(MOT_ENOMEM, "out of memory resizing a picture");
+    a->weight = mot_alloc(weights, sizeof *a->weight);
+    if (!a->begin || !a->n || !a->weight)
+        return MOT_ENOMEM;
+    for (int i = 0; i < out; i++) {
+        double centre = (i + 0.5) * step, sum = 0;
+        int lo = (int)(centre - support + 0.5), hi = (int)(centre + support + 0.5);
+        lo = lo < 0 ? 0 : lo;
+        hi = hi > in ? in : hi;
+        float *w = a->weight + (size_t)i * (size_t)a->taps;
+        for (int k = lo; k < hi; k++) {
+            double x = 1 - fabs(k + 0.5 - centre) / support;
+            w[k - lo] = x > 0 ? (float)x : 0;
+            sum += w[k - lo];
+        }
+        for (int k = lo; k < hi; k++)
+            w[k - lo] = (float)(w[k - lo] / sum);
+        a->begin[i] = lo;
+        a->n[i] = hi - lo;
+    }
+    return MOT_OK;
+}
+
+/* Row y of the input, resized to the output's width. */
+static void resize_row(const struct axis *a, const unsigned char *row, float *out, int width)
+{
+    for (int i = 0; i < width; i++) {
+        const float *w = a->weight + (size_t)i * (size_t)a->taps;
+        const unsigned char *p = row + 3 * (size_t)a->begin[i];
+        float r = 0, g = 0, b = 0;
+        for (int k = 0; k < a->n[i]; k++, p += 3) {
+            r += w[k] * p[0];
+            g += w[k] * p[1];
+            b += w[k] * p[2];
+        }
+        out[3 * i] = r, out[3 * i + 1] = g, out[3 * i + 2] = b;
+    }
+}
+
+int mot_image_resize(const struct mot_image *im, int width, int height, struct mot_image *out)
+{
+    *out = (struct mot_image){0};
+    if (im->width <= 0 || im->height <= 0 || width <= 0 || height <= 0 || (int64_t)width * height > MAX_PIXELS)
+        return mot_fail(MOT_EARG, "a picture of %d x %d cannot become %d x %d", im->width, im->height, width, height);
+    size_t line = 3 * (size_t)width;
+    struct axis across = {0}, down = {0};
+    /* Rows resized across, kept as long as some output row needs them: a ring of `down.taps`. */
+    float *ring = NULL, *sum = mot_alloc(line, sizeof *sum);
+    unsigned char *rgb = mot_alloc((size_t)height, line);
+    int rc = sum && rgb ? make_axis(&across, im->width, width) : MOT_ENOMEM;
+    if (!rc)
+        rc = make_axis(&down, im->height, height);
+    if (!rc && !(ring = mot_alloc((size_t)down.taps, line * sizeof *ring)))
+        rc = MOT_ENOMEM;
+    for (int y = 0, ready = 0; !rc && y < height; y++) {
+        for (int end = down.begin[y] + down.n[y]; ready < end; ready++)
+            resize_row(&across, im->rgb + 3 * (size_t)im->width * (size_t)ready,
+                       ring + line * (size_t)(ready % down.taps), width);
+        memset(sum, 0, line * sizeof *sum);
+        for (int k = 0; k < down.n[y]; k++) {
+            const float *row = ring + line * (size_t)((down.begin[y] + k) % down.taps);
+            float w = down.weight[(size_t)y * (size_t)down.taps + (size_t)k];
+            for (size_t i = 0; i < line; i++)
+                sum[i] += w * row[i];
+        }
+        for (size_t i = 0; i < line; i++) /* weights are positive and sum to 1: no clamping but for rounding */
+            rgb[(size_t)y * line + i] = (unsigned char)(sum[i] < 255 ? sum[i] + 0.5f : 255);
+    }
+    free_axis(&across);
+    free_axis(&down);
+    mot_free(ring);
+    mot_free(sum);
+    if (rc) {
+        mot_free(rgb);
+        return rc;
+    }
+    *out = (struct mot_image){width, height, rgb};
+    return MOT_OK;
+}
