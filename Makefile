@@ -38,7 +38,7 @@ endif
 WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
        -Wwrite-strings -Wformat=2 -Wundef -Wpointer-arith $(if $(filter 1,$(WERROR)),-Werror)
 # -std=c11 turns FMA contraction off in gcc, hence -ffp-contract; never -ffast-math: isnan must work.
-FLAGS = -std=c11 -D_GNU_SOURCE -I. -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math \
+FLAGS = -std=c11 -D_GNU_SOURCE -I. -Ilib -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math \
         $(if $(ARCH),-march=$(ARCH)) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(PKG_CFLAGS)
 LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
 

@@ -136,7 +136,7 @@ static void print_tally(const struct tally *t, const char *path)
     if (tokens)
         print_row(t->o, path, "all", tokens, sum, 0);
     else
-        warn("%s: no document with two tokens or more: nothing to score", path);
+        fail("%s: no document with two tokens or more: nothing to score", path);
 }
 
 /* Score one shard with *s, which the first shard opens (its vocabulary serves a folder that has none). */
@@ -144,7 +144,7 @@ static bool eval(struct mot_scorer **s, const char *folder, const char *path, co
 {
     struct mot_shard *shard = mot_shard_open(path, *s ? mot_scorer_vocab(*s) : NULL, o->keep_going);
     if (!shard) {
-        warn_lib(NULL);
+        fail_lib(NULL);
         return false;
     }
     if (!*s)

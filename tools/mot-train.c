@@ -283,8 +283,7 @@ static void stop_interrupted(struct mot_trainer *t, const struct opts *o)
     warn("interrupted at step %lld, saved; --resume -o %s goes on", (long long)mot_trainer_current(t), o->train.run);
     mot_trainer_close(t);
     fflush(stdout);
-    signal(SIGINT, SIG_DFL);
-    raise(SIGINT);
+    raise(tool_interrupted()); /* its default action is back already */
 }
 
 static void report(struct mot_trainer *t, const struct mot_step *s, const struct mot_losses *val)
