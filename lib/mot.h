@@ -193,14 +193,17 @@ struct mot_record {
     struct mot_item *item;
 };
 struct mot_source_options {
-    const char *format; /* of standard input and of files without a known suffix: "text" (one record a
-                           file), "lines" (one a line), "jsonl", "tar"; NULL: by suffix, "text" for "-" */
+    const char *format; /* of standard input, of .txt and .md files and of files without a known suffix: "text" (one
+                           record a file), "lines" (one a line, empty ones passed over), "jsonl", "tar"; NULL: by
+                           suffix, "text" for "-" */
     bool strict;        /* a damaged record is an error; else it is skipped, counted and reported */
     void (*skipped)(void *context, const char *sentence); /* called for each skipped record, may be NULL */
     void *context;
 };
 struct mot_source;
-/* The named files, folders (walked in sorted order) and "-", in the order given.  paths are copied. */
+/* The named files, folders (walked in sorted order; files that differ in suffix alone, a.png a.txt a.wav, are one record) and
+ * "-", in the order given.  paths are copied.  Items of a record stand in the order text, image, speech; those of JSONL's
+ * "segments" as written. */
 struct mot_source *mot_source_open(const char *const *paths, int n, const struct mot_source_options *o) MOT_CHECKED;
 /* The next record, owned by the source until the next call: MOT_OK with *r, or *r = NULL at the end. */
 int mot_source_next(struct mot_source *s, const struct mot_record **r) MOT_CHECKED;
