@@ -88,6 +88,7 @@ struct mot_vocab {
     /* Special text ids, -1 where the vocabulary has none. */
     int32_t bos, eos, boi, eoi, bos_speech, eos_speech;
     char digest[17]; /* 16 hex digits over everything that gives ids their meaning */
+    char folder[1024]; /* where its tokenizer was when this was read or written, absolute; "": not known. Not in the digest */
 };
 /* The modality of an id in [0, size). */
 int mot_vocab_modality(const struct mot_vocab *v, int32_t id);
@@ -191,6 +192,7 @@ struct mot_record {
     char *name; /* where it came from: "dir/a.tar: key 000123", "x.jsonl:17" */
     int n_items;
     struct mot_item *item;
+    bool ordered; /* the input says in which order the items go; else they stand as text, image, speech */
 };
 struct mot_source_options {
     const char *format; /* of standard input, of .txt and .md files and of files without a known suffix: "text" (one
@@ -259,6 +261,25 @@ struct mot_shard_counts {
     int64_t documents, tokens, text_bytes, by_modality[MOT_MAX_MODALITIES];
 };
 int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c) MOT_CHECKED;
+
+/* -- documents: records to ids, ids to parts and to JSON (document.c) -- */
+struct mot_doc_options {
+    bool raw;           /* put nothing around the document ... */
+    bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
+    double media_first; /* share of records, drawn by seed, whose pictures and sounds come before their texts; < 0: as given */
+    uint64_t seed;
+};
+/* Append the ids of a record, the index-th of its stream, to out, and set *text_bytes.  Pictures and sounds stand between
+ * their delimiters in any case.  A record without anything in it, or with what t cannot encode, is an error. */
+int mot_doc_encode(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
+                   struct mot_ids *out, int64_t *text_bytes) MOT_CHECKED;
+/* Span i of d without the delimiters at its ends that mot_doc_encode put there; n may become 0. */
+struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d, int i, bool raw);
+/* Append {"segments":[{"modality":"text","ids":[..]},..],"bytes":n} and a newline. */
+int mot_doc_format(const struct mot_vocab *v, const struct mot_doc *d, struct mot_bytes *out) MOT_CHECKED;
+/* The inverse: append the ids of such a line to out, each checked to be of its modality; name is for messages. */
+int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line, size_t n, struct mot_ids *out,
+                  int64_t *text_bytes) MOT_CHECKED;
 
 /* -- batches: documents packed into sequences (loader.c) -- */
 /* Rows in sequence order: row i holds token id[i], whose successor in its document is target[i].  Pieces are runs of rows
