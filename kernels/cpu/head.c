@@ -115,22 +115,33 @@ static void forward(struct mot_device *d, float *nll, float *lse, const float *x
 
 /* -- with gradients ---------------------------------------------------------------------------- */
 
-/* One row of logits into nll, lse, and in place the gradient of its loss. */
-static void row_back(float *z, float *nll, float *lse, int32_t target, float weight, float zloss,
-                     int64_t V)
+/* z = exp(z - most) for some words; their sum. */
+static float exp_sum(float *z, int64_t n, float most)
 {
-    float most = -FLT_MAX, sum = 0, logit = z[target];
-#pragma omp simd reduction(max : most)
-    for (int64_t j = 0; j < V; j++)
-        most = z[j] > most ? z[j] : most;
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < V; j++) {
+    for (int64_t j = 0; j < n; j++) {
         z[j] = mot_cpu_exp(z[j] - most);
         sum += z[j];
     }
-    *lse = most + logf(sum);
+    return sum;
+}
+
+/* One row of logits into nll, lse, and in place the gradient of its loss.  The sum is one of
+ * chunks, in double: a float alone would lose digits over 10^5 words. */
+static void row_back(float *z, float *nll, float *lse, int32_t target, float weight, float zloss,
+                     int64_t V)
+{
+    float most = -FLT_MAX, logit = z[target];
+#pragma omp simd reduction(max : most)
+    for (int64_t j = 0; j < V; j++)
+        most = z[j] > most ? z[j] : most;
+    double sum = 0;
+    for (int64_t j = 0; j < V; j += CHUNK)
+        sum += (double)exp_sum(z + j, V - j < CHUNK ? V - j : CHUNK, most);
+    *lse = (float)((double)most + log(sum));
     *nll = *lse - logit;
-    float factor = weight * (1 + 2 * zloss * *lse) / sum;
+    float factor = (float)((double)(weight * (1 + 2 * zloss * *lse)) / sum);
 #pragma omp simd
     for (int64_t j = 0; j < V; j++)
         z[j] *= factor;
@@ -171,8 +182,8 @@ void mot_cpu_head_loss(struct mot_device *d, float *nll, float *lse, float *dx, 
             struct mot_range r = {0, rows}, c = {0, C};
             *(by_rows ? &r : &c) = mot_cpu_share(by_rows ? rows : C, 16, part, parts);
             if (r.begin < r.end && c.begin < c.end)
-                mot_cpu_gemm(0, 0, r.end - r.begin, c.end - c.begin, V, z + r.begin * V, V, w + c.begin,
-                        C, dx + (i + r.begin) * C + c.begin, C, 0);
+                mot_cpu_gemm(0, 0, r.end - r.begin, c.end - c.begin, V, z + r.begin * V, V,
+                             w + c.begin, C, dx + (i + r.begin) * C + c.begin, C, 0);
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t c = 0; c < chunks; c++) {

@@ -60,7 +60,7 @@ static struct tile tile_of(const struct cut *c, int64_t n)
 }
 
 void mot_cpu_gemm(int tA, int tB, int64_t m, int64_t n, int64_t k, const float *A, int64_t lda,
-                    const float *B, int64_t ldb, float *C, int64_t ldc, int add)
+                  const float *B, int64_t ldb, float *C, int64_t ldc, int add)
 {
     if (m == 0 || n == 0)
         return;
@@ -97,8 +97,8 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
             if (g[k].b >= 0)
                 put_bias(y_k, params + g[k].b, t, O, add);
             mot_cpu_gemm(0, 1, t.rows.end - t.rows.begin, t.cols.end - t.cols.begin, I,
-                    x_k + t.rows.begin * I, I, w + t.cols.begin * I, I,
-                    y_k + t.rows.begin * O + t.cols.begin, O, add || g[k].b >= 0);
+                         x_k + t.rows.begin * I, I, w + t.cols.begin * I, I,
+                         y_k + t.rows.begin * O + t.cols.begin, O, add || g[k].b >= 0);
         }
     }
 }
@@ -117,8 +117,8 @@ void mot_cpu_linear_back_x(struct mot_device *d, float *dx, const float *dy, con
         for (int64_t n = 0; n < c.n_rows * c.n_cols; n++) {
             struct tile t = tile_of(&c, n);
             mot_cpu_gemm(0, 0, t.rows.end - t.rows.begin, t.cols.end - t.cols.begin, O,
-                    dy_k + t.rows.begin * O, O, w + t.cols.begin, I,
-                    dx_k + t.rows.begin * I + t.cols.begin, I, add);
+                         dy_k + t.rows.begin * O, O, w + t.cols.begin, I,
+                         dx_k + t.rows.begin * I + t.cols.begin, I, add);
         }
     }
 }
@@ -161,8 +161,8 @@ static void weight_tile(float *dw, const float *dy, const float *x, const struct
     for (int k = 0; k < G; k++)
         if (g[k].w == w && g[k].rows > 0)
             mot_cpu_gemm(1, 0, t.rows.end - t.rows.begin, t.cols.end - t.cols.begin, g[k].rows,
-                    dy + g[k].row * O + t.rows.begin, O, x + g[k].row * I + t.cols.begin, I,
-                    dw + t.rows.begin * I + t.cols.begin, I, 1);
+                         dy + g[k].row * O + t.rows.begin, O, x + g[k].row * I + t.cols.begin, I,
+                         dw + t.rows.begin * I + t.cols.begin, I, 1);
 }
 
 void mot_cpu_linear_back_w(struct mot_device *d, float *grads, const float *dy, const float *x,
