@@ -41,6 +41,7 @@ void mot_building_clear(struct mot_building *b)
     mot_free(b->r.name);
     b->r.name = NULL;
     b->r.n_items = 0;
+    b->r.ordered = false;
     b->bytes = 0;
 }
 
@@ -172,6 +173,7 @@ static int add_object(struct mot_building *b, const char *name, const char *fold
     const json_t *segments = json_object_get(o, "segments");
     if (!segments)
         return add_keys(b, name, folder, o);
+    b->r.ordered = true;
     if (!json_is_array(segments))
         return mot_fail(MOT_EFORMAT, "%s: key \"segments\": expected an array", name);
     for (size_t i = 0; i < json_array_size(segments); i++) {

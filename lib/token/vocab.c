@@ -9,9 +9,13 @@
  *    "special":{"bos":0,"eos":1,"boi":2,"eoi":3},"digest":"0123456789abcdef"}
  *
  * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token that does
- * not exist is left out.  The digest is FNV-1a over everything of this but itself, then over the bytes of
+ * not exist is left out.  A shard's header has "folder" too: where the tokenizer was, so that decoding finds it; it is
+ * believed only if the digest agrees.  The digest is FNV-1a over everything of this but itself, then over the bytes of
  * tokenizer.json and of each codec's file: two folders whose ids decode differently differ in it.
  */
+#include <limits.h>
+#include <stdlib.h>
+
 #include "token.h"
 
 static const struct special {
@@ -75,7 +79,15 @@ static int put_meaning(const struct mot_vocab *v, struct mot_bytes *out)
 int mot_vocab_save_json(const struct mot_vocab *v, struct mot_bytes *out)
 {
     int rc = put_meaning(v, out);
-    return rc ? rc : mot_bytes_format(out, ",\"digest\":\"%s\"}", v->digest);
+    if (!rc)
+        rc = mot_bytes_format(out, ",\"digest\":\"%s\"", v->digest);
+    json_t *folder = v->folder[0] ? json_string(v->folder) : NULL; /* NULL too if it is not UTF-8: then it is left out */
+    char quoted[6 * sizeof v->folder + 3];
+    size_t n = folder ? json_dumpb(folder, quoted, sizeof quoted, JSON_ENCODE_ANY) : 0;
+    if (!rc && n > 0 && n <= sizeof quoted)
+        rc = mot_bytes_format(out, ",\"folder\":%.*s", (int)n, quoted);
+    json_decref(folder);
+    return rc ? rc : mot_bytes_format(out, "}");
 }
 
 /* ---- reading ---- */
@@ -177,7 +189,11 @@ static int read_vocab(struct mot_vocab *v, const char *name, const json_t *j)
     if (!digest || strlen(digest) != 16 || strspn(digest, "0123456789abcdef") != 16)
         return mot_fail(MOT_EFORMAT, "%s: expected \"digest\": 16 hexadecimal digits", name);
     memcpy(v->digest, digest, 17);
-    return MOT_OK;
+    const char *folder = NULL;
+    rc = mot_json_string(j, name, "folder", &folder);
+    if (!rc && folder && strlen(folder) < sizeof v->folder)
+        memcpy(v->folder, folder, strlen(folder) + 1);
+    return rc;
 }
 
 int mot_vocab_parse_json(struct mot_vocab *v, const char *name, const void *text, size_t n)
@@ -311,6 +327,15 @@ static int64_t padded_size(const json_t *config, int64_t size)
     return x > size && x < INT32_MAX ? x : size;
 }
 
+/* A name too long for v is left out: it only helps. */
+static void remember_folder(struct mot_vocab *v, const char *folder)
+{
+    char path[PATH_MAX];
+    v->folder[0] = 0;
+    if (realpath(folder, path) && strlen(path) < sizeof v->folder)
+        memcpy(v->folder, path, strlen(path) + 1);
+}
+
 int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tokenizer)
 {
     clear(v);
@@ -327,6 +352,7 @@ int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tok
         v->size = v->modality[0].n = (int32_t)padded_size(model, largest + 1);
         v->bos = token_of_key(config, "bos_token", tokenizer);
         v->eos = token_of_key(config, "eos_token", tokenizer);
+        remember_folder(v, folder);
         rc = mot_vocab_seal(v, folder);
     }
     json_decref(config);
@@ -345,6 +371,8 @@ int mot_vocab_load(struct mot_vocab *v, const char *folder)
         rc = mot_read_file(path, MOT_VOCAB_LIMIT, &text);
         if (!rc)
             rc = mot_vocab_parse_json(v, path, text.data, text.n);
+        if (!rc)
+            remember_folder(v, folder);
         mot_bytes_free(&text);
         mot_free(path);
         return rc;
