@@ -8,8 +8,10 @@ json_t *mot_json_parse(const char *name, const void *text, size_t n)
 {
     json_error_t e;
     json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    if (!j)
+    if (!j && memchr(text, '\n', n))
         mot_fail(MOT_EFORMAT, "%s: line %d: not valid JSON: %s", name, e.line, e.text);
+    else if (!j) /* a line of JSON Lines: name tells which */
+        mot_fail(MOT_EFORMAT, "%s: column %d: not valid JSON: %s", name, e.column, e.text);
     return j;
 }
 
