@@ -99,6 +99,43 @@ bool mot_is_word(int32_t c)
 
 /* ---- normal forms ---- */
 
+/* What later versions than Unicode 9 say of a character: `tokenizers` normalizes by the data of version 9, in which
+ * these have no decomposition and no combining class. */
+static bool younger(int32_t c)
+{
+    static const int32_t range[][2] = {
+        {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xcf3, 0xcf3},
+        {0xd3b, 0xd3c}, {0xeba, 0xeba}, {0xece, 0xece}, {0x1715, 0x1715}, {0x1abf, 0x1ace},
+        {0x1df6, 0x1dfa}, {0x32ff, 0x32ff}, {0xa7f1, 0xa7f4}, {0xa82c, 0xa82c}, {0xab69, 0xab69},
+        {0x105c0, 0x105f3}, {0x10781, 0x107ba}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d},
+        {0x10eab, 0x10eac}, {0x10efc, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
+        {0x11070, 0x11070}, {0x11241, 0x11241}, {0x1133b, 0x1133b}, {0x11380, 0x113ca},
+        {0x113cc, 0x113d0}, {0x113d2, 0x113d2}, {0x113e1, 0x113e2}, {0x1145e, 0x1145e},
+        {0x11839, 0x1183a}, {0x11930, 0x11938}, {0x1193d, 0x1193e}, {0x11943, 0x11943},
+        {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47}, {0x11a99, 0x11a99},
+        {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f00, 0x11f01},
+        {0x11f03, 0x11f03}, {0x11f34, 0x11f3a}, {0x11f3e, 0x11f42}, {0x11f5a, 0x11f5a},
+        {0x13440, 0x13440}, {0x13447, 0x13455}, {0x1611e, 0x1612f}, {0x16d63, 0x16d6a},
+        {0x16ff0, 0x16ff1}, {0x1ccd6, 0x1ccf9}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f},
+        {0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
+        {0x1e5ee, 0x1e5ef}, {0x1f16c, 0x1f16c}, {0x1fbf0, 0x1fbf9},
+    };
+    int lo = 0, hi = MOT_COUNT(range);
+    while (lo < hi) {
+        int middle = (lo + hi) / 2;
+        if (range[middle][1] < c)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo < MOT_COUNT(range) && c >= range[lo][0];
+}
+
+static int class_of(int32_t c)
+{
+    return younger(c) ? 0 : utf8proc_get_property(c)->combining_class;
+}
+
 /* Characters that no normal form changes and that never combine with what stands before them: ASCII, and for the
  * composed form the letters and signs of the common scripts (checked against the Unicode data). */
 static bool inert(enum mot_normal_form form, int32_t c)
@@ -153,21 +190,19 @@ static int by_class(const void *a, const void *b)
 static int order_marks(int32_t *c, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (utf8proc_get_property(c[i])->combining_class == 0)
+        int class = class_of(c[i]), next;
+        if (class == 0)
             continue;
         size_t end = i + 1;
         bool sorted = true;
-        while (end < n && utf8proc_get_property(c[end])->combining_class != 0) {
-            sorted = sorted && utf8proc_get_property(c[end - 1])->combining_class <=
-                                   utf8proc_get_property(c[end])->combining_class;
-            end++;
-        }
+        for (; end < n && (next = class_of(c[end])) != 0; class = next, end++)
+            sorted = sorted && class <= next;
         if (!sorted) {
             struct mark *mark = mot_alloc(end - i, sizeof *mark);
             if (!mark)
                 return MOT_ENOMEM;
             for (size_t k = i; k < end; k++)
-                mark[k - i] = (struct mark){c[k], utf8proc_get_property(c[k])->combining_class, k};
+                mark[k - i] = (struct mark){c[k], class_of(c[k]), k};
             qsort(mark, end - i, sizeof *mark, by_class);
             for (size_t k = i; k < end; k++)
                 c[k] = mark[k - i].c;
@@ -178,50 +213,71 @@ static int order_marks(int32_t *c, size_t n)
     return MOT_OK;
 }
 
+/* Compose between the characters that version 9 did not know; returns how many are left. */
+static size_t compose(int32_t *c, size_t n)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < n;) {
+        if (younger(c[i])) {
+            c[left++] = c[i++];
+            continue;
+        }
+        size_t end = i;
+        while (end < n && !younger(c[end]))
+            end++;
+        utf8proc_ssize_t more =
+            utf8proc_normalize_utf32(c + i, (utf8proc_ssize_t)(end - i), UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        memmove(c + left, c + i, (size_t)more * sizeof *c);
+        left += (size_t)more;
+        i = end;
+    }
+    return left;
+}
+
+/* The characters of valid UTF-8, decomposed, as an array of int32_t. */
+static int decompose(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *wide)
+{
+    enum { LONGEST = 64 }; /* no decomposition is longer than 18 characters */
+    utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+    if (form == MOT_NFKC || form == MOT_NFKD)
+        how |= UTF8PROC_COMPAT;
+    for (size_t i = 0; i < n;) {
+        int size, boundary = 0;
+        int32_t c = mot_utf8_get(s + i, &size);
+        int rc = mot_bytes_reserve(wide, LONGEST * sizeof c);
+        if (rc)
+            return rc;
+        int32_t *out = (int32_t *)(void *)(wide->data + wide->n);
+        utf8proc_ssize_t more = 1;
+        if (younger(c))
+            *out = c;
+        else
+            more = utf8proc_decompose_char(c, out, LONGEST, how, &boundary);
+        if (more < 0 || more > LONGEST)
+            return mot_fail(MOT_EARG, "cannot normalize U+%04X", (unsigned)c);
+        wide->n += (size_t)more * sizeof c;
+        i += (size_t)size;
+    }
+    return MOT_OK;
+}
+
 int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *out)
 {
     size_t easy = inert_prefix(form, s, n);
     int rc = mot_bytes_append(out, s, easy);
     if (rc || easy == n)
         return rc;
-    s += easy;
-    n -= easy;
-    bool compose = form == MOT_NFC || form == MOT_NFKC;
-    utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
-    if (form == MOT_NFKC || form == MOT_NFKD)
-        how |= UTF8PROC_COMPAT;
-    struct mot_bytes wide = {0}; /* of int32_t */
-    size_t count = 0;
-    for (size_t i = 0; !rc && i < n;) {
-        enum { LONGEST = 64 }; /* no decomposition is longer than 18 characters */
-        int size;
-        int32_t c = mot_utf8_get(s + i, &size);
-        rc = mot_bytes_reserve(&wide, LONGEST * sizeof(int32_t));
-        if (rc)
-            break;
-        int boundary = 0;
-        utf8proc_ssize_t more = utf8proc_decompose_char(c, (int32_t *)(void *)wide.data + count, LONGEST, how,
-                                                        &boundary);
-        if (more < 0 || more > LONGEST)
-            rc = mot_fail(MOT_EARG, "cannot normalize U+%04X", (unsigned)c);
-        else
-            wide.n = (count += (size_t)more) * sizeof(int32_t);
-        i += (size_t)size;
-    }
-    int32_t *code = (int32_t *)(void *)wide.data;
+    struct mot_bytes wide = {0};
+    rc = decompose(form, s + easy, n - easy, &wide);
+    int32_t *c = (int32_t *)(void *)wide.data;
+    size_t count = wide.n / sizeof *c;
     if (!rc)
-        rc = order_marks(code, count);
-    if (!rc && compose) {
-        utf8proc_ssize_t left = utf8proc_normalize_utf32(code, (utf8proc_ssize_t)count,
-                                                         UTF8PROC_STABLE | UTF8PROC_COMPOSE);
-        if (left < 0)
-            rc = mot_fail(MOT_EARG, "cannot normalize the text: %s", utf8proc_errmsg(left));
-        else
-            count = (size_t)left;
-    }
+        rc = order_marks(c, count);
+    if (!rc && (form == MOT_NFC || form == MOT_NFKC))
+        count = compose(c, count);
     for (size_t i = 0; !rc && i < count; i++) {
         unsigned char utf8[4];
-        rc = mot_bytes_append(out, utf8, (size_t)mot_utf8_put(utf8, code[i]));
+        rc = mot_bytes_append(out, utf8, (size_t)mot_utf8_put(utf8, c[i]));
     }
     mot_bytes_free(&wide);
     return rc;
