@@ -56,8 +56,8 @@ static bool is_png(const unsigned char *p, size_t n)
     return n >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0;
 }
 
-/* Chunks up to IEND, each with a good CRC. */
-static int check_png(const unsigned char *p, size_t n, const char *name)
+/* Chunks up to IEND, each with a good CRC; the size stands in the first. */
+static int check_png(const unsigned char *p, size_t n, const char *name, uint32_t *width, uint32_t *height)
 {
     for (size_t at = 8; at < n;) {
         if (n - at < 12 || get32_big(p + at) > n - at - 12)
@@ -65,6 +65,10 @@ static int check_png(const unsigned char *p, size_t n, const char *name)
         size_t length = get32_big(p + at);
         if (mot_crc32(0, p + at + 4, length + 4) != get32_big(p + at + 8 + length))
             return mot_fail(MOT_ECORRUPT, "%s: damaged PNG: wrong checksum of the chunk at byte %zu", name, at);
+        if (at == 8 && length >= 8) {
+            *width = get32_big(p + at + 8);
+            *height = get32_big(p + at + 12);
+        }
         if (memcmp(p + at + 4, "IEND", 4) == 0)
             return MOT_OK;
         at += 12 + length;
@@ -72,22 +76,27 @@ static int check_png(const unsigned char *p, size_t n, const char *name)
     return mot_fail(MOT_ECORRUPT, "%s: truncated PNG: %zu bytes and no end", name, n);
 }
 
-/* Segments and scans up to the end marker.  Each scan costs a pass over all pixels, hence the limit. */
-static int check_jpeg(const unsigned char *p, size_t n, const char *name)
+/* Segments and scans up to the end marker; the size stands in the frame header, C0 ... CF but for the tables among them.  Each
+ * scan costs a pass over all pixels, hence the limit. */
+static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32_t *width, uint32_t *height)
 {
     int scans = 0;
     for (size_t at = 2; at + 1 < n;) {
-        if (p[at] != 0xff || p[at + 1] == 0 || p[at + 1] == 0xff || (p[at + 1] >= 0xd0 && p[at + 1] <= 0xd7)) {
+        int marker = p[at + 1];
+        if (p[at] != 0xff || marker == 0 || marker == 0xff || (marker >= 0xd0 && marker <= 0xd7)) {
             at++; /* data of a scan, a stuffed or fill byte, a restart marker */
             continue;
         }
-        int marker = p[at + 1];
         if (marker == 0xd9)
             return MOT_OK;
         if (marker == 0xda && ++scans > MAX_SCANS)
             return mot_fail(MOT_ECORRUPT, "%s: JPEG of more than %d scans", name, MAX_SCANS);
-        if (n - at < 4)
+        if (n - at < 9)
             break;
+        if (*width == 0 && marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
+            *height = (uint32_t)p[at + 5] << 8 | p[at + 6];
+            *width = (uint32_t)p[at + 7] << 8 | p[at + 8];
+        }
         at += 2 + ((size_t)p[at + 2] << 8 | p[at + 3]);
     }
     return mot_fail(MOT_ECORRUPT, "%s: truncated JPEG: %zu bytes and no end", name, n);
@@ -112,20 +121,19 @@ int mot_image_load(struct mot_image *im, const void *data, size_t n, const char 
         return mot_fail(MOT_EFORMAT, "%s: neither PNG nor JPEG", name);
     if (n > INT_MAX)
         return mot_fail(MOT_EFORMAT, "%s: picture file of %zu bytes, at most 2 GiB", name, n);
-    int rc = png ? check_png(p, n, name) : check_jpeg(p, n, name);
+    uint32_t w = 0, h = 0;
+    int rc = png ? check_png(p, n, name, &w, &h) : check_jpeg(p, n, name, &w, &h);
     if (rc)
         return rc;
-    int width = 0, height = 0, channels = 0, want = png ? 4 : 3;
-    allocation_limit = 1 << 20;
-    if (!stbi_info_from_memory(p, (int)n, &width, &height, &channels) || width <= 0 || height <= 0)
-        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
-    if ((int64_t)width * height > MAX_PIXELS)
-        return mot_fail(MOT_EFORMAT, "%s: picture of %d x %d, at most %d megapixels", name, width, height,
-                        MAX_PIXELS / 1000000);
+    if (w == 0 || h == 0 || (uint64_t)w * h > MAX_PIXELS)
+        return mot_fail(MOT_EFORMAT, "%s: picture of %u x %u, expected 1 to %d pixels", name, w, h, MAX_PIXELS);
     /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing; JPEG's coefficients, whose
      * blocks may be padded to 32 x 32 pixels. */
-    allocation_limit = (size_t)(width + 64) * (size_t)(height + 64) * 16 + (1 << 20);
+    allocation_limit = ((size_t)w + 64) * ((size_t)h + 64) * 16 + (1 << 20);
+    int width, height, channels, want = png ? 4 : 3;
     unsigned char *pixels = stbi_load_from_memory(p, (int)n, &width, &height, &channels, want);
+    if (!pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
+        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: more in it than %u x %u pixels, or memory is short", name, w, h);
     if (!pixels)
         return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
     if (png)
