@@ -5,6 +5,8 @@
  * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or damaged
  * since the folder was made would give ids another meaning without any sign.
  */
+#include <stdlib.h>
+
 #include "codec.h"
 #include "token.h"
 
@@ -88,8 +90,13 @@ struct mot_tokenizer *mot_tokenizer_open(const char *folder)
     if (!t)
         return NULL;
     t->folder = mot_strdup(folder);
-    if (t->folder && open_text(t) == MOT_OK && open_codecs(t) == MOT_OK)
+    if (t->folder && open_text(t) == MOT_OK && open_codecs(t) == MOT_OK) {
+        char *absolute = realpath(folder, NULL);
+        if (absolute && strlen(absolute) < sizeof t->vocab.folder)
+            strcpy(t->vocab.folder, absolute);
+        mot_free(absolute);
         return t;
+    }
     mot_tokenizer_close(t);
     return NULL;
 }

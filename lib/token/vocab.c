@@ -6,7 +6,7 @@
  * The JSON form is the same in a folder's vocab.json and in the header of a shard:
  *
  *   {"version":1,"modalities":[{"name":"text","first":0,"size":8192},...],
- *    "special":{"bos":0,"eos":1,"boi":2,"eoi":3},"digest":"0123456789abcdef"}
+ *    "special":{"bos":0,"eos":1,"boi":2,"eoi":3},"digest":"0123456789abcdef","folder":"/data/tok"}
  *
  * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token that does
  * not exist is left out.  A shard's header has "folder" too: where the tokenizer was, so that decoding finds it; it is
