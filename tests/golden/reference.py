@@ -216,16 +216,20 @@ def read_dump(path, config):
 
 
 def score_document(model, ids, modality, context, stride):
-    """nll of ids[1:]; a document of more than `context` rows in windows that each move on by `stride`."""
+    """nll of ids[1:]; a document of more than `context` rows in windows.
+
+    The first window scores all its targets; each next one ends `stride` targets later (the last one with the
+    document) and scores those, with the rest of its `context` rows before them."""
     rows = len(ids) - 1
     if rows < 1:
         return torch.zeros(0, dtype=torch.float64)
     nll = torch.zeros(rows, dtype=torch.float64)
-    begin = done = 0
+    done = 0
     while done < rows:
-        end = min(begin + context, rows)
+        end = min(done + (stride if done else context), rows)
+        begin = max(end - context, 0)
         nll[done:end] = model.score(ids[begin:end + 1], modality[begin:end + 1])[0][done - begin:]
-        done, begin = end, begin + stride
+        done = end
     return nll
 
 
