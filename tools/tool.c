@@ -15,7 +15,7 @@
 
 bool tool_quiet, tool_verbose;
 static const char *program = "mot";
-static bool failed;
+static bool failed, closed; /* closed: stdout is */
 static struct tool_progress *on_screen; /* to be erased before other words */
 
 void tool_start(const char *name)
@@ -25,7 +25,10 @@ void tool_start(const char *name)
 
 int tool_finish(void)
 {
-    if (fflush(stdout) != 0 || ferror(stdout))
+    bool bad = fflush(stdout) != 0 || ferror(stdout);
+    closed = true;
+    /* Some file systems tell of a full disk only now. A stdout that was never open matters only to who writes. */
+    if (bad || (fclose(stdout) != 0 && errno != EBADF))
         die("standard output: cannot write: %s", strerror(errno));
     return failed;
 }
@@ -40,7 +43,8 @@ static void erase(void)
 
 static void say(const char *format, va_list ap, const char *reason)
 {
-    fflush(stdout);
+    if (!closed)
+        fflush(stdout);
     erase();
     fprintf(stderr, "%s: ", program);
     if (format)
@@ -161,6 +165,12 @@ double opt_real(const char *option, const char *s, double lo, double hi)
     if (end == s || *end || !(x >= lo && x <= hi))
         die_usage("%s %s: expected a number from %g to %g", option, s, lo, hi);
     return x;
+}
+
+void tool_refuse_terminal(const char *path, const char *remedy)
+{
+    if (strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
+        die_usage("standard output is a terminal, and a shard is no text: %s", remedy);
 }
 
 /* ---- progress ---- */

@@ -64,6 +64,9 @@ void tool_progress_end(struct tool_progress *p);
 void tool_catch_interrupt(void);
 int tool_interrupted(void); /* the signal's number, 0: none yet */
 
+/* Wrong command line, unless something other than a terminal takes the binary output. */
+void tool_refuse_terminal(const char *path, const char *remedy);
+
 /* A string with JSON's quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
 void tool_json_string(FILE *f, const char *s);
 
