@@ -14,6 +14,7 @@
 
 #include "../base/base.h"
 #include "../base/json.h"
+#include "codec.h"
 
 /* -- the folder's vocabulary (vocab.c) -- */
 /* No such file comes near these sizes. */
@@ -216,7 +217,29 @@ int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_t
                     bool first, mot_piece_sink *sink, void *context) MOT_CHECKED;
 
 /* -- learning (bpe_learn.c) -- */
-/* The pattern our own tokenizers split with. */
+/* The pattern our own tokenizers split with: Llama 3's. */
 extern const char *const mot_split_pattern;
+struct mot_bpe_learner;
+struct mot_bpe_learner *mot_bpe_learner_new(void) MOT_CHECKED;
+int mot_bpe_learner_add(struct mot_bpe_learner *l, const void *text, size_t n) MOT_CHECKED;
+void mot_bpe_learner_free(struct mot_bpe_learner *l);
+/* What was learned: ids are the special tokens, the 256 bytes, then the merged tokens. */
+struct mot_bpe_merges {
+    int32_t n, n_special;
+    struct mot_bytes blob;
+    struct mot_bpe_string *string; /* (n) raw bytes, but special tokens as they are */
+    int64_t n_merges, merge_capacity;
+    struct mot_learned_merge {
+        int32_t left, right; /* left = -1: replaced by a later one */
+    } * merge;
+    uint32_t *slot; /* private: ids by string */
+    uint64_t mask;
+};
+/* Learn up to size ids, special tokens and bytes included; fewer when no pair occurs twice any more. */
+int mot_bpe_learn(const struct mot_bpe_learner *l, const char *const *special, int n_special, int32_t size,
+                  mot_progress *progress, void *context, struct mot_bpe_merges *out) MOT_CHECKED;
+void mot_bpe_merges_free(struct mot_bpe_merges *m);
+/* Write it as Hugging Face's tokenizer.json (tokenizer_write.c). */
+int mot_bpe_merges_save(const struct mot_bpe_merges *m, const char *path) MOT_CHECKED;
 
 #endif

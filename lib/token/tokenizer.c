@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 
-#include "codec.h"
 #include "token.h"
 
 struct mot_tokenizer {

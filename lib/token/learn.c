@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * learn.c - a tokenizer folder learned from data: text by byte-pair encoding, pictures and sounds by their
+ * codecs, and vocab.json, which ties them together and is written last: its digest covers the other files, so a
+ * folder whose learning was broken off does not open as something else than what it was.
+ */
+#include <omp.h>
+
+#include "token.h"
+
+enum { BYTES = 256, MAX_TEXT = 1 << 24 };
+
+struct mot_learner {
+    struct mot_learn_options o;
+    struct mot_bpe_learner *text;
+    struct mot_image_learner *image;
+    struct mot_speech_learner *speech;
+    const char *special[6];
+    int n_special;
+};
+
+/* The delimiters of the modalities wanted, in the order of their ids. */
+static void choose_special(struct mot_learner *l)
+{
+    l->special[l->n_special++] = "<|bos|>";
+    l->special[l->n_special++] = "<|eos|>";
+    if (l->o.image) {
+        l->special[l->n_special++] = "<|boi|>";
+        l->special[l->n_special++] = "<|eoi|>";
+    }
+    if (l->o.speech) {
+        l->special[l->n_special++] = "<|bos_speech|>";
+        l->special[l->n_special++] = "<|eos_speech|>";
+    }
+}
+
+static int begin_learners(struct mot_learner *l)
+{
+    struct mot_learn_options *o = &l->o;
+    if (o->text < 0 || o->image < 0 || o->speech < 0 || (!o->text && !o->image && !o->speech))
+        return mot_fail(MOT_EARG, "nothing to learn: give a size for text, image or speech");
+    choose_special(l);
+    int32_t least = BYTES + l->n_special;
+    if (o->text == 0)
+        o->text = least; /* delimiters are text: bytes and they alone */
+    if (o->text < least || o->text > MAX_TEXT)
+        return mot_fail(MOT_EARG, "text=%d: a vocabulary has %d ids (256 bytes, %d special tokens) to %d", o->text, least,
+                        l->n_special, MAX_TEXT);
+    o->image_size = o->image_size ? o->image_size : 64;
+    o->patch_size = o->patch_size ? o->patch_size : 8;
+    l->text = mot_bpe_learner_new();
+    if (!l->text)
+        return MOT_ENOMEM;
+    if (o->image && !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
+        return MOT_EARG;
+    if (o->speech && !(l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed)))
+        return MOT_EARG;
+    return MOT_OK;
+}
+
+struct mot_learner *mot_learner_new(const struct mot_learn_options *o)
+{
+    struct mot_learner *l = mot_alloc(1, sizeof *l);
+    if (!l)
+        return NULL;
+    l->o = *o;
+    if (begin_learners(l) == MOT_OK)
+        return l;
+    mot_learner_free(l);
+    return NULL;
+}
+
+int mot_learner_text(struct mot_learner *l, const void *text, size_t n)
+{
+    return mot_bpe_learner_add(l->text, text, n);
+}
+
+int mot_learner_image(struct mot_learner *l, const struct mot_image *im)
+{
+    return l->image ? mot_image_learner_add(l->image, im)
+                    : mot_fail(MOT_EARG, "a picture, but no size for image was given");
+}
+
+int mot_learner_speech(struct mot_learner *l, const struct mot_audio *a)
+{
+    return l->speech ? mot_speech_learner_add(l->speech, a)
+                     : mot_fail(MOT_EARG, "a sound, but no size for speech was given");
+}
+
+/* ---- the folder ---- */
+
+static void add_range(struct mot_vocab *v, const char *name, int32_t n)
+{
+    int m = v->n_modalities++;
+    memcpy(v->modality[m].name, name, strlen(name) + 1);
+    v->modality[m].first = v->size;
+    v->modality[m].n = n;
+    v->size += n;
+}
+
+static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes)
+{
+    char *path = mot_path(folder, "image.safetensors");
+    int rc = path ? mot_image_learner_save(l->image, path, l->o.progress, l->o.context) : MOT_ENOMEM;
+    struct mot_image_codec *c = rc ? NULL : mot_image_codec_load(path);
+    mot_free(path);
+    if (!rc && !c)
+        rc = MOT_ECORRUPT;
+    if (c)
+        *codes = mot_image_codec_size(c);
+    mot_image_codec_free(c);
+    return rc;
+}
+
+static int learn_speech(struct mot_learner *l, const char *folder, int32_t *units)
+{
+    char *path = mot_path(folder, "speech.safetensors");
+    int rc = path ? mot_speech_learner_save(l->speech, path, l->o.progress, l->o.context) : MOT_ENOMEM;
+    struct mot_speech_codec *c = rc ? NULL : mot_speech_codec_load(path);
+    mot_free(path);
+    if (!rc && !c)
+        rc = MOT_ECORRUPT;
+    if (c)
+        *units = mot_speech_codec_size(c);
+    mot_speech_codec_free(c);
+    return rc;
+}
+
+/* tokenizer.json, and for the sake of `transformers` the file that names its special tokens. */
+static int learn_text(struct mot_learner *l, const char *folder, int32_t *n)
+{
+    static const char config[] = "{\n"
+                                 "  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                                 "  \"bos_token\": \"<|bos|>\",\n"
+                                 "  \"eos_token\": \"<|eos|>\",\n"
+                                 "  \"clean_up_tokenization_spaces\": false\n"
+                                 "}\n";
+    struct mot_bpe_merges merges;
+    int rc = mot_bpe_learn(l->text, l->special, l->n_special, l->o.text, l->o.progress, l->o.context, &merges);
+    char *path = mot_path(folder, "tokenizer.json"), *beside = mot_path(folder, "tokenizer_config.json");
+    if (!rc && !(path && beside))
+        rc = MOT_ENOMEM;
+    if (!rc)
+        rc = mot_bpe_merges_save(&merges, path);
+    if (!rc)
+        rc = mot_write_file(beside, config, sizeof config - 1);
+    *n = merges.n;
+    mot_bpe_merges_free(&merges);
+    mot_free(path);
+    mot_free(beside);
+    return rc;
+}
+
+static void name_special(const struct mot_learner *l, struct mot_vocab *v)
+{
+    bool image = l->o.image > 0, speech = l->o.speech > 0;
+    v->bos = 0;
+    v->eos = 1;
+    v->boi = image ? 2 : -1;
+    v->eoi = image ? 3 : -1;
+    v->bos_speech = !speech ? -1 : image ? 4 : 2;
+    v->eos_speech = !speech ? -1 : image ? 5 : 3;
+}
+
+/* For the reader's eye: what counts stands in the codecs' own files. */
+static int add_settings(const struct mot_learner *l, json_t *j)
+{
+    json_t *codecs = json_object();
+    int failed = 0;
+    if (l->o.image)
+        failed |= json_object_set_new(codecs, "image",
+                                      json_pack("{s:i, s:i}", "image_size", l->o.image_size, "patch_size",
+                                                l->o.patch_size));
+    if (l->o.speech)
+        failed |= json_object_set_new(codecs, "speech", json_pack("{s:b}", "merge_repeats", l->o.merge_repeats));
+    failed |= json_object_set_new(j, "codecs", codecs);
+    return failed ? mot_fail(MOT_ENOMEM, "out of memory writing a vocabulary") : MOT_OK;
+}
+
+/* vocab.json: the vocabulary as in a shard's header, indented, and the codecs' settings. */
+static int save_vocab(const struct mot_learner *l, struct mot_vocab *v, const char *folder)
+{
+    struct mot_bytes text = {0};
+    char *path = mot_path(folder, "vocab.json");
+    int rc = path ? mot_vocab_seal(v, folder) : MOT_ENOMEM;
+    if (!rc)
+        rc = mot_vocab_save_json(v, &text);
+    json_t *j = rc ? NULL : mot_json_parse(path, text.data, text.n);
+    if (!rc)
+        rc = j ? add_settings(l, j) : MOT_ENOMEM;
+    if (!rc)
+        rc = mot_json_save(path, j);
+    json_decref(j);
+    mot_bytes_free(&text);
+    mot_free(path);
+    return rc;
+}
+
+static int learn_all(struct mot_learner *l, const char *folder)
+{
+    int32_t text = 0, image = 0, speech = 0;
+    int rc = mot_make_folder(folder);
+    if (!rc && l->image)
+        rc = learn_image(l, folder, &image);
+    if (!rc && l->speech)
+        rc = learn_speech(l, folder, &speech);
+    if (!rc)
+        rc = learn_text(l, folder, &text);
+    if (rc)
+        return rc;
+    struct mot_vocab v = {0};
+    add_range(&v, "text", text);
+    if (image)
+        add_range(&v, "image", image);
+    if (speech)
+        add_range(&v, "speech", speech);
+    name_special(l, &v);
+    return save_vocab(l, &v, folder);
+}
+
+int mot_learner_finish(struct mot_learner *l, const char *folder)
+{
+    int before = omp_get_max_threads();
+    if (l->o.threads > 0)
+        omp_set_num_threads(l->o.threads);
+    int rc = learn_all(l, folder);
+    omp_set_num_threads(before);
+    return rc;
+}
+
+void mot_learner_free(struct mot_learner *l)
+{
+    if (!l)
+        return;
+    mot_bpe_learner_free(l->text);
+    mot_image_learner_free(l->image);
+    mot_speech_learner_free(l->speech);
+    mot_free(l);
+}
