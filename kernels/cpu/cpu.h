@@ -5,9 +5,9 @@
  *
  * Threads: one OpenMP pool; every operation is one parallel region (or a few barriers inside one).
  * A tile of an output is written by one thread alone and sums over rows are made per thread in a
- * fixed split and added up in order of threads, so results never depend on timing. Workspace: one
- * block, `shared` by all threads followed by one `scratch` for each.  Every operation that needs
- * some tells how much in a function of the limits beside it; cpu.c takes the largest.
+ * fixed split and added up in order of threads, so results never depend on timing.
+ * Workspace: one block, `shared` by all threads and then a `scratch` for each.  Every operation
+ * that needs some tells how much in a function of the limits beside it; cpu.c takes the largest.
  */
 #ifndef MOT_CPU_H
 #define MOT_CPU_H

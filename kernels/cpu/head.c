@@ -6,7 +6,8 @@
  * Forward alone goes through the vocabulary in chunks that stay in a thread's second cache, with a
  * running maximum and sum for each row.  With gradients the softmax needs the whole row's sum
  * before the two products that follow, so the logits of a block of rows are kept, at most HELD
- * bytes, and turned into their own gradient in place: three products in all, none made twice.
+ * bytes where that leaves LEAST_ROWS, and turned into their own gradient in place: three products in
+ * all, none made twice.
  */
 #include <float.h>
 #include <math.h>
