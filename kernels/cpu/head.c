@@ -5,8 +5,8 @@
  *
  * Forward alone goes through the vocabulary in chunks that stay in a thread's second cache, with a
  * running maximum and sum for each row.  With gradients the softmax needs the whole row's sum
- * before the two products that follow, so the logits of a block of rows are kept, at most HELD
- * bytes where that leaves LEAST_ROWS, and turned into their own gradient in place: three products in
+ * before the two products that follow, so the logits of a block of rows are kept (HELD bytes, or
+ * LEAST_ROWS rows if that is more) and turned into their own gradient in place: three products in
  * all, none made twice.
  */
 #include <float.h>
