@@ -16,7 +16,7 @@ const char *const mot_split_pattern =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
     "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-enum { MAX_WORDS = 1 << 21, MAX_WORD_BYTES = 1 << 28 };
+enum { MAX_WORDS = 1 << 21, MAX_WORD_BYTES = 128 }; /* at once; bytes a word on average */
 /* Longer words are counted in pieces: no word of a language is that long, and each merge reads whole words. */
 enum { LONGEST_WORD = 512 };
 enum { LEAST_COUNT = 2 };
@@ -32,7 +32,7 @@ struct mot_bpe_learner {
     struct mot_text_state state;
     struct word *word; /* open addressing by hash; n = 0: empty */
     uint64_t mask;
-    int64_t n_words;
+    int64_t n_words, max_words;
     struct mot_bytes bytes;
     int64_t forgotten; /* words seen this often or less have been dropped */
 };
@@ -60,10 +60,15 @@ static int new_table(struct mot_bpe_learner *l, uint64_t slots)
     return MOT_OK;
 }
 
+static size_t max_bytes(const struct mot_bpe_learner *l)
+{
+    return (size_t)l->max_words * MAX_WORD_BYTES;
+}
+
 /* Drop the words seen least until half of the room is free. */
 static int forget(struct mot_bpe_learner *l)
 {
-    while (l->n_words > MAX_WORDS / 2 || l->bytes.n > MAX_WORD_BYTES / 2) {
+    while (l->n_words > l->max_words / 2 || l->bytes.n > max_bytes(l) / 2) {
         l->forgotten++;
         struct mot_bytes kept = {0};
         int64_t n = 0;
@@ -104,7 +109,7 @@ static int count_word(struct mot_bpe_learner *l, const unsigned char *p, size_t 
     int rc = mot_bytes_append(&l->bytes, p, n);
     if (rc)
         return rc;
-    if (l->n_words > MAX_WORDS || l->bytes.n > MAX_WORD_BYTES)
+    if (l->n_words > l->max_words || l->bytes.n > max_bytes(l))
         return forget(l);
     return (uint64_t)l->n_words * 2 > l->mask ? new_table(l, (l->mask + 1) * 2) : MOT_OK;
 }
@@ -125,11 +130,12 @@ static int count_piece(void *context, const unsigned char *p, size_t n)
     return rc;
 }
 
-struct mot_bpe_learner *mot_bpe_learner_new(void)
+struct mot_bpe_learner *mot_bpe_learner_new(int64_t max_words)
 {
     struct mot_bpe_learner *l = mot_alloc(1, sizeof *l);
     if (!l)
         return NULL;
+    l->max_words = max_words ? max_words : MAX_WORDS;
     l->split = (struct mot_text_step){.kind = MOT_STEP_SPLIT, .behavior = MOT_ISOLATED};
     if (mot_regex_compile(&l->split.regex, "the splitting pattern", mot_split_pattern, strlen(mot_split_pattern)) ||
         mot_matcher_init(&l->state.matcher) || new_table(l, 1 << 12)) {

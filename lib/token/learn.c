@@ -48,7 +48,7 @@ static int begin_learners(struct mot_learner *l)
                         l->n_special, MAX_TEXT);
     o->image_size = o->image_size ? o->image_size : 64;
     o->patch_size = o->patch_size ? o->patch_size : 8;
-    l->text = mot_bpe_learner_new();
+    l->text = mot_bpe_learner_new(0);
     if (!l->text)
         return MOT_ENOMEM;
     if (o->image && !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))

@@ -220,7 +220,8 @@ int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_t
 /* The pattern our own tokenizers split with: Llama 3's. */
 extern const char *const mot_split_pattern;
 struct mot_bpe_learner;
-struct mot_bpe_learner *mot_bpe_learner_new(void) MOT_CHECKED;
+/* max_words: how many different words to keep at most, rare ones are forgotten first; 0: two million. */
+struct mot_bpe_learner *mot_bpe_learner_new(int64_t max_words) MOT_CHECKED;
 int mot_bpe_learner_add(struct mot_bpe_learner *l, const void *text, size_t n) MOT_CHECKED;
 void mot_bpe_learner_free(struct mot_bpe_learner *l);
 /* What was learned: ids are the special tokens, the 256 bytes, then the merged tokens. */

@@ -180,6 +180,11 @@ int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct
     return rc;
 }
 
+int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_image *out)
+{
+    return t->image ? mot_image_codec_prepare(t->image, im, out) : no_codec(t, "image");
+}
+
 int mot_decode_image(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_image *out)
 {
     if (!t->image)
