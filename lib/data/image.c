@@ -15,6 +15,12 @@ enum { MAX_PIXELS = 100 * 1000 * 1000, MAX_SCANS = 1000 };
 
 static _Thread_local size_t allocation_limit;
 
+/* Zeroed: stb_image 2.27 uses tables that a JPEG does not define. */
+static void *limited_alloc(size_t n)
+{
+    return n <= allocation_limit ? mot_alloc(n, 1) : NULL;
+}
+
 static void *limited_realloc(void *p, size_t n)
 {
     return n <= allocation_limit ? mot_realloc(p, n, 1) : NULL;
@@ -22,7 +28,7 @@ static void *limited_realloc(void *p, size_t n)
 
 /* Both are compiled into this file, private to it; they declare more than we switch on. */
 #pragma GCC diagnostic ignored "-Wunused-function"
-#define STBI_MALLOC(n) limited_realloc(NULL, n)
+#define STBI_MALLOC(n) limited_alloc(n)
 #define STBI_REALLOC(p, n) limited_realloc(p, n)
 #define STBI_FREE(p) mot_free(p)
 #define STBI_ASSERT(x) ((void)(x))
@@ -76,6 +82,27 @@ static int check_png(const unsigned char *p, size_t n, const char *name, uint32_
     return mot_fail(MOT_ECORRUPT, "%s: truncated PNG: %zu bytes and no end", name, n);
 }
 
+/* The tables of a DHT segment: class, 16 counts, as many values as the counts say.  stb_image 2.27 writes them into arrays of
+ * 257 and 256 and shifts by them without looking whether they make sense. */
+static bool good_tables(const unsigned char *p, size_t n)
+{
+    while (n > 0) {
+        size_t values = 0;
+        if (n < 17)
+            return false;
+        for (int i = 1; i <= 16; i++)
+            values += p[i];
+        if (values > 256 || n < 17 + values)
+            return false;
+        for (size_t i = 0; i < values; i++) /* class 0: how many bits of a DC difference follow */
+            if (p[0] < 16 && p[17 + i] > 15)
+                return false;
+        p += 17 + values;
+        n -= 17 + values;
+    }
+    return true;
+}
+
 /* Segments and scans up to the end marker; the size stands in the frame header, C0 ... CF but for the tables among them.  Each
  * scan costs a pass over all pixels, hence the limit. */
 static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32_t *width, uint32_t *height)
@@ -97,7 +124,12 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
             *height = (uint32_t)p[at + 5] << 8 | p[at + 6];
             *width = (uint32_t)p[at + 7] << 8 | p[at + 8];
         }
-        at += 2 + ((size_t)p[at + 2] << 8 | p[at + 3]);
+        size_t length = (size_t)p[at + 2] << 8 | p[at + 3];
+        if (length < 2 || length > n - at - 2)
+            break;
+        if (marker == 0xc4 && !good_tables(p + at + 4, length - 2))
+            return mot_fail(MOT_ECORRUPT, "%s: damaged JPEG: impossible tables at byte %zu", name, at);
+        at += 2 + length;
     }
     return mot_fail(MOT_ECORRUPT, "%s: truncated JPEG: %zu bytes and no end", name, n);
 }
