@@ -449,10 +449,18 @@ static int read_added(struct mot_text *t, const json_t *v, struct mot_added *a)
     };
     for (int i = 0; !rc && i < MOT_COUNT(flags); i++)
         rc = mot_json_bool(v, t->name, flags[i].key, flags[i].out);
-    int32_t known = rc ? -1 : mot_bpe_find(&t->bpe, a->text, a->n);
-    if (known >= 0)
-        a->id = known; /* the model's word counts, as in `tokenizers` */
     return rc;
+}
+
+/* `tokenizers` counts ids of added tokens itself and passes over the file's: where the two differ nobody can know
+ * which one a model was trained with. */
+static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t next)
+{
+    int32_t id = mot_bpe_find(&t->bpe, a->text, a->n);
+    if (a->id == (id < 0 ? next : id))
+        return MOT_OK;
+    return mot_fail(MOT_EFORMAT, "%s: added token \"%.40s\" has id %d, by the order of the file it is %d", t->name, a->text,
+                    a->id, id < 0 ? next : id);
 }
 
 static int read_all_added(struct mot_text *t, const json_t *list)
@@ -465,11 +473,17 @@ static int read_all_added(struct mot_text *t, const json_t *list)
     t->added = mot_alloc(n, sizeof *t->added);
     if (!t->added)
         return MOT_ENOMEM;
+    int32_t next = 0; /* the number of the model's tokens, then one more than the largest added id beyond */
+    for (int32_t id = 0; id < t->bpe.n; id++)
+        next += mot_bpe_text(&t->bpe, id, &(size_t){0}) != NULL;
     for (size_t i = 0; i < n; i++) {
         struct mot_added *a = &t->added[t->n_added++];
         int rc = read_added(t, json_array_get(list, i), a);
+        if (!rc)
+            rc = check_added(t, a, next);
         if (rc)
             return rc;
+        next = a->id >= next ? a->id + 1 : next;
         t->n_ids = a->id >= t->n_ids ? a->id + 1 : t->n_ids;
     }
     return MOT_OK;
