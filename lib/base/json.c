@@ -2,12 +2,19 @@
  *
  * json.c - strict JSON through jansson, with messages that name file and key.
  */
+#include <math.h>
+
 #include "json.h"
 
 json_t *mot_json_parse(const char *name, const void *text, size_t n)
 {
     json_error_t e;
-    json_t *j = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    size_t flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    json_t *j = json_loadb(text, n, flags, &e);
+    /* Many a tokenizer_config.json has "model_max_length": 1000000000000000019884624838656.  With integers as real
+     * numbers such a file can be read; mot_json_int takes whole ones. */
+    if (!j && json_error_code(&e) == json_error_numeric_overflow)
+        j = json_loadb(text, n, flags | JSON_DECODE_INT_AS_REAL, &e);
     if (!j && memchr(text, '\n', n))
         mot_fail(MOT_EFORMAT, "%s: line %d: not valid JSON: %s", name, e.line, e.text);
     else if (!j) /* a line of JSON Lines: name tells which */
@@ -50,9 +57,11 @@ int mot_json_int(const json_t *o, const char *name, const char *key, int64_t lo,
     const json_t *v = json_object_get(o, key);
     if (!v || json_is_null(v))
         return MOT_OK;
-    if (!json_is_integer(v))
+    double real = json_real_value(v); /* 0 if it is none */
+    bool whole = json_is_real(v) && fabs(real) <= 0x1p53 && real == floor(real);
+    if (!json_is_integer(v) && !whole)
         return wrong(name, key, "an integer", v);
-    int64_t x = json_integer_value(v);
+    int64_t x = whole ? (int64_t)real : json_integer_value(v);
     if (x < lo || x > hi)
         return mot_fail(MOT_EFORMAT, "%s: key \"%s\": %lld is not in %lld..%lld", name, key, (long long)x,
                         (long long)lo, (long long)hi);
