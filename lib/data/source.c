@@ -431,7 +431,8 @@ int mot_source_next(struct mot_source *s, const struct mot_record **r)
             continue;
         }
         int rc = input_next(s, in);
-        if (rc && (s->strict || rc == MOT_ENOMEM || (rc == MOT_EIO && strcmp(in->path, "-") == 0)))
+        bool pipe_failed = rc == MOT_EIO && s->finished && strcmp(in->path, "-") == 0;
+        if (rc && (s->strict || rc == MOT_ENOMEM || pipe_failed))
             return rc;
         if (rc) {
             s->skipped++;

@@ -9,26 +9,49 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "source.h"
 
-enum { BLOCK = 1 << 16, MAX_MEMBERS = 4096 };
+enum { BLOCK = 1 << 16, MAX_MEMBERS = 4096, END_MARK = 1024 };
 
 struct mot_tar {
     char *path; /* for messages */
     struct archive *archive;
+    int fd;
+    size_t zeros;          /* bytes of zero just read: a tar ends with 1024 or more */
     struct mot_bytes data; /* of a member */
     struct mot_bytes json; /* a sample's .json */
     char *member;          /* read ahead: the first of the next sample, or NULL */
     bool has_text, ended;
+    unsigned char block[BLOCK];
 };
+
+static la_ssize_t on_read(struct archive *a, void *context, const void **data)
+{
+    struct mot_tar *t = context;
+    ssize_t r;
+    do
+        r = read(t->fd, t->block, BLOCK);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        archive_set_error(a, errno, "%s", strerror(errno));
+    ssize_t n = r;
+    while (n > 0 && t->block[n - 1] == 0)
+        n--;
+    if (r > 0)
+        t->zeros = (size_t)(r - n) + (n == 0 ? t->zeros : 0);
+    *data = t->block;
+    return r;
+}
 
 struct mot_tar *mot_tar_open(const char *path)
 {
     struct mot_tar *t = mot_alloc(1, sizeof *t);
     if (!t)
         return NULL;
+    t->fd = -1;
     bool is_stdin = strcmp(path, "-") == 0;
     t->path = mot_strdup(is_stdin ? "standard input" : path);
     t->archive = archive_read_new();
@@ -43,11 +66,13 @@ struct mot_tar *mot_tar_open(const char *path)
     archive_read_support_filter_zstd(t->archive);
     archive_read_support_format_tar(t->archive);
     (void)archive_read_set_options(t->archive, "read_concatenated_archives"); /* cat a.tar b.tar */
-    int r = is_stdin ? archive_read_open_fd(t->archive, STDIN_FILENO, BLOCK)
-                     : archive_read_open_filename(t->archive, path, BLOCK);
-    if (r == ARCHIVE_OK)
+    t->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (t->fd < 0)
+        mot_fail(MOT_EIO, "%s: cannot open: %s", t->path, strerror(errno));
+    else if (archive_read_open(t->archive, t, NULL, on_read, NULL) == ARCHIVE_OK)
         return t;
-    mot_fail(MOT_EFORMAT, "%s: not a tar that can be read: %s", t->path, archive_error_string(t->archive));
+    else
+        mot_fail(MOT_EFORMAT, "%s: not a tar that can be read: %s", t->path, archive_error_string(t->archive));
 fail:
     mot_tar_close(t);
     return NULL;
@@ -59,6 +84,8 @@ void mot_tar_close(struct mot_tar *t)
         return;
     if (t->archive)
         archive_read_free(t->archive);
+    if (t->fd > STDERR_FILENO)
+        close(t->fd);
     mot_bytes_free(&t->data);
     mot_bytes_free(&t->json);
     mot_free(t->member);
@@ -72,10 +99,9 @@ int64_t mot_tar_bytes(const struct mot_tar *t)
 }
 
 /* The archive cannot be read any further. */
-static int broken(struct mot_tar *t)
+static int broken(struct mot_tar *t, const char *why)
 {
     t->ended = true;
-    const char *why = archive_error_string(t->archive);
     return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated archive near byte %lld%s%s: %s", t->path,
                     (long long)mot_tar_bytes(t), t->member ? ", in member " : "", t->member ? t->member : "",
                     why ? why : "unknown error");
@@ -99,6 +125,8 @@ static int next_member(struct mot_tar *t)
     while (!t->member) {
         struct archive_entry *e;
         int r = archive_read_next_header(t->archive, &e);
+        if (r == ARCHIVE_EOF && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE && t->zeros < END_MARK)
+            return broken(t, "there is no end mark"); /* packed ones have checks of their own */
         if (r == ARCHIVE_EOF) {
             t->ended = true;
             return MOT_OK;
@@ -106,7 +134,7 @@ static int next_member(struct mot_tar *t)
         if (r == ARCHIVE_RETRY)
             continue;
         if (r < ARCHIVE_WARN)
-            return broken(t);
+            return broken(t, archive_error_string(t->archive));
         const char *name = archive_entry_pathname(e);
         enum mot_file kind = name ? mot_file_kind(name) : MOT_FILE_UNKNOWN;
         if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL || archive_entry_filetype(e) != AE_IFREG ||
@@ -133,7 +161,7 @@ static int read_member(struct mot_tar *t, const char *label)
         if (r == ARCHIVE_RETRY)
             continue;
         if (r < 0)
-            return broken(t);
+            return broken(t, archive_error_string(t->archive));
         t->data.n += (size_t)r;
         if (t->data.n > MOT_RECORD_LIMIT)
             return mot_fail(MOT_EFORMAT, "%s: a member of more than %zu MB", label, MOT_RECORD_LIMIT >> 20);
