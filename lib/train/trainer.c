@@ -271,6 +271,11 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
     int rc = t->run && k ? MOT_OK : MOT_EDEVICE;
     if (!rc && options->resume && !again) {
         t->o.resume = false;
+        /* It may have been killed before its first save, with config and tokenizer already in place. */
+        if (!t->o.config && in_run(t->run, "config.json"))
+            t->o.config = t->run;
+        if (!t->o.tokenizer && in_run(t->run, "tokenizer.json"))
+            t->o.tokenizer = t->run;
         rc = mot_bytes_format(&t->notice, "%s: nothing saved yet to resume, starting at step 1", t->run);
         if (!rc)
             rc = mot_bytes_append(&t->notice, "", 1);
