@@ -50,7 +50,7 @@ static void usage(FILE *f)
           "making shards:\n"
           "      --raw               no <|bos|> and <|eos|> around documents\n"
           "      --add-special       what tokenizer.json puts around a text instead\n"
-          "      --order ORDER       given, text-first, media-first or random[=SHARE] (random=0.5)\n"
+          "      --order ORDER       text-first, media-first or random[=SHARE] (random=0.5)\n"
           "      --seed N            of random orders and of learning (0)\n"
           "      --strict            stop at the first bad record instead of skipping it\n"
           "      --compress          pack the shard with zlib\n"
@@ -90,8 +90,6 @@ static void parse_sizes(struct mot_learn_options *l, char *s)
 
 static double parse_order(const char *s)
 {
-    if (strcmp(s, "given") == 0)
-        return -1;
     if (strcmp(s, "text-first") == 0)
         return 0;
     if (strcmp(s, "media-first") == 0)
@@ -100,7 +98,7 @@ static double parse_order(const char *s)
         return 0.5;
     if (strncmp(s, "random=", 7) == 0)
         return opt_real("--order random", s + 7, 0, 1);
-    die_usage("--order %s: expected given, text-first, media-first, random or random=SHARE", s);
+    die_usage("--order %s: expected text-first, media-first, random or random=SHARE", s);
 }
 
 static const char *parse_format(const char *s)
@@ -718,10 +716,18 @@ static void write_part(struct decoding *c, const char *modality, int k, const in
         fail_lib("document %lld", (long long)c->document);
 }
 
+static void put_text(const struct mot_bytes *text, bool *line_open)
+{
+    put(text->data, text->n);
+    if (text->n)
+        *line_open = text->data[text->n - 1] != '\n';
+}
+
 static void decode_document(void *context, const struct mot_vocab *v, const struct mot_doc *d)
 {
     struct decoding *c = context;
     int seen[MOT_MAX_MODALITIES] = {0};
+    bool line_open = true;
     find_tokenizer(c, v);
     for (int i = 0; i < d->n_spans; i++) {
         struct mot_span s = mot_doc_part(v, d, i, c->o->doc.raw);
@@ -733,11 +739,11 @@ static void decode_document(void *context, const struct mot_vocab *v, const stru
         if (c->o->output)
             write_part(c, v->modality[s.modality].name, ++seen[s.modality], d->id + s.begin, s.n);
         else if (s.modality == 0)
-            put(c->text.data, c->text.n);
+            put_text(&c->text, &line_open);
         else
             c->passed_over++;
     }
-    if (!c->o->output && c->o->format && strcmp(c->o->format, "lines") == 0)
+    if (!c->o->output && line_open && c->o->format && strcmp(c->o->format, "lines") == 0)
         put("\n", 1);
     c->document++;
     tool_progress_show(&c->p, (double)c->document, 0, NULL);
