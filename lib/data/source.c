@@ -90,13 +90,15 @@ static bool is_part(const char *name)
     return kind == MOT_FILE_TEXT || kind == MOT_FILE_JSON || kind == MOT_FILE_IMAGE || kind == MOT_FILE_SOUND;
 }
 
-/* In byte order, but with files of one stem together: the suffix counts last. */
+/* In byte order of the stems; of one stem those that make a record together, then the others. */
 static int compare_names(const void *a, const void *b)
 {
     const char *s = *(char *const *)a, *t = *(char *const *)b;
     size_t n = stem(s), m = stem(t), k = n < m ? n : m;
     int c = memcmp(s, t, k);
-    return c ? c : n != m ? (n < m ? -1 : 1) : strcmp(s, t);
+    if (c || n != m)
+        return c ? c : n < m ? -1 : 1;
+    return is_part(s) != is_part(t) ? (is_part(s) ? -1 : 1) : strcmp(s, t);
 }
 
 /* The names in a folder, without hidden ones, sorted. */
@@ -272,7 +274,7 @@ static int next_line(struct mot_source *s, const char *name, const unsigned char
     size_t looked = s->line_begin; /* up to here there is no newline */
     *line = NULL;
     for (;;) {
-        unsigned char *from = b->data + looked, *newline = b->n > looked ? memchr(from, '\n', b->n - looked) : NULL;
+        const unsigned char *newline = b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
         if (newline) {
             *line = b->data + s->line_begin;
             *n = (size_t)(newline - *line);

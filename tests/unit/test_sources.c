@@ -215,6 +215,8 @@ static void test_folder(void)
     put("f/b/y.JPG", picture.data, picture.n); /* by content, whatever the suffix */
     put_text("f/a.txt", "a");
     put_text("f/ignored.svg", "a");
+    put_text("f/b/x.svg", "a");
+    put_text("f/b/x.jsonl", "{\"text\":\"line\"}");
     put_text("f/.hidden.txt", "a");
     put_text("f/.git/x.txt", "a");
     put_text("f/c.v1.txt", "c1");
@@ -225,6 +227,7 @@ static void test_folder(void)
     LIST("f", NULL,
          "f/a.txt: T\"a\"\n"
          "f/b/x: T\"x text\" I3x2 S5@16000\n"
+         "f/b/x.jsonl:1: T\"line\"\n"
          "f/b/y: T\"y text\" I3x2\n"
          "f/c/z.md: T\"z\"\n"
          "f/c.v1.txt: T\"c1\"\n"
