@@ -362,6 +362,7 @@ int mot_config_save(const struct mot_config *c, const char *folder) MOT_CHECKED;
 /* Sizes of a settled config, without allocating it (table.c, flops.c). */
 struct mot_size {
     int64_t params_total, params_embedding; /* embedding: embed_tokens and lm_head */
+    int64_t params_matrices;                /* without norms and biases, as the paper counts */
     int64_t params_active;                  /* used by one token, of any modality: what a dense model would have */
     int64_t params_tower[MOT_MAX_MODALITIES];
 };

@@ -90,10 +90,11 @@ static void scale_pattern(struct opts *o, char *arg)
     add_pattern(o, arg, opt_real("--lr-scale", equals + 1, 0, 1e6));
 }
 
-/* Name, shape, and parameters of the dense model and of the MoT with a tower a modality. */
+/* Name, shape, and parameters of the dense model and of the MoT with a tower a modality; last what the paper's tables
+ * print: the dense model without its norms. */
 static void list_presets(void)
 {
-    puts("name\tlayers\thidden\theads\tffn\tmodalities\tparams_dense\tparams_mot");
+    puts("name\tlayers\thidden\theads\tffn\tmodalities\tparams_dense\tparams_mot\tmatrices_dense");
     for (const char *const *name = mot_preset_names(); *name; name++) {
         struct mot_config dense, mot;
         struct mot_size sd, sm;
@@ -105,7 +106,8 @@ static void list_presets(void)
                (long long)dense.hidden_size, (long long)dense.num_attention_heads, (long long)dense.intermediate_size);
         for (int m = 0; m < mot.n_modalities; m++)
             printf("%s%s", m ? "," : "", mot.modality[m]);
-        printf("\t%lld\t%lld\n", (long long)sd.params_total, (long long)sm.params_total);
+        printf("\t%lld\t%lld\t%lld\n", (long long)sd.params_total, (long long)sm.params_total,
+               (long long)sd.params_matrices);
     }
 }
 

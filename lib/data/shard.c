@@ -26,7 +26,9 @@
 enum { VERSION = 1, HEAD = 32, TAG = 8, FLAG_ZLIB = 1 };
 enum { KIND_U32 = 0, KIND_U16 = 1 };          /* segments: ids as u32, ids as u16 */
 enum { DOC_HEAD = 16, SEGMENT_HEAD = 8 };
-enum { FRAME_TARGET = 1 << 18, READ_PIECE = 1 << 20 };
+/* Damage costs the documents of its frame, so frames are small: 2 KiB, a percent or two of heads. Packed ones are larger, or zlib
+ * would find nothing. */
+enum { FRAME_RAW = 1 << 11, FRAME_PACKED = 1 << 18, READ_PIECE = 1 << 20 };
 #define FRAME_LIMIT ((size_t)1 << 30)
 
 static const char tag_header[] = "MOTSHRD\n", tag_docs[] = "MOTDOCS\n", tag_end[] = "MOTDONE\n";
@@ -171,6 +173,11 @@ static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n
     return MOT_OK;
 }
 
+static size_t frame_target(const struct mot_shard_writer *w)
+{
+    return w->compress ? FRAME_PACKED : FRAME_RAW;
+}
+
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes)
 {
     if (n < 0 || text_bytes < 0 || text_bytes > INT64_MAX - w->counts.text_bytes)
@@ -183,7 +190,7 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
             return mot_fail(MOT_EARG, "%s: token %lld of a document is id %d, the vocabulary has 0..%d", w->name,
                             (long long)i, id[i], w->vocab.size - 1);
     /* A large document gets a frame of its own, so that only its own size limits it. */
-    int rc = w->payload.n && n >= FRAME_TARGET ? write_frame(w, tag_docs) : MOT_OK;
+    int rc = w->payload.n && (size_t)n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
     if (rc)
         return rc;
     size_t before = w->payload.n;
@@ -194,7 +201,7 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
         return rc;
     }
     w->counts = counts;
-    return w->payload.n >= FRAME_TARGET ? write_frame(w, tag_docs) : MOT_OK;
+    return w->payload.n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
 }
 
 int mot_shard_commit(struct mot_shard_writer *w)
