@@ -119,9 +119,6 @@ deps:  ## install the libraries from Debian's packages
 lint:  ## layers, names, what a library must not call, man pages
 	$(Q)B=$(B) tests/lint.sh
 
-fmt:  ## format the sources
-	clang-format -i $$(git ls-files '*.c' '*.h')
-
 $(B)/mot.pc: Makefile lib/mot.h
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
@@ -149,4 +146,4 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 
 FORCE:
-.PHONY: all tests check test demo deps lint fmt install uninstall clean help FORCE
+.PHONY: all tests check test demo deps lint install uninstall clean help FORCE

@@ -15,7 +15,7 @@ static const struct preset {
     double init;
 } presets[] = {
     {"nano", 32, 96, 2, 2, true, false, 0.1},
-    {"micro", 48, 128, 3, 4, true, false, 0.08},
+    {"micro", 48, 128, 3, 3, true, false, 0.08},
     {"mini", 128, 384, 4, 4, true, false, 0.0625},
     {"chameleon-37m", 256, 768, 4, 8, false, true, 0.02},
     {"chameleon-94m", 512, 1536, 8, 8, false, true, 0.02},
