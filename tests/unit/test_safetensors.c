@@ -65,7 +65,7 @@ static void test_refused(void)
         {"{\"__metadata__\":{\"a\":7}}", "expected a string", 0, -1, MOT_EFORMAT},
         {"{\"__metadata__\":[]}", "__metadata__", 0, -1, MOT_EFORMAT},
         {"{\"\xff\":" T("[1]", 0, 4) "}", "not valid JSON", 4, -1, MOT_EFORMAT},
-        {"{\"a\":" T("[99999999999999999999]", 0, 4) "}", "not valid JSON", 4, -1, MOT_EFORMAT},
+        {"{\"a\":" T("[99999999999999999999]", 0, 4) "}", "dimension 0 is no count", 4, -1, MOT_EFORMAT},
     };
     for (int i = 0; i < MOT_COUNT(bad); i++) {
         struct mot_st s;
