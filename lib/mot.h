@@ -241,7 +241,7 @@ struct mot_shard_writer;
 struct mot_shard_writer *mot_shard_create(const char *path, const struct mot_vocab *v) MOT_CHECKED;
 /* Modalities follow from the ids.  An id outside the vocabulary is an error. */
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes) MOT_CHECKED;
-/* Pack later frames with zlib: about a fifth smaller for text, more for what repeats, and slower to read. Off at first. */
+/* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
 int mot_shard_commit(struct mot_shard_writer *w) MOT_CHECKED; /* end frame, commit; frees w in either case */
 void mot_shard_abort(struct mot_shard_writer *w);
