@@ -2,19 +2,22 @@
  *
  * bpe.c - byte-pair encoding: the vocabulary's tables, and how a piece of text becomes ids.
  *
- * A piece starts as one symbol a byte (byte-level vocabularies) or a character (SentencePiece-like ones), then
- * the neighbouring pair with the lowest rank, leftmost first, is merged until no pair is in the table.  Short
- * pieces do this by scanning, long ones with a heap over a linked list, so that a megabyte without a space takes
- * n log n steps.  Most pieces are words seen before: a cache of a fixed size maps them to ids at once.
+ * A piece starts as one symbol a byte (byte-level vocabularies) or a character (SentencePiece-like
+ * ones), then the neighbouring pair with the lowest rank, leftmost first, is merged until no pair
+ * is in the table.  Short pieces do this by scanning, long ones with a heap over a linked list, so
+ * that a megabyte without a space takes n log n steps.  Most pieces are words seen before: a cache
+ * of a fixed size maps them to ids at once.
  *
- * Byte-level strings in a file spell each byte as a letter (GPT-2's table); inside the library they are raw bytes.
+ * Byte-level strings in a file spell each byte as a letter (GPT-2's table); inside the library they
+ * are raw bytes.
  *
- * SentencePiece-like files have no pre-tokenizer: a whole document is one piece.  It may still be cut before
- * U+2581 (the space), where no token contains that character after the one before: no merge could cross there.
+ * SentencePiece-like files have no pre-tokenizer: a whole document is one piece.  It may still be
+ * cut before U+2581 (the space), where no token contains that character after the one before: no
+ * merge could cross there.
  */
 #include "token.h"
 
-enum { SHORT = 48 };                      /* symbols; up to here scanning beats the heap */
+enum { SHORT = 48 }; /* symbols; up to here scanning beats the heap */
 enum { SPACE_LETTER = 0x2581, CHARACTERS = 0x110000 };
 
 /* ---- byte-level letters ---- */
@@ -22,7 +25,8 @@ enum { SPACE_LETTER = 0x2581, CHARACTERS = 0x110000 };
 /* Printable Latin-1 stands for itself; the other 68 bytes take U+0100 and on, in order. */
 static bool printable(int byte)
 {
-    return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
+    return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) ||
+           (byte >= 0xae && byte <= 0xff);
 }
 
 int32_t mot_byte_letter(int byte)
@@ -83,8 +87,8 @@ static uint64_t hash_bytes(const unsigned char *p, size_t n)
     return h ^ h >> 29;
 }
 
-static int32_t find(const struct mot_bpe *b, const struct mot_bpe_index *index, const struct mot_bpe_string *string,
-                    const unsigned char *p, size_t n)
+static int32_t find(const struct mot_bpe *b, const struct mot_bpe_index *index,
+                    const struct mot_bpe_string *string, const unsigned char *p, size_t n)
 {
     if (!index->slot)
         return -1;
@@ -103,7 +107,8 @@ int32_t mot_bpe_find(const struct mot_bpe *b, const char *text, size_t n)
     return find(b, &b->by_text, b->text, (const unsigned char *)text, n);
 }
 
-static const unsigned char *string_of(const struct mot_bpe *b, const struct mot_bpe_string *string, int32_t id, size_t *n)
+static const unsigned char *string_of(const struct mot_bpe *b, const struct mot_bpe_string *string,
+                                      int32_t id, size_t *n)
 {
     if (id < 0 || id >= b->n || b->text[id].begin == UINT32_MAX)
         return NULL;
@@ -174,8 +179,8 @@ int mot_bpe_token(struct mot_bpe *b, int32_t id, const char *text, size_t n)
     return mot_bytes_append(&b->blob, text, n);
 }
 
-static int index_strings(struct mot_bpe *b, struct mot_bpe_index *index, const struct mot_bpe_string *string,
-                         const bool *skip)
+static int index_strings(struct mot_bpe *b, struct mot_bpe_index *index,
+                         const struct mot_bpe_string *string, const bool *skip)
 {
     uint64_t slots = slots_for((uint64_t)b->n);
     index->slot = mot_alloc(slots, sizeof *index->slot);
@@ -235,7 +240,8 @@ void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t r
     *m = (struct mot_bpe_merge){pair_of(left, right), rank, id};
 }
 
-/* Find out before which characters a text may be cut at U+2581; b->no_cut stays NULL where it may not at all. */
+/* Find out before which characters a text may be cut at U+2581; b->no_cut stays NULL where it may
+ * not at all. */
 static int find_cuts(struct mot_bpe *b)
 {
     if (!b->character[SPACE_LETTER])
@@ -243,7 +249,8 @@ static int find_cuts(struct mot_bpe *b)
     uint64_t *no_cut = mot_alloc(CHARACTERS / 64, sizeof *no_cut);
     if (!no_cut)
         return MOT_ENOMEM;
-    bool *odd = mot_alloc((size_t)b->n, sizeof *odd); /* tokens whose symbol is not what their text says */
+    bool *odd =
+        mot_alloc((size_t)b->n, sizeof *odd); /* tokens whose symbol is not what their text says */
     if (!odd) {
         mot_free(no_cut);
         return MOT_ENOMEM;
@@ -359,8 +366,8 @@ static int64_t merge_short(const struct mot_bpe *b, int32_t *symbol, int64_t n)
     return n;
 }
 
-/* The heap holds rank << 32 | place of the left symbol, lowest first. Entries whose pair has changed since are
- * recognised when they come up: the rank at that place is another. */
+/* The heap holds rank << 32 | place of the left symbol, lowest first. Entries whose pair has
+ * changed since are recognised when they come up: the rank at that place is another. */
 struct heap {
     uint64_t *entry;
     int64_t n;
@@ -407,7 +414,8 @@ static int64_t merge_long(const struct mot_bpe *b, struct mot_bpe_state *s, int6
     }
     for (int64_t i = 0; i < n; i++)
         set_pair(b, s, &h, (int32_t)i);
-    /* Each merge takes one entry out and puts at most two in, and there are less than n merges: 3n entries fit. */
+    /* Each merge takes one entry out and puts at most two in, and there are less than n merges: 3n
+     * entries fit. */
     while (h.n > 0) {
         uint64_t top = heap_pop(&h);
         int32_t at = (int32_t)(top & UINT32_MAX);
@@ -479,21 +487,24 @@ static int reserve(struct mot_bpe_state *s, size_t n)
     if (n <= (size_t)s->capacity)
         return MOT_OK;
     if (n > INT32_MAX / 4)
-        return mot_fail(MOT_EARG, "a piece of text of %zu bytes without a boundary; at most 512 MiB", n);
+        return mot_fail(MOT_EARG,
+                        "a piece of text of %zu bytes without a boundary; at most 512 MiB", n);
     int64_t more = (int64_t)n + (int64_t)n / 2;
     s->capacity = 0;
     uint64_t *heap = mot_realloc(s->heap, (size_t)more * 3, sizeof *heap);
     if (!heap)
         return MOT_ENOMEM;
     s->heap = heap;
-    if (resize(&s->symbol, more) || resize(&s->rank, more) || resize(&s->next, more) || resize(&s->before, more))
+    if (resize(&s->symbol, more) || resize(&s->rank, more) || resize(&s->next, more) ||
+        resize(&s->before, more))
         return MOT_ENOMEM;
     s->capacity = more;
     return MOT_OK;
 }
 
 /* The symbols a piece starts with; returns how many. */
-static int64_t start_symbols(const struct mot_bpe *b, int32_t *symbol, const unsigned char *p, size_t n, bool valid)
+static int64_t start_symbols(const struct mot_bpe *b, int32_t *symbol, const unsigned char *p,
+                             size_t n, bool valid)
 {
     int64_t count = 0;
     bool pending = false; /* an unknown character, or a run of them, that has no symbol yet */
@@ -531,8 +542,8 @@ static int64_t start_symbols(const struct mot_bpe *b, int32_t *symbol, const uns
     return count;
 }
 
-static int encode_whole(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, bool valid,
-                        struct mot_ids *out)
+static int encode_whole(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
+                        size_t n, bool valid, struct mot_ids *out)
 {
     int rc = reserve(s, n);
     if (rc)
@@ -542,24 +553,28 @@ static int encode_whole(const struct mot_bpe *b, struct mot_bpe_state *s, const 
     return mot_ids_append(out, s->symbol, count);
 }
 
-static struct mot_bpe_cached *cache_slot(struct mot_bpe_state *s, uint64_t hash, const unsigned char *p, size_t n)
+static struct mot_bpe_cached *cache_slot(struct mot_bpe_state *s, uint64_t hash,
+                                         const unsigned char *p, size_t n)
 {
     for (uint32_t i = (uint32_t)hash % CACHE_SLOTS;; i = (i + 1) % CACHE_SLOTS) {
         struct mot_bpe_cached *c = &s->cache[i];
-        if (c->n == 0 || (c->hash == hash && c->n == n && memcmp(s->cache_bytes + c->bytes, p, n) == 0))
+        if (c->n == 0 ||
+            (c->hash == hash && c->n == n && memcmp(s->cache_bytes + c->bytes, p, n) == 0))
             return c;
     }
 }
 
-static void cache_store(struct mot_bpe_state *s, uint64_t hash, const unsigned char *p, size_t n, const int32_t *id,
-                        int64_t n_ids)
+static void cache_store(struct mot_bpe_state *s, uint64_t hash, const unsigned char *p, size_t n,
+                        const int32_t *id, int64_t n_ids)
 {
-    if (s->n_cached == CACHE_ENTRIES || s->n_cache_bytes + n > CACHE_BYTES || s->n_cache_ids + n_ids > CACHE_IDS) {
+    if (s->n_cached == CACHE_ENTRIES || s->n_cache_bytes + n > CACHE_BYTES ||
+        s->n_cache_ids + n_ids > CACHE_IDS) {
         memset(s->cache, 0, CACHE_SLOTS * sizeof *s->cache);
         s->n_cached = s->n_cache_bytes = s->n_cache_ids = 0;
     }
     struct mot_bpe_cached *c = cache_slot(s, hash, p, n);
-    *c = (struct mot_bpe_cached){hash, s->n_cache_bytes, s->n_cache_ids, (uint16_t)n, (uint16_t)n_ids};
+    *c = (struct mot_bpe_cached){hash, s->n_cache_bytes, s->n_cache_ids, (uint16_t)n,
+                                 (uint16_t)n_ids};
     memcpy(s->cache_bytes + s->n_cache_bytes, p, n);
     memcpy(s->cache_ids + s->n_cache_ids, id, (size_t)n_ids * sizeof *id);
     s->n_cached++;
@@ -568,8 +583,8 @@ static void cache_store(struct mot_bpe_state *s, uint64_t hash, const unsigned c
 }
 
 /* A piece that no shortcut but the cache may change. */
-static int encode_cached(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n,
-                         struct mot_ids *out)
+static int encode_cached(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
+                         size_t n, struct mot_ids *out)
 {
     if (n > LONGEST_CACHED)
         return encode_whole(b, s, p, n, true, out);
@@ -606,8 +621,8 @@ static size_t next_cut(const struct mot_bpe *b, const unsigned char *p, size_t n
     return n;
 }
 
-int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, bool valid,
-                   struct mot_ids *out)
+int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
+                   size_t n, bool valid, struct mot_ids *out)
 {
     if (n == 0)
         return MOT_OK;

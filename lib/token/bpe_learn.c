@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * bpe_learn.c - byte-pair encoding learned from text (Sennrich et al. 2016, over bytes as GPT-2 does).
+ * bpe_learn.c - byte-pair encoding learned from text (Sennrich et al. 2016), over bytes as GPT-2's.
  *
- * Texts are cut into words by a pattern and counted.  Then, again and again, the pair of neighbouring symbols that
- * occurs most often (the smaller pair of ids where two are equal) becomes a new symbol.  A heap holds pairs with
- * their counts and the words in which they stand; a count that has become smaller since is put right when it comes
- * up.  The order of events is that of `tokenizers`' trainer, so the same words give the same merges.
+ * Texts are cut into words by a pattern and counted.  Then, again and again, the pair of
+ * neighbouring symbols that occurs most often (the smaller pair of ids where two are equal) becomes
+ * a new symbol.  A heap holds pairs with their counts and the words in which they stand; a count
+ * that has become smaller since is put right when it comes up.  The order of events is that of
+ * `tokenizers`' trainer, so the same words give the same merges.
  *
- * Memory is bounded: when there are too many different words the rare ones are forgotten, first those seen once,
- * then twice, and so on.  A pair seen once in all data is not merged: it would be learned by heart, not learned.
+ * Memory is bounded: when there are too many different words the rare ones are forgotten, first
+ * those seen once, then twice, and so on.  A pair seen once in all data is not merged: it would be
+ * learned by heart, not learned.
  */
 #include "token.h"
 
 const char *const mot_split_pattern =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 enum { MAX_WORDS = 1 << 21, MAX_WORD_BYTES = 128 }; /* at once; bytes a word on average */
-/* Longer words are counted in pieces: no word of a language is that long, and each merge reads whole words. */
+/* Longer words are counted in pieces: no word of a language is that long, and each merge reads
+ * whole words. */
 enum { LONGEST_WORD = 512 };
 enum { LEAST_COUNT = 2 };
 
@@ -137,7 +140,8 @@ struct mot_bpe_learner *mot_bpe_learner_new(int64_t max_words)
         return NULL;
     l->max_words = max_words ? max_words : MAX_WORDS;
     l->split = (struct mot_text_step){.kind = MOT_STEP_SPLIT, .behavior = MOT_ISOLATED};
-    if (mot_regex_compile(&l->split.regex, "the splitting pattern", mot_split_pattern, strlen(mot_split_pattern)) ||
+    if (mot_regex_compile(&l->split.regex, "the splitting pattern", mot_split_pattern,
+                          strlen(mot_split_pattern)) ||
         mot_matcher_init(&l->state.matcher) || new_table(l, 1 << 12)) {
         mot_bpe_learner_free(l);
         return NULL;
@@ -150,7 +154,8 @@ int mot_bpe_learner_add(struct mot_bpe_learner *l, const void *text, size_t n)
     const unsigned char *p = text;
     int rc = MOT_OK;
     while (!rc && n > 0) {
-        size_t valid = mot_utf8_valid(p, n), skip = valid < n; /* what is not UTF-8 teaches nothing */
+        size_t valid = mot_utf8_valid(p, n),
+               skip = valid < n; /* what is not UTF-8 teaches nothing */
         rc = mot_text_pieces(&l->split, 1, &l->state, p, valid, true, count_piece, l);
         p += valid + skip;
         n -= valid + skip;
@@ -174,7 +179,7 @@ void mot_bpe_learner_free(struct mot_bpe_learner *l)
 struct pair {
     uint64_t key; /* left << 32 | right; UINT64_MAX: empty */
     int64_t count;
-    int64_t round; /* the round in which `entry` was begun */
+    int64_t round;        /* the round in which `entry` was begun */
     int32_t entry, merge; /* the pair's newest entry; its merge, -1: none yet */
 };
 /* A pair waiting in the heap with the words to look at. */
@@ -187,9 +192,9 @@ struct entry {
 struct merging {
     struct mot_bpe_merges *out;
     int64_t n_words;
-    int64_t *count;   /* (n_words) */
-    int64_t *begin;   /* (n_words + 1) where each word's symbols start */
-    int32_t *length;  /* (n_words) */
+    int64_t *count;  /* (n_words) */
+    int64_t *begin;  /* (n_words + 1) where each word's symbols start */
+    int32_t *length; /* (n_words) */
     int32_t *symbol;
     struct pair *pair; /* open addressing */
     uint64_t mask;
@@ -227,7 +232,8 @@ static int grow_pairs(struct merging *m)
     return MOT_OK;
 }
 
-/* The record of a pair, made if there is none; NULL when memory is short. Valid until the next call. */
+/* The record of a pair, made if there is none; NULL when memory is short. Valid until the next
+ * call. */
 static struct pair *find_pair(struct merging *m, int32_t left, int32_t right)
 {
     if ((uint64_t)m->n_pairs * 2 >= m->mask && grow_pairs(m))
@@ -288,7 +294,8 @@ static int note_word(struct merging *m, struct pair *p, int32_t word)
         if (m->n_free > 0) {
             e = m->free_entry[--m->n_free];
         } else {
-            if ((rc = mot_grow((void **)&m->entry, m->n_entries, &m->entry_capacity, sizeof *m->entry)))
+            if ((rc = mot_grow((void **)&m->entry, m->n_entries, &m->entry_capacity,
+                               sizeof *m->entry)))
                 return rc;
             e = (int32_t)m->n_entries++;
         }
@@ -386,7 +393,8 @@ static int joined_id(struct mot_bpe_merges *out, int32_t left, int32_t right, in
     uint64_t at = mot_hash(MOT_HASH_START, out->blob.data + both.begin, both.n) & out->mask;
     for (; out->slot[at]; at = (at + 1) & out->mask) {
         const struct mot_bpe_string *s = &out->string[out->slot[at] - 1];
-        if (s->n == both.n && memcmp(out->blob.data + s->begin, out->blob.data + both.begin, both.n) == 0) {
+        if (s->n == both.n &&
+            memcmp(out->blob.data + s->begin, out->blob.data + both.begin, both.n) == 0) {
             *id = (int32_t)out->slot[at] - 1;
             return MOT_OK;
         }
@@ -401,15 +409,18 @@ static int joined_id(struct mot_bpe_merges *out, int32_t left, int32_t right, in
 /* One merge: the entry that has come up, with its count right. */
 static int merge_entry(struct merging *m, int32_t e)
 {
-    int32_t left = (int32_t)(m->entry[e].key >> 32), right = (int32_t)(m->entry[e].key & UINT32_MAX), id;
+    int32_t left = (int32_t)(m->entry[e].key >> 32),
+            right = (int32_t)(m->entry[e].key & UINT32_MAX), id;
     struct mot_bpe_merges *out = m->out;
     int rc = joined_id(out, left, right, &id);
     if (!rc)
-        rc = mot_grow((void **)&out->merge, out->n_merges, &out->merge_capacity, sizeof *out->merge);
+        rc =
+            mot_grow((void **)&out->merge, out->n_merges, &out->merge_capacity, sizeof *out->merge);
     struct pair *p = rc ? NULL : find_pair(m, left, right);
     if (!p)
         return MOT_ENOMEM;
-    /* A pair may come up again, when a token that reads the same was made of other parts: the later rank counts. */
+    /* A pair may come up again, when a token that reads the same was made of other parts: the later
+     * rank counts. */
     if (p->merge >= 0)
         out->merge[p->merge].left = -1;
     p->merge = (int32_t)out->n_merges;
@@ -428,7 +439,9 @@ static int merge_all(struct merging *m, int32_t size, mot_progress *progress, vo
     int rc = enter_fresh(m);
     for (int64_t i = 0; !rc && m->out->n < size && m->n_heap > 0;) {
         int32_t e = heap_pop(m);
-        int64_t now = find_pair(m, (int32_t)(m->entry[e].key >> 32), (int32_t)(m->entry[e].key & UINT32_MAX))->count;
+        int64_t now =
+            find_pair(m, (int32_t)(m->entry[e].key >> 32), (int32_t)(m->entry[e].key & UINT32_MAX))
+                ->count;
         if (m->entry[e].count != now) {
             m->entry[e].count = now;
             rc = now > 0 ? heap_push(m, e) : free_entry(m, e);
@@ -438,7 +451,8 @@ static int merge_all(struct merging *m, int32_t size, mot_progress *progress, vo
             break;
         rc = merge_entry(m, e);
         if (progress && i++ % 256 == 0)
-            progress(context, "learning text", (double)(m->out->n - start) / (double)(size - start));
+            progress(context, "learning text",
+                     (double)(m->out->n - start) / (double)(size - start));
     }
     if (!rc && progress)
         progress(context, "learning text", 1);
@@ -446,7 +460,8 @@ static int merge_all(struct merging *m, int32_t size, mot_progress *progress, vo
 }
 
 /* The counted words as symbols, and their pairs. */
-static int begin_words(struct merging *m, const struct mot_bpe_learner *l, const int32_t byte_id[256])
+static int begin_words(struct merging *m, const struct mot_bpe_learner *l,
+                       const int32_t byte_id[256])
 {
     m->n_words = l->n_words;
     m->count = mot_alloc((size_t)l->n_words, sizeof *m->count);
@@ -474,9 +489,10 @@ static int begin_words(struct merging *m, const struct mot_bpe_learner *l, const
     return rc;
 }
 
-/* Special tokens first, then the 256 bytes in the order of their letters, as `tokenizers` sorts its alphabet. */
-static int begin_tokens(struct mot_bpe_merges *out, const char *const *special, int n_special, int32_t size,
-                        int32_t byte_id[256])
+/* Special tokens first, then the 256 bytes in the order of their letters, as `tokenizers` sorts its
+ * alphabet. */
+static int begin_tokens(struct mot_bpe_merges *out, const char *const *special, int n_special,
+                        int32_t size, int32_t byte_id[256])
 {
     uint64_t slots = 1024;
     while (slots < (uint64_t)size * 2)
@@ -488,7 +504,8 @@ static int begin_tokens(struct mot_bpe_merges *out, const char *const *special, 
         return MOT_ENOMEM;
     int rc = MOT_OK;
     for (int i = 0; !rc && i < n_special; i++) {
-        out->string[out->n++] = (struct mot_bpe_string){(uint32_t)out->blob.n, (uint32_t)strlen(special[i])};
+        out->string[out->n++] =
+            (struct mot_bpe_string){(uint32_t)out->blob.n, (uint32_t)strlen(special[i])};
         rc = mot_bytes_append(&out->blob, special[i], strlen(special[i]));
     }
     out->n_special = n_special;
@@ -508,8 +525,8 @@ static int begin_tokens(struct mot_bpe_merges *out, const char *const *special, 
     return rc;
 }
 
-int mot_bpe_learn(const struct mot_bpe_learner *l, const char *const *special, int n_special, int32_t size,
-                  mot_progress *progress, void *context, struct mot_bpe_merges *out)
+int mot_bpe_learn(const struct mot_bpe_learner *l, const char *const *special, int n_special,
+                  int32_t size, mot_progress *progress, void *context, struct mot_bpe_merges *out)
 {
     struct merging m = {.out = out};
     int32_t byte_id[256];

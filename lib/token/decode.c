@@ -2,9 +2,10 @@
  *
  * decode.c - from ids back to bytes, through the decoders that tokenizer.json names.
  *
- * Byte-level vocabularies (one decoder, which turns letters into bytes) are appended token by token.  Otherwise
- * the tokens' strings are a list, and each decoder makes another list of it.  Where `tokenizers`, whose strings
- * are Unicode, would put U+FFFD for bytes that are not UTF-8, the bytes themselves are kept.
+ * Byte-level vocabularies (one decoder, which turns letters into bytes) are appended token by
+ * token.  Otherwise the tokens' strings are a list, and each decoder makes another list of it.
+ * Where `tokenizers`, whose strings are Unicode, would put U+FFFD for bytes that are not UTF-8, the
+ * bytes themselves are kept.
  */
 #include "token.h"
 
@@ -37,7 +38,8 @@ static int add_string(struct list *l, const unsigned char *p, size_t n)
     return rc ? rc : extend(l, p, n);
 }
 
-static const unsigned char *text_of(const struct mot_text *t, int32_t id, bool skip_special, size_t *n)
+static const unsigned char *text_of(const struct mot_text *t, int32_t id, bool skip_special,
+                                    size_t *n)
 {
     if (id < 0 || id >= t->n_ids)
         return NULL;
@@ -132,7 +134,8 @@ static int trim(const struct mot_text_step *step, const struct list *from, struc
     return rc;
 }
 
-/* Replacement letters become spaces; in the first string they vanish, unless none was put before the text. */
+/* Replacement letters become spaces; in the first string they vanish, unless none was put before
+ * the text. */
 static int metaspace(const struct mot_text_step *step, const struct list *from, struct list *to)
 {
     int rc = MOT_OK;
@@ -155,7 +158,8 @@ static int metaspace(const struct mot_text_step *step, const struct list *from, 
 }
 
 /* Patterns see valid UTF-8 alone; other bytes pass. */
-static int replace(const struct mot_text_step *step, struct mot_matcher *m, const struct list *from, struct list *to)
+static int replace(const struct mot_text_step *step, struct mot_matcher *m, const struct list *from,
+                   struct list *to)
 {
     int rc = MOT_OK;
     for (int64_t i = 0; !rc && i < from->piece->n; i++) {
@@ -174,7 +178,8 @@ static int replace(const struct mot_text_step *step, struct mot_matcher *m, cons
     return rc;
 }
 
-static int decode_step(const struct mot_text_step *step, struct mot_matcher *m, const struct list *from, struct list *to)
+static int decode_step(const struct mot_text_step *step, struct mot_matcher *m,
+                       const struct list *from, struct list *to)
 {
     switch (step->kind) {
     case MOT_STEP_BYTES:
@@ -192,8 +197,8 @@ static int decode_step(const struct mot_text_step *step, struct mot_matcher *m, 
     }
 }
 
-static int decode_list(const struct mot_text *t, struct mot_text_state *s, const int32_t *id, int64_t n, bool skip_special,
-                       struct mot_bytes *out)
+static int decode_list(const struct mot_text *t, struct mot_text_state *s, const int32_t *id,
+                       int64_t n, bool skip_special, struct mot_bytes *out)
 {
     struct list list[2] = {{&s->normal[0], &s->pieces[0]}, {&s->normal[1], &s->pieces[1]}};
     int now = 0, rc = MOT_OK;
@@ -221,8 +226,8 @@ static int decode_list(const struct mot_text *t, struct mot_text_state *s, const
     return rc;
 }
 
-int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id, int64_t n, bool skip_special,
-                    struct mot_bytes *out)
+int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id,
+                    int64_t n, bool skip_special, struct mot_bytes *out)
 {
     if (!t->bpe.bytes || t->n_decode != 1 || t->decode[0].kind != MOT_STEP_BYTES)
         return decode_list(t, s, id, n, skip_special, out);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * learn.c - a tokenizer folder learned from data: text by byte-pair encoding, pictures and sounds by their
- * codecs, and vocab.json, which ties them together and is written last: its digest covers the other files, so a
- * folder whose learning was broken off does not open as something else than what it was.
+ * learn.c - a tokenizer folder learned from data: text by byte-pair encoding, pictures and sounds
+ * by their codecs, and vocab.json, which ties them together and is written last: its digest covers
+ * the other files, so a folder whose learning was broken off does not open as something else than
+ * what it was.
  */
 #include <omp.h>
 
@@ -44,14 +45,16 @@ static int begin_learners(struct mot_learner *l)
     if (o->text == 0)
         o->text = least; /* delimiters are text: bytes and they alone */
     if (o->text < least || o->text > MAX_TEXT)
-        return mot_fail(MOT_EARG, "text=%d: a vocabulary has %d ids (256 bytes, %d special tokens) to %d", o->text, least,
-                        l->n_special, MAX_TEXT);
+        return mot_fail(MOT_EARG,
+                        "text=%d: a vocabulary has %d ids (256 bytes, %d special tokens) to %d",
+                        o->text, least, l->n_special, MAX_TEXT);
     o->image_size = o->image_size ? o->image_size : 64;
     o->patch_size = o->patch_size ? o->patch_size : 8;
     l->text = mot_bpe_learner_new(0);
     if (!l->text)
         return MOT_ENOMEM;
-    if (o->image && !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
+    if (o->image &&
+        !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
         return MOT_EARG;
     if (o->speech && !(l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed)))
         return MOT_EARG;
@@ -101,7 +104,8 @@ static void add_range(struct mot_vocab *v, const char *name, int32_t n)
 static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes)
 {
     char *path = mot_path(folder, "image.safetensors");
-    int rc = path ? mot_image_learner_save(l->image, path, l->o.progress, l->o.context) : MOT_ENOMEM;
+    int rc =
+        path ? mot_image_learner_save(l->image, path, l->o.progress, l->o.context) : MOT_ENOMEM;
     struct mot_image_codec *c = rc ? NULL : mot_image_codec_load(path);
     mot_free(path);
     if (!rc && !c)
@@ -115,7 +119,8 @@ static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes
 static int learn_speech(struct mot_learner *l, const char *folder, int32_t *units)
 {
     char *path = mot_path(folder, "speech.safetensors");
-    int rc = path ? mot_speech_learner_save(l->speech, path, l->o.progress, l->o.context) : MOT_ENOMEM;
+    int rc =
+        path ? mot_speech_learner_save(l->speech, path, l->o.progress, l->o.context) : MOT_ENOMEM;
     struct mot_speech_codec *c = rc ? NULL : mot_speech_codec_load(path);
     mot_free(path);
     if (!rc && !c)
@@ -136,8 +141,10 @@ static int learn_text(struct mot_learner *l, const char *folder, int32_t *n)
                                  "  \"clean_up_tokenization_spaces\": false\n"
                                  "}\n";
     struct mot_bpe_merges merges;
-    int rc = mot_bpe_learn(l->text, l->special, l->n_special, l->o.text, l->o.progress, l->o.context, &merges);
-    char *path = mot_path(folder, "tokenizer.json"), *beside = mot_path(folder, "tokenizer_config.json");
+    int rc = mot_bpe_learn(l->text, l->special, l->n_special, l->o.text, l->o.progress,
+                           l->o.context, &merges);
+    char *path = mot_path(folder, "tokenizer.json"),
+         *beside = mot_path(folder, "tokenizer_config.json");
     if (!rc && !(path && beside))
         rc = MOT_ENOMEM;
     if (!rc)
@@ -165,14 +172,17 @@ static void name_special(const struct mot_learner *l, struct mot_vocab *v)
 /* For the reader's eye: what counts stands in the codecs' own files. */
 static int add_settings(const struct mot_learner *l, json_t *j)
 {
+    if (!l->o.image && !l->o.speech)
+        return MOT_OK;
     json_t *codecs = json_object();
     int failed = 0;
     if (l->o.image)
-        failed |= json_object_set_new(codecs, "image",
-                                      json_pack("{s:i, s:i}", "image_size", l->o.image_size, "patch_size",
-                                                l->o.patch_size));
+        failed |= json_object_set_new(
+            codecs, "image",
+            json_pack("{s:i, s:i}", "image_size", l->o.image_size, "patch_size", l->o.patch_size));
     if (l->o.speech)
-        failed |= json_object_set_new(codecs, "speech", json_pack("{s:b}", "merge_repeats", l->o.merge_repeats));
+        failed |= json_object_set_new(codecs, "speech",
+                                      json_pack("{s:b}", "merge_repeats", l->o.merge_repeats));
     failed |= json_object_set_new(j, "codecs", codecs);
     return failed ? mot_fail(MOT_ENOMEM, "out of memory writing a vocabulary") : MOT_OK;
 }

@@ -2,20 +2,24 @@
  *
  * regex.c - the patterns of tokenizer.json, matched by PCRE2 as Oniguruma would.
  *
- * Hugging Face's `tokenizers` reads patterns in Oniguruma's Ruby syntax with Unicode 16.  PCRE2 means other things
- * by some of the same letters, and Debian's knows an older Unicode, so a pattern is rewritten before it is
- * compiled: \s, \w, \d, \h and \p{..} become explicit classes, with the characters that newer Unicode versions
- * added; scripts are matched without their extensions; ^ and $ are line anchors.  What has no faithful rewriting
- * (set intersection, back references, \b, conditionals) is refused by name: a pattern that silently splits text in
- * other places would give a model ids it has never seen.
+ * Hugging Face's `tokenizers` reads patterns in Oniguruma's Ruby syntax with Unicode 16.  PCRE2
+ * means other things by some of the same letters, and Debian's knows an older Unicode, so a pattern
+ * is rewritten before it is compiled: \s, \w, \d, \h and \p{..} become explicit classes, with the
+ * characters that newer Unicode versions added; scripts are matched without their extensions; ^ and
+ * $ are line anchors.  What has no faithful rewriting (set intersection, back references, \b,
+ * conditionals) is refused by name: a pattern that silently splits text in other places would give
+ * a model ids it has never seen.
  */
 #include "token.h"
 
 /* White_Space: tab to carriage return, space, next line, no-break space, the typographic spaces. */
-#define SPACE "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NOT_SPACE                                                                                            \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"         \
-    "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
+#define SPACE                                                                                      \
+    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"       \
+    "\\x{3000}"
+#define NOT_SPACE                                                                                  \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}"                   \
+    "\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}"                 \
+    "\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 
 /* What Unicode 15 and 16 added, by general category and by script. */
 static const struct newer {
@@ -73,21 +77,22 @@ static const struct newer {
 };
 
 static const char *const scripts[] = {
-    "Latin",     "Greek",   "Cyrillic", "Armenian", "Hebrew",    "Arabic",  "Devanagari", "Bengali",
-    "Gurmukhi",  "Gujarati", "Tamil",   "Telugu",   "Kannada",   "Malayalam", "Thai",     "Lao",
-    "Tibetan",   "Georgian", "Ethiopic", "Khmer",   "Mongolian", "Myanmar", "Sinhala",    "Hangul",
-    "Hiragana",  "Katakana", "Bopomofo", "Han",
+    "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali",
+    "Gurmukhi", "Gujarati", "Tamil", "Telugu", "Kannada", "Malayalam", "Thai", "Lao", "Tibetan",
+    "Georgian", "Ethiopic", "Khmer", "Mongolian", "Myanmar", "Sinhala", "Hangul", "Hiragana",
+    "Katakana", "Bopomofo", "Han",
 };
 static const char *const categories[] = {
-    "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No", "P",  "Pc",
-    "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc",
+    "L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "Me", "N", "Nd", "Nl", "No", "P", "Pc",
+    "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Zl", "Zp", "Cc",
 };
 static const char *const long_names[][2] = {
-    {"Letter", "L"}, {"Mark", "M"}, {"Number", "N"}, {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"},
+    {"Letter", "L"},      {"Mark", "M"},   {"Number", "N"},
+    {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"},
 };
 
 struct translator {
-    const char *name;           /* of the file, for messages */
+    const char *name;             /* of the file, for messages */
     const unsigned char *p, *end; /* what is still to read */
     struct mot_bytes out;
     size_t atom; /* where in out the last atom began, for quantifiers */
@@ -96,7 +101,8 @@ struct translator {
 
 static int refuse(const struct translator *t, const char *what)
 {
-    return mot_fail(MOT_EFORMAT, "%s: the pattern uses %s, which this program does not know", t->name, what);
+    return mot_fail(MOT_EFORMAT, "%s: the pattern uses %s, which this program does not know",
+                    t->name, what);
 }
 
 static int put(struct translator *t, const char *s)
@@ -109,9 +115,11 @@ static int put_newer(struct translator *t, const char *name)
     size_t n = strlen(name);
     int rc = MOT_OK;
     for (int i = 0; !rc && i < MOT_COUNT(newer); i++) {
-        bool same = n == 1 ? newer[i].name[0] == name[0] && newer[i].name[2] == 0 : !strcmp(newer[i].name, name);
+        bool same = n == 1 ? newer[i].name[0] == name[0] && newer[i].name[2] == 0
+                           : !strcmp(newer[i].name, name);
         if (same)
-            rc = mot_bytes_format(&t->out, "\\x{%x}-\\x{%x}", (unsigned)newer[i].lo, (unsigned)newer[i].hi);
+            rc = mot_bytes_format(&t->out, "\\x{%x}-\\x{%x}", (unsigned)newer[i].lo,
+                                  (unsigned)newer[i].hi);
     }
     return rc;
 }
@@ -130,16 +138,17 @@ static int put_members(struct translator *t, const char *name)
         if (strcmp(name, scripts[i]) == 0)
             form = "\\p{sc:%s}";
     if (!form)
-        return mot_fail(MOT_EFORMAT, "%s: the pattern uses \\p{%.40s}, which this program does not know", t->name,
-                        name);
+        return mot_fail(MOT_EFORMAT,
+                        "%s: the pattern uses \\p{%.40s}, which this program does not know",
+                        t->name, name);
     int rc = mot_bytes_format(&t->out, form[3] == 's' ? "\\p{sc:%s}" : "\\p{%s}", name);
     return rc ? rc : put_newer(t, name);
 }
 
 static int put_word(struct translator *t)
 {
-    /* Oniguruma's word characters beyond letters, marks, digits and connectors: circled letters, and by an old
-     * quirk of its Latin-1 table superscripts and fractions. */
+    /* Oniguruma's word characters beyond letters, marks, digits and connectors: circled letters,
+     * and by an old quirk of its Latin-1 table superscripts and fractions. */
     static const char *const parts[] = {"L", "M", "Nd", "Nl", "Pc"};
     int rc = put(t, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
                     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}");
@@ -202,7 +211,10 @@ static int escape(struct translator *t, bool in_class)
     if (t->p == t->end)
         return refuse(t, "a backslash at its end");
     unsigned char c = *t->p++;
-    const char *open = in_class ? "" : c >= 'A' && c <= 'Z' ? "[^" : "[", *close = in_class ? "" : "]";
+    const char *open = in_class               ? ""
+                       : c >= 'A' && c <= 'Z' ? "[^"
+                                              : "[",
+               *close = in_class ? "" : "]";
     int rc;
     switch (c) {
     case 'p':
@@ -226,7 +238,9 @@ static int escape(struct translator *t, bool in_class)
             return refuse(t, "\\D, \\W or \\H inside a class");
         rc = put(t, open);
         if (!rc)
-            rc = (c | 32) == 'd' ? put_members(t, "Nd") : (c | 32) == 'w' ? put_word(t) : put(t, "0-9a-fA-F");
+            rc = (c | 32) == 'd'   ? put_members(t, "Nd")
+                 : (c | 32) == 'w' ? put_word(t)
+                                   : put(t, "0-9a-fA-F");
         return rc ? rc : put(t, close);
     case 'v':
         return put(t, "\\x{b}");
@@ -325,7 +339,8 @@ static int interval(struct translator *t)
         return refuse(t, "{n,m}+ or {n,m}?");
     if (!comma)
         return mot_bytes_format(&t->out, "{%u}", lo);
-    return high ? mot_bytes_format(&t->out, "{%u,%u}", lo, hi) : mot_bytes_format(&t->out, "{%u,}", lo);
+    return high ? mot_bytes_format(&t->out, "{%u,%u}", lo, hi)
+                : mot_bytes_format(&t->out, "{%u,}", lo);
 }
 
 static int translate(struct translator *t)
@@ -372,8 +387,8 @@ int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern
         PCRE2_SIZE at;
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
         r->code = pcre2_compile(t.out.data, t.out.n,
-                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &at,
-                                context);
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
+                                &code, &at, context);
         if (!r->code) {
             PCRE2_UCHAR why[200];
             pcre2_get_error_message(code, why, sizeof why);
@@ -403,7 +418,8 @@ void mot_regex_free(struct mot_regex *r)
 
 /* ---- matching ---- */
 
-/* The stack of compiled code, in bytes: at first, and at most. What needs more is interpreted on the heap. */
+/* The stack of compiled code, in bytes: at first, and at most. What needs more is interpreted on
+ * the heap. */
 enum { JIT_STACK = 32 << 10, JIT_STACK_MAX = 8 << 20 };
 /* Beyond this many steps a pattern is pathological; an honest one takes about one a character. */
 enum { MATCH_STEPS = 1000000000 };
@@ -428,8 +444,8 @@ void mot_matcher_free(struct mot_matcher *m)
     *m = (struct mot_matcher){0};
 }
 
-int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsigned char *text, size_t n, size_t from,
-                   size_t *begin, size_t *end)
+int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsigned char *text,
+                   size_t n, size_t from, size_t *begin, size_t *end)
 {
     *begin = *end = SIZE_MAX;
     if (r->literal) {
@@ -439,10 +455,12 @@ int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsig
             *begin = (size_t)(p - text), *end = *begin + r->literal_n;
         return MOT_OK;
     }
-    int rc = r->jit ? pcre2_jit_match(r->code, text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context)
-                    : PCRE2_ERROR_JIT_STACKLIMIT;
+    int rc = r->jit
+                 ? pcre2_jit_match(r->code, text, n, from, PCRE2_NO_UTF_CHECK, m->data, m->context)
+                 : PCRE2_ERROR_JIT_STACKLIMIT;
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(r->code, text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, m->data, m->context);
+        rc = pcre2_match(r->code, text, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, m->data,
+                         m->context);
     if (rc == PCRE2_ERROR_NOMATCH)
         return MOT_OK;
     if (rc < 0) {

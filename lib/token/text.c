@@ -2,11 +2,13 @@
  *
  * text.c - from bytes to ids, as tokenizer.json describes the way:
  *
- *   bytes -> runs of valid UTF-8 | added tokens | normalizers | normalized added tokens | pre-tokenizers -> pieces -> BPE
+ *   bytes -> runs of valid UTF-8 | added tokens | normalizers | normalized added
+ *   tokens | pre-tokenizers -> pieces -> BPE
  *
- * Nothing is kept as a list: each stage hands its pieces to the next one as it finds them, so that memory does
- * not grow with the text.  Bytes that are not UTF-8 go straight to the byte symbols of the vocabulary; what
- * `tokenizers` puts before a text is put before its first run alone, so that decoding gives the bytes back.
+ * Nothing is kept as a list: each stage hands its pieces to the next one as it finds them, so that
+ * memory does not grow with the text.  Bytes that are not UTF-8 go straight to the byte symbols of
+ * the vocabulary; what `tokenizers` puts before a text is put before its first run alone, so that
+ * decoding gives the bytes back.
  */
 #include "token.h"
 
@@ -40,8 +42,8 @@ static int next_match(struct walk *w, size_t *begin, size_t *end)
     return MOT_OK;
 }
 
-int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m, const unsigned char *p, size_t n,
-                     struct mot_bytes *out)
+int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m,
+                     const unsigned char *p, size_t n, struct mot_bytes *out)
 {
     struct walk w = {&step->regex, m, p, n, 0, SIZE_MAX};
     size_t done = 0;
@@ -79,7 +81,8 @@ static int add_piece(struct mot_pieces *a, size_t begin, size_t end, bool match)
     return rc;
 }
 
-/* Matches and what lies between them, joined as the behavior says: a match to its neighbour, or equals together. */
+/* Matches and what lies between them, joined as the behavior says: a match to its neighbour, or
+ * equals together. */
 static void join_pieces(struct mot_pieces *a, enum mot_behavior behavior)
 {
     int64_t n = 0;
@@ -165,7 +168,8 @@ static int cut_split(const struct cutter *c, int k, const unsigned char *p, size
     return keep_rest && done < n ? cut(c, k + 1, p + done, n - done, first && done == 0) : MOT_OK;
 }
 
-static int cut_metaspace(const struct cutter *c, int k, const unsigned char *p, size_t n, bool first)
+static int cut_metaspace(const struct cutter *c, int k, const unsigned char *p, size_t n,
+                         bool first)
 {
     const struct mot_text_step *step = &c->split[k];
     struct mot_bytes *b = &c->s->piece[k];
@@ -204,8 +208,9 @@ static int cut(const struct cutter *c, int k, const unsigned char *p, size_t n, 
     return rc ? rc : cut(c, k + 1, b->data, b->n, first);
 }
 
-int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_text_state *s, const unsigned char *p,
-                    size_t n, bool first, mot_piece_sink *sink, void *context)
+int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_text_state *s,
+                    const unsigned char *p, size_t n, bool first, mot_piece_sink *sink,
+                    void *context)
 {
     struct cutter c = {split, n_split, s, sink, context};
     return cut(&c, 0, p, n, first);
@@ -228,8 +233,10 @@ static void strip(const struct mot_text_step *step, const unsigned char **p, siz
     }
 }
 
-/* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is put before. */
-static int normalize(const struct mot_text *t, struct mot_text_state *s, bool continued, const unsigned char **p, size_t *n)
+/* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is
+ * put before. */
+static int normalize(const struct mot_text *t, struct mot_text_state *s, bool continued,
+                     const unsigned char **p, size_t *n)
 {
     int side = 0;
     for (int k = 0; k < t->n_normal; k++) {
@@ -303,7 +310,8 @@ static void trie_end(struct mot_trie *t)
 }
 
 /* The leftmost, then longest token in p at or after from; -1: none. */
-static int32_t trie_find(const struct mot_trie *t, const unsigned char *p, size_t n, size_t from, size_t *begin, size_t *end)
+static int32_t trie_find(const struct mot_trie *t, const unsigned char *p, size_t n, size_t from,
+                         size_t *begin, size_t *end)
 {
     if (t->node[0].child < 0)
         return -1;
@@ -394,14 +402,16 @@ static bool word_before(const unsigned char *p, size_t at)
 }
 
 /* Append the ids of added tokens, and hand what lies between them to the next stage. */
-static int extract(struct run *r, const struct mot_trie *trie, const unsigned char *p, size_t n, bool first, stage *next)
+static int extract(struct run *r, const struct mot_trie *trie, const unsigned char *p, size_t n,
+                   bool first, stage *next)
 {
     size_t done = 0, from = 0, begin, end;
     int size;
     for (int32_t k; (k = trie_find(trie, p, n, from, &begin, &end)) >= 0;) {
         const struct mot_added *a = &r->t->added[k];
         from = end;
-        if (a->single_word && (word_before(p, begin) || (end < n && mot_is_word(mot_utf8_get(p + end, &size)))))
+        if (a->single_word &&
+            (word_before(p, begin) || (end < n && mot_is_word(mot_utf8_get(p + end, &size)))))
             continue;
         if (a->lstrip)
             while (begin > done) {
@@ -427,7 +437,8 @@ static int extract(struct run *r, const struct mot_trie *trie, const unsigned ch
 
 static int pieces(struct run *r, const unsigned char *p, size_t n, bool first)
 {
-    return mot_text_pieces(r->t->split, r->t->n_split, r->s, p, n, first && !r->continued, to_model, r);
+    return mot_text_pieces(r->t->split, r->t->n_split, r->s, p, n, first && !r->continued, to_model,
+                           r);
 }
 
 static int normal(struct run *r, const unsigned char *p, size_t n, bool first)
@@ -436,7 +447,8 @@ static int normal(struct run *r, const unsigned char *p, size_t n, bool first)
     return rc ? rc : extract(r, &r->t->normalized, p, n, first, pieces);
 }
 
-int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n, struct mot_ids *out)
+int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n,
+                    struct mot_ids *out)
 {
     const unsigned char *p = text;
     struct run r = {t, s, out, false};

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * token.h - what the files of lib/token share: the parts of a text tokenizer, in the order in which text
- * passes through them, and the checks of a tokenizer folder.
+ * token.h - what the files of lib/token share: the parts of a text tokenizer, in the order in which
+ * text passes through them, and the checks of a tokenizer folder.
  *
- * A text tokenizer is an immutable struct mot_text (any number of threads may use one) and, for each
- * thread, a struct mot_text_state with its cache and scratch memory.
+ * A text tokenizer is an immutable struct mot_text (any number of threads may use one) and, for
+ * each thread, a struct mot_text_state with its cache and scratch memory.
  */
 #ifndef MOT_TOKEN_H
 #define MOT_TOKEN_H
@@ -20,9 +20,9 @@
 /* No such file comes near these sizes. */
 enum { MOT_VOCAB_LIMIT = 1 << 20, MOT_TOKENIZER_LIMIT = 1 << 28 };
 
-/* Fill v->digest from v's ranges and special ids and from the folder's files that its modalities name. */
+/* Fill v->digest from v's ranges and special ids and from the files that its modalities name. */
 int mot_vocab_seal(struct mot_vocab *v, const char *folder) MOT_CHECKED;
-/* The text-only vocabulary of a folder without vocab.json, whose tokenizer.json has been read as `tokenizer`. */
+/* The text-only vocabulary of a folder without vocab.json; tokenizer is its tokenizer.json, read. */
 int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tokenizer) MOT_CHECKED;
 
 /* -- UTF-8 and Unicode (unicode.c) -- */
@@ -35,7 +35,8 @@ bool mot_is_space(int32_t c);                      /* White_Space */
 bool mot_is_word(int32_t c);                       /* letter, mark, digit, connector */
 enum mot_normal_form { MOT_NFC, MOT_NFD, MOT_NFKC, MOT_NFKD };
 /* Append the normal form of valid UTF-8. */
-int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *out) MOT_CHECKED;
+int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n,
+                    struct mot_bytes *out) MOT_CHECKED;
 
 /* -- patterns (regex.c) -- */
 struct mot_regex {
@@ -51,14 +52,15 @@ struct mot_matcher {
     pcre2_jit_stack *stack;
 };
 /* name is the file's, for messages. */
-int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern, size_t n) MOT_CHECKED;
+int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern,
+                      size_t n) MOT_CHECKED;
 int mot_regex_literal(struct mot_regex *r, const char *text, size_t n) MOT_CHECKED;
 void mot_regex_free(struct mot_regex *r);
 int mot_matcher_init(struct mot_matcher *m) MOT_CHECKED;
 void mot_matcher_free(struct mot_matcher *m);
 /* The first match at or after `from` in valid UTF-8; *begin = SIZE_MAX: there is none. */
-int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsigned char *text, size_t n,
-                   size_t from, size_t *begin, size_t *end) MOT_CHECKED;
+int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsigned char *text,
+                   size_t n, size_t from, size_t *begin, size_t *end) MOT_CHECKED;
 
 /* -- byte-pair encoding (bpe.c) -- */
 /* Ids from strings: open addressing; a slot holds id + 1, 0 is empty. */
@@ -74,8 +76,8 @@ struct mot_bpe_merge {
     int32_t rank, id;
 };
 struct mot_bpe {
-    bool bytes;         /* strings are byte-level: each letter stands for a byte; else symbols are characters */
-    bool byte_fallback; /* characters without an id become <0xHH> tokens, where all of those exist */
+    bool bytes;         /* byte-level: each letter stands for a byte; else symbols are characters */
+    bool byte_fallback; /* characters without an id become <0xHH> tokens, where those exist */
     bool fuse_unknown, ignore_merges;
     int32_t unknown; /* id for a character without one, -1: such a character is dropped */
 
@@ -88,9 +90,9 @@ struct mot_bpe {
     uint64_t merge_mask;
     int64_t n_merges;
 
-    int32_t byte[256];    /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
-    uint32_t *character;  /* id + 1 of each character (0x110000), NULL when byte-level */
-    uint64_t *no_cut;     /* a bit a character: 1 where "character, then U+2581" stands in a token, see bpe.c */
+    int32_t byte[256];   /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
+    uint32_t *character; /* id + 1 of each character (0x110000), NULL when byte-level */
+    uint64_t *no_cut;    /* a bit a character: 1 where it stands before U+2581 in a token; bpe.c */
 };
 /* Scratch and cache of one thread. */
 struct mot_bpe_state {
@@ -102,7 +104,7 @@ struct mot_bpe_state {
     int32_t *cache_ids;
     uint32_t n_cached, n_cache_bytes, n_cache_ids;
 };
-/* Build: begin with the number of ids, then tokens, then index, then merges in order of rank, then finish. */
+/* Build: begin with the number of ids, then tokens, index, merges in order of rank, finish. */
 int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges) MOT_CHECKED;
 int mot_bpe_token(struct mot_bpe *b, int32_t id, const char *text, size_t n) MOT_CHECKED;
 int mot_bpe_make_index(struct mot_bpe *b) MOT_CHECKED;
@@ -111,34 +113,36 @@ void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t r
 int mot_bpe_finish(struct mot_bpe *b) MOT_CHECKED;
 void mot_bpe_free(struct mot_bpe *b);
 int32_t mot_bpe_find(const struct mot_bpe *b, const char *text, size_t n); /* by text; -1: none */
-const unsigned char *mot_bpe_text(const struct mot_bpe *b, int32_t id, size_t *n); /* NULL: unused id */
+/* A token's string, and the bytes it stands for; NULL: the id is not used. */
+const unsigned char *mot_bpe_text(const struct mot_bpe *b, int32_t id, size_t *n);
 const unsigned char *mot_bpe_raw(const struct mot_bpe *b, int32_t id, size_t *n);
 
 int mot_bpe_state_init(struct mot_bpe_state *s) MOT_CHECKED;
 void mot_bpe_state_free(struct mot_bpe_state *s);
 /* Append the ids of one piece; valid says whether it is UTF-8. */
-int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, bool valid,
-                   struct mot_ids *out) MOT_CHECKED;
+int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
+                   size_t n, bool valid, struct mot_ids *out) MOT_CHECKED;
 
 /* Byte-level letters: the character that stands for a byte, and the byte of a character or -1. */
 int32_t mot_byte_letter(int byte);
 int mot_letter_byte(int32_t c);
-/* Append the bytes a byte-level string stands for; a string with other letters in it stands for itself. */
-int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out, bool *all) MOT_CHECKED;
+/* Append the bytes a byte-level string stands for; with other letters in it, it stands for itself. */
+int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out,
+                         bool *all) MOT_CHECKED;
 
-/* -- the whole way of text (text.c), as tokenizer.json describes it: text.c to ids, decode.c back -- */
+/* -- the whole way of text, as tokenizer.json describes it: text.c to ids, decode.c back -- */
 enum mot_text_step_kind {
-    MOT_STEP_FORM,     /* normalizer: Unicode normal form `form` */
-    MOT_STEP_PREPEND,  /* normalizer: `with` before a text that is not empty */
-    MOT_STEP_REPLACE,  /* normalizer, decoder: each match becomes `with` */
-    MOT_STEP_STRIP,    /* normalizer: white space off the `left` and `right` end */
-    MOT_STEP_SPLIT,    /* pre-tokenizer: cut at matches */
-    MOT_STEP_SPACE,    /* pre-tokenizer: a space before a piece that has none */
-    MOT_STEP_METASPACE, /* pre-tokenizer: spaces become `with`, perhaps one is put before; decoder: the reverse */
-    MOT_STEP_BYTES,    /* decoder: byte-level letters to bytes */
-    MOT_STEP_FALLBACK, /* decoder: <0xHH> to bytes */
-    MOT_STEP_FUSE,     /* decoder: all strings become one */
-    MOT_STEP_TRIM,     /* decoder: up to `left` and `right` characters `with` off the ends of each string */
+    MOT_STEP_FORM,      /* normalizer: Unicode normal form `form` */
+    MOT_STEP_PREPEND,   /* normalizer: `with` before a text that is not empty */
+    MOT_STEP_REPLACE,   /* normalizer, decoder: each match becomes `with` */
+    MOT_STEP_STRIP,     /* normalizer: white space off the `left` and `right` end */
+    MOT_STEP_SPLIT,     /* pre-tokenizer: cut at matches */
+    MOT_STEP_SPACE,     /* pre-tokenizer: a space before a piece that has none */
+    MOT_STEP_METASPACE, /* pre-tokenizer: spaces become `with`, one may come first; decoder: back */
+    MOT_STEP_BYTES,     /* decoder: byte-level letters to bytes */
+    MOT_STEP_FALLBACK,  /* decoder: <0xHH> to bytes */
+    MOT_STEP_FUSE,      /* decoder: all strings become one */
+    MOT_STEP_TRIM,      /* decoder: up to `left` and `right` times `with` off each string's ends */
 };
 enum mot_behavior { MOT_REMOVED, MOT_ISOLATED, MOT_WITH_PREVIOUS, MOT_WITH_NEXT, MOT_CONTIGUOUS };
 enum mot_prepend { MOT_NEVER, MOT_FIRST, MOT_ALWAYS };
@@ -161,12 +165,12 @@ struct mot_added {
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 };
-/* Added tokens by their text, for the longest match at a place: children of a node are a linked list. */
+/* Added tokens by their text, for the longest match at a place; a node's children are a list. */
 struct mot_trie {
     struct mot_trie_node {
         unsigned char byte;
         int32_t child, sibling, token; /* token: index in added; -1: none */
-    } * node; /* node 0 is the root */
+    } * node;                          /* node 0 is the root */
     int64_t n, capacity;
     bool starts[256];
     int only; /* the one byte that all tokens start with, -1: there are several */
@@ -176,13 +180,13 @@ struct mot_text {
     struct mot_bpe bpe;
     int n_normal, n_split, n_decode; /* steps */
     struct mot_text_step normal[MOT_MAX_STEPS], split[MOT_MAX_STEPS], decode[MOT_MAX_STEPS];
-    bool joined; /* decoding without a decoder: tokens with spaces between */
+    bool joined;   /* decoding without a decoder: tokens with spaces between */
     int32_t n_ids; /* ids of the model and of added tokens are below */
     int32_t n_added;
     struct mot_added *added;
-    int32_t *added_of; /* (n_ids) index in added, -1: none */
+    int32_t *added_of;                 /* (n_ids) index in added, -1: none */
     struct mot_trie plain, normalized; /* tokens to find before normalizing, and after */
-    struct mot_ids before, after; /* what the post-processor puts around a text */
+    struct mot_ids before, after;      /* what the post-processor puts around a text */
 };
 struct mot_text_state {
     struct mot_bpe_state bpe;
@@ -197,30 +201,33 @@ struct mot_text_state {
         int64_t n, capacity;
     } pieces[MOT_MAX_STEPS];
 };
-struct mot_text *mot_text_load(const char *name, const json_t *tokenizer) MOT_CHECKED; /* tokenizer_json.c */
+/* tokenizer_json.c; name is the file's, for messages. */
+struct mot_text *mot_text_load(const char *name, const json_t *tokenizer) MOT_CHECKED;
 void mot_text_free(struct mot_text *t);
-int mot_text_prepare(struct mot_text *t) MOT_CHECKED; /* after all fields are read: makes added_of and the tries */
+/* After all fields are read: makes added_of and the tries. */
+int mot_text_prepare(struct mot_text *t) MOT_CHECKED;
 int mot_text_state_init(struct mot_text_state *s) MOT_CHECKED;
 void mot_text_state_free(struct mot_text_state *s);
 /* Any bytes. */
 int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n,
                     struct mot_ids *out) MOT_CHECKED;
 /* Ids outside the vocabulary stand for nothing. */
-int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id, int64_t n, bool skip_special,
-                    struct mot_bytes *out) MOT_CHECKED;
+int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id,
+                    int64_t n, bool skip_special, struct mot_bytes *out) MOT_CHECKED;
 /* Every match of the step's pattern in valid UTF-8 becomes step->with. */
-int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m, const unsigned char *p, size_t n,
-                     struct mot_bytes *out) MOT_CHECKED;
-/* The pieces that the steps `split` make of valid UTF-8, handed over one by one; first: the text starts here. */
+int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m,
+                     const unsigned char *p, size_t n, struct mot_bytes *out) MOT_CHECKED;
+/* The pieces that `split` makes of valid UTF-8, handed over one by one; first: the text starts. */
 typedef int mot_piece_sink(void *context, const unsigned char *p, size_t n);
-int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_text_state *s, const unsigned char *p, size_t n,
-                    bool first, mot_piece_sink *sink, void *context) MOT_CHECKED;
+int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_text_state *s,
+                    const unsigned char *p, size_t n, bool first, mot_piece_sink *sink,
+                    void *context) MOT_CHECKED;
 
 /* -- learning (bpe_learn.c) -- */
 /* The pattern our own tokenizers split with: Llama 3's. */
 extern const char *const mot_split_pattern;
 struct mot_bpe_learner;
-/* max_words: how many different words to keep at most, rare ones are forgotten first; 0: two million. */
+/* max_words: how many different words to keep, rare ones are forgotten first; 0: two million. */
 struct mot_bpe_learner *mot_bpe_learner_new(int64_t max_words) MOT_CHECKED;
 int mot_bpe_learner_add(struct mot_bpe_learner *l, const void *text, size_t n) MOT_CHECKED;
 void mot_bpe_learner_free(struct mot_bpe_learner *l);
@@ -236,9 +243,10 @@ struct mot_bpe_merges {
     uint32_t *slot; /* private: ids by string */
     uint64_t mask;
 };
-/* Learn up to size ids, special tokens and bytes included; fewer when no pair occurs twice any more. */
-int mot_bpe_learn(const struct mot_bpe_learner *l, const char *const *special, int n_special, int32_t size,
-                  mot_progress *progress, void *context, struct mot_bpe_merges *out) MOT_CHECKED;
+/* Learn up to size ids, special tokens and bytes included; fewer when no pair occurs twice. */
+int mot_bpe_learn(const struct mot_bpe_learner *l, const char *const *special, int n_special,
+                  int32_t size, mot_progress *progress, void *context,
+                  struct mot_bpe_merges *out) MOT_CHECKED;
 void mot_bpe_merges_free(struct mot_bpe_merges *m);
 /* Write it as Hugging Face's tokenizer.json (tokenizer_write.c). */
 int mot_bpe_merges_save(const struct mot_bpe_merges *m, const char *path) MOT_CHECKED;

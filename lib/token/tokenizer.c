@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer.c - a tokenizer folder, opened: text, pictures and sounds to ids of one vocabulary and back.
+ * tokenizer.c - a tokenizer folder, opened: text, pictures and sounds to ids of one vocabulary and
+ * back.
  *
- * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or damaged
- * since the folder was made would give ids another meaning without any sign.
+ * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or
+ * damaged since the folder was made would give ids another meaning without any sign.
  */
 #include <stdlib.h>
 
@@ -24,10 +25,11 @@ static int check_digest(const struct mot_tokenizer *t)
     struct mot_vocab now = t->vocab;
     int rc = mot_vocab_seal(&now, t->folder);
     if (!rc && strcmp(now.digest, t->vocab.digest) != 0)
-        rc = mot_fail(MOT_ECORRUPT,
-                      "%s/vocab.json: digest %s, but the folder's files give %s: a file was changed after the "
-                      "folder was made",
-                      t->folder, t->vocab.digest, now.digest);
+        rc = mot_fail(
+            MOT_ECORRUPT,
+            "%s/vocab.json: digest %s, but the folder's files give %s: a file was changed after the "
+            "folder was made",
+            t->folder, t->vocab.digest, now.digest);
     return rc;
 }
 
@@ -47,8 +49,8 @@ static int open_text(struct mot_tokenizer *t)
     if (!rc && !(t->text = mot_text_load(path, j)))
         rc = MOT_EFORMAT;
     if (!rc && t->text->n_ids > t->vocab.modality[0].n)
-        rc = mot_fail(MOT_EARG, "%s: it has ids up to %d, vocab.json gives text %d ids", path, t->text->n_ids - 1,
-                      t->vocab.modality[0].n);
+        rc = mot_fail(MOT_EARG, "%s: it has ids up to %d, vocab.json gives text %d ids", path,
+                      t->text->n_ids - 1, t->vocab.modality[0].n);
     json_decref(j);
     mot_free(path);
     mot_free(known);
@@ -59,8 +61,9 @@ static int check_size(const struct mot_tokenizer *t, int modality, int codes)
 {
     if (codes == t->vocab.modality[modality].n)
         return MOT_OK;
-    return mot_fail(MOT_EARG, "%s: the %s codec has %d codes, vocab.json gives it %d ids", t->folder,
-                    t->vocab.modality[modality].name, codes, t->vocab.modality[modality].n);
+    return mot_fail(MOT_EARG, "%s: the %s codec has %d codes, vocab.json gives it %d ids",
+                    t->folder, t->vocab.modality[modality].name, codes,
+                    t->vocab.modality[modality].n);
 }
 
 static int open_codecs(struct mot_tokenizer *t)
@@ -78,7 +81,8 @@ static int open_codecs(struct mot_tokenizer *t)
         char *path = mot_path(t->folder, "speech.safetensors");
         t->speech = path ? mot_speech_codec_load(path) : NULL;
         mot_free(path);
-        rc = t->speech ? check_size(t, t->speech_at, mot_speech_codec_size(t->speech)) : MOT_EFORMAT;
+        rc =
+            t->speech ? check_size(t, t->speech_at, mot_speech_codec_size(t->speech)) : MOT_EFORMAT;
     }
     return rc;
 }
@@ -124,11 +128,13 @@ int mot_encode_text(struct mot_tokenizer *t, const void *text, size_t n, struct 
     return mot_text_encode(t->text, &t->state, text, n, out);
 }
 
-int mot_decode_text(struct mot_tokenizer *t, const int32_t *id, int64_t n, bool skip_special, struct mot_bytes *out)
+int mot_decode_text(struct mot_tokenizer *t, const int32_t *id, int64_t n, bool skip_special,
+                    struct mot_bytes *out)
 {
     for (int64_t i = 0; i < n; i++)
         if (id[i] < 0 || id[i] >= t->vocab.modality[0].n)
-            return mot_fail(MOT_EARG, "id %d is not a text id: those are below %d", id[i], t->vocab.modality[0].n);
+            return mot_fail(MOT_EARG, "id %d is not a text id: those are below %d", id[i],
+                            t->vocab.modality[0].n);
     return mot_text_decode(t->text, &t->state, id, n, skip_special, out);
 }
 
@@ -142,8 +148,9 @@ int mot_special_around(struct mot_tokenizer *t, struct mot_ids *before, struct m
 
 static int no_codec(const struct mot_tokenizer *t, const char *what)
 {
-    return mot_fail(MOT_EARG, "%s: its vocabulary has no %s; learn one with mot-tokenize --learn %s=SIZE", t->folder,
-                    what, what);
+    return mot_fail(MOT_EARG,
+                    "%s: its vocabulary has no %s; learn one with mot-tokenize --learn %s=SIZE",
+                    t->folder, what, what);
 }
 
 static void shift(struct mot_ids *ids, int64_t from, int32_t by)
@@ -180,7 +187,8 @@ int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct
     return rc;
 }
 
-int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_image *out)
+int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im,
+                                struct mot_image *out)
 {
     return t->image ? mot_image_codec_prepare(t->image, im, out) : no_codec(t, "image");
 }

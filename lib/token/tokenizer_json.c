@@ -2,9 +2,10 @@
  *
  * tokenizer_json.c - Hugging Face's tokenizer.json, read.
  *
- * The file describes a machine: normalizer, pre-tokenizer, model, post-processor, decoder, each a tree of typed
- * parts.  We read the parts that byte-pair encodings use; any other part, and any setting that would change ids and
- * that we do not have, is an error that names it.  What does not change ids (offsets) is passed over.
+ * The file describes a machine: normalizer, pre-tokenizer, model, post-processor, decoder, each a
+ * tree of typed parts.  We read the parts that byte-pair encodings use; any other part, and any
+ * setting that would change ids and that we do not have, is an error that names it.  What does not
+ * change ids (offsets) is passed over.
  */
 #include "token.h"
 
@@ -22,16 +23,19 @@ static const char *type_of(const json_t *part)
 
 static int unknown(const struct mot_text *t, const char *what, const char *type)
 {
-    return mot_fail(MOT_EFORMAT, "%s: %s \"%.60s\" is not one this program knows", t->name, what, type);
+    return mot_fail(MOT_EFORMAT, "%s: %s \"%.60s\" is not one this program knows", t->name, what,
+                    type);
 }
 
 static int missing(const struct mot_text *t, const json_t *part, const char *key)
 {
-    return mot_fail(MOT_EFORMAT, "%s: %s lacks \"%s\" or has the wrong kind of it", t->name, type_of(part), key);
+    return mot_fail(MOT_EFORMAT, "%s: %s lacks \"%s\" or has the wrong kind of it", t->name,
+                    type_of(part), key);
 }
 
 /* A new step at the end of one of the three lists; NULL after mot_fail. */
-static struct mot_text_step *new_step(struct mot_text *t, struct mot_text_step *list, int *n, enum mot_text_step_kind kind)
+static struct mot_text_step *new_step(struct mot_text *t, struct mot_text_step *list, int *n,
+                                      enum mot_text_step_kind kind)
 {
     if (*n == MOT_MAX_STEPS) {
         mot_fail(MOT_EFORMAT, "%s: more than %d steps in a row", t->name, MOT_MAX_STEPS);
@@ -41,8 +45,8 @@ static struct mot_text_step *new_step(struct mot_text *t, struct mot_text_step *
     return &list[(*n)++];
 }
 
-static int read_with(const struct mot_text *t, const json_t *part, const char *key, const char *fallback,
-                     struct mot_text_step *step)
+static int read_with(const struct mot_text *t, const json_t *part, const char *key,
+                     const char *fallback, struct mot_text_step *step)
 {
     const json_t *v = json_object_get(part, key);
     if (!json_is_string(v) && !(fallback && (!v || json_is_null(v))))
@@ -54,15 +58,16 @@ static int read_with(const struct mot_text *t, const json_t *part, const char *k
 }
 
 /* "content" or "replacement" where exactly one character is wanted. */
-static int read_character(const struct mot_text *t, const json_t *part, const char *key, const char *fallback,
-                          struct mot_text_step *step)
+static int read_character(const struct mot_text *t, const json_t *part, const char *key,
+                          const char *fallback, struct mot_text_step *step)
 {
     int rc = read_with(t, part, key, fallback, step);
     int size = 0;
     if (!rc && step->with_n)
         mot_utf8_get((const unsigned char *)step->with, &size);
     if (!rc && (step->with_n == 0 || (size_t)size != step->with_n))
-        return mot_fail(MOT_EFORMAT, "%s: %s: \"%s\" is not one character", t->name, type_of(part), key);
+        return mot_fail(MOT_EFORMAT, "%s: %s: \"%s\" is not one character", t->name, type_of(part),
+                        key);
     return rc;
 }
 
@@ -72,7 +77,8 @@ static int read_pattern(const struct mot_text *t, const json_t *part, struct mot
     if ((v = json_object_get(pattern, "String")) && json_is_string(v))
         return mot_regex_literal(&step->regex, json_string_value(v), json_string_length(v));
     if ((v = json_object_get(pattern, "Regex")) && json_is_string(v))
-        return mot_regex_compile(&step->regex, t->name, json_string_value(v), json_string_length(v));
+        return mot_regex_compile(&step->regex, t->name, json_string_value(v),
+                                 json_string_length(v));
     return missing(t, part, "pattern");
 }
 
@@ -110,7 +116,8 @@ static int read_metaspace(const struct mot_text *t, const json_t *part, struct m
 typedef int read_part(struct mot_text *t, const json_t *part, int depth);
 
 /* "type": "Sequence": each member of the array under key in turn. */
-static int read_sequence(struct mot_text *t, const json_t *part, const char *key, int depth, read_part *read)
+static int read_sequence(struct mot_text *t, const json_t *part, const char *key, int depth,
+                         read_part *read)
 {
     const json_t *list = json_object_get(part, key);
     if (!json_is_array(list))
@@ -127,7 +134,8 @@ static int read_sequence(struct mot_text *t, const json_t *part, const char *key
 
 static int read_normalizer(struct mot_text *t, const json_t *part, int depth)
 {
-    static const char *const forms[] = {"NFC", "NFD", "NFKC", "NFKD"}; /* order of enum mot_normal_form */
+    static const char *const forms[] = {"NFC", "NFD", "NFKC",
+                                        "NFKD"}; /* order of enum mot_normal_form */
     const char *type = type_of(part);
     if (!part || json_is_null(part))
         return MOT_OK;
@@ -194,7 +202,8 @@ static int read_byte_level(struct mot_text *t, const json_t *part)
 
 static int read_split(struct mot_text *t, const json_t *part)
 {
-    static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+    static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious",
+                                            "MergedWithNext",
                                             "Contiguous"}; /* order of enum mot_behavior */
     struct mot_text_step *step = split_step(t, MOT_STEP_SPLIT);
     if (!step)
@@ -307,13 +316,15 @@ static int read_id(const struct mot_text *t, const json_t *v, const char *text, 
 {
     int64_t x = json_is_integer(v) ? json_integer_value(v) : -1;
     if (x < 0 || x >= MAX_IDS)
-        return mot_fail(MOT_EFORMAT, "%s: token \"%.40s\": expected an id below %d", t->name, text, MAX_IDS);
+        return mot_fail(MOT_EFORMAT, "%s: token \"%.40s\": expected an id below %d", t->name, text,
+                        MAX_IDS);
     *id = (int32_t)x;
     return MOT_OK;
 }
 
 /* [left, right] or "left right". */
-static int split_merge(const json_t *v, const char **left, size_t *n_left, const char **right, size_t *n_right)
+static int split_merge(const json_t *v, const char **left, size_t *n_left, const char **right,
+                       size_t *n_right)
 {
     const json_t *a = json_array_get(v, 0), *b = json_array_get(v, 1);
     if (json_array_size(v) == 2 && json_is_string(a) && json_is_string(b)) {
@@ -336,8 +347,7 @@ static int read_merges(struct mot_text *t, const json_t *merges)
     int32_t rank = 0;
     size_t i;
     json_t *v;
-    json_array_foreach((json_t *)(uintptr_t)merges, i, v)
-    {
+    json_array_foreach((json_t *)(uintptr_t)merges, i, v) {
         const char *left, *right;
         size_t n_left, n_right;
         if (json_is_string(v) && strncmp(json_string_value(v), "#version", 8) == 0)
@@ -355,8 +365,10 @@ static int read_merges(struct mot_text *t, const json_t *merges)
         int32_t a = mot_bpe_find(&t->bpe, left, n_left), b = mot_bpe_find(&t->bpe, right, n_right);
         int32_t c = mot_bpe_find(&t->bpe, (const char *)both.data, both.n);
         if (a < 0 || b < 0 || c < 0) {
-            rc = mot_fail(MOT_EFORMAT, "%s: merge %zu: \"%.40s\" + \"%.40s\": not all of this is in the vocabulary",
-                          t->name, i, left, right);
+            rc = mot_fail(
+                MOT_EFORMAT,
+                "%s: merge %zu: \"%.40s\" + \"%.40s\": not all of this is in the vocabulary",
+                t->name, i, left, right);
             break;
         }
         mot_bpe_add_merge(&t->bpe, a, b, rank++, c);
@@ -370,8 +382,7 @@ static int read_vocabulary(struct mot_text *t, const json_t *vocab, const json_t
     const char *key;
     json_t *v;
     int32_t n = 0, id = 0;
-    json_object_foreach((json_t *)(uintptr_t)vocab, key, v)
-    {
+    json_object_foreach((json_t *)(uintptr_t)vocab, key, v) {
         int rc = read_id(t, v, key, &id);
         if (rc)
             return rc;
@@ -379,8 +390,7 @@ static int read_vocabulary(struct mot_text *t, const json_t *vocab, const json_t
     }
     t->n_ids = n;
     int rc = mot_bpe_begin(&t->bpe, n, (int64_t)json_array_size(merges));
-    json_object_foreach((json_t *)(uintptr_t)vocab, key, v)
-    {
+    json_object_foreach((json_t *)(uintptr_t)vocab, key, v) {
         if (!rc && (rc = mot_bpe_token(&t->bpe, (int32_t)json_integer_value(v), key, strlen(key))))
             mot_fail(rc, "%s: %s", t->name, mot_error());
     }
@@ -390,14 +400,17 @@ static int read_vocabulary(struct mot_text *t, const json_t *vocab, const json_t
 static int read_model(struct mot_text *t, const json_t *model)
 {
     struct mot_bpe *b = &t->bpe;
-    const json_t *vocab = json_object_get(model, "vocab"), *merges = json_object_get(model, "merges");
+    const json_t *vocab = json_object_get(model, "vocab"),
+                 *merges = json_object_get(model, "merges");
     const char *type = NULL, *unk = NULL, *prefix = NULL, *suffix = NULL;
     double dropout = 0;
     int rc = mot_json_string(model, t->name, "type", &type);
     if (!rc && type && strcmp(type, "BPE") != 0)
         rc = unknown(t, "model", type);
     if (!rc && (!json_is_object(vocab) || !json_is_array(merges)))
-        rc = mot_fail(MOT_EFORMAT, "%s: the model has no \"vocab\" object and \"merges\" array of a BPE", t->name);
+        rc = mot_fail(MOT_EFORMAT,
+                      "%s: the model has no \"vocab\" object and \"merges\" array of a BPE",
+                      t->name);
     if (!rc)
         rc = mot_json_real(model, t->name, "dropout", 0, 1, &dropout);
     if (!rc)
@@ -424,7 +437,8 @@ static int read_model(struct mot_text *t, const json_t *model)
     if (!rc)
         rc = read_merges(t, merges);
     if (!rc && unk && (b->unknown = mot_bpe_find(b, unk, strlen(unk))) < 0)
-        rc = mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
+        rc =
+            mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
     return rc ? rc : mot_bpe_finish(b);
 }
 
@@ -452,15 +466,16 @@ static int read_added(struct mot_text *t, const json_t *v, struct mot_added *a)
     return rc;
 }
 
-/* `tokenizers` counts ids of added tokens itself and passes over the file's: where the two differ nobody can know
- * which one a model was trained with. */
+/* `tokenizers` counts ids of added tokens itself and passes over the file's: where the two differ
+ * nobody can know which one a model was trained with. */
 static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t next)
 {
     int32_t id = mot_bpe_find(&t->bpe, a->text, a->n);
     if (a->id == (id < 0 ? next : id))
         return MOT_OK;
-    return mot_fail(MOT_EFORMAT, "%s: added token \"%.40s\" has id %d, by the order of the file it is %d", t->name, a->text,
-                    a->id, id < 0 ? next : id);
+    return mot_fail(MOT_EFORMAT,
+                    "%s: added token \"%.40s\" has id %d, by the order of the file it is %d",
+                    t->name, a->text, a->id, id < 0 ? next : id);
 }
 
 static int read_all_added(struct mot_text *t, const json_t *list)
@@ -473,7 +488,8 @@ static int read_all_added(struct mot_text *t, const json_t *list)
     t->added = mot_alloc(n, sizeof *t->added);
     if (!t->added)
         return MOT_ENOMEM;
-    int32_t next = 0; /* the number of the model's tokens, then one more than the largest added id beyond */
+    int32_t next =
+        0; /* the number of the model's tokens, then one more than the largest added id beyond */
     for (int32_t id = 0; id < t->bpe.n; id++)
         next += mot_bpe_text(&t->bpe, id, &(size_t){0}) != NULL;
     for (size_t i = 0; i < n; i++) {
@@ -493,7 +509,8 @@ static int read_all_added(struct mot_text *t, const json_t *list)
 
 static int token_ids(struct mot_text *t, const json_t *part, const char *name, struct mot_ids *out)
 {
-    const json_t *ids = json_object_get(json_object_get(json_object_get(part, "special_tokens"), name), "ids");
+    const json_t *ids =
+        json_object_get(json_object_get(json_object_get(part, "special_tokens"), name), "ids");
     if (!json_is_array(ids))
         return mot_fail(MOT_EFORMAT, "%s: TemplateProcessing: \"%.40s\" has no ids", t->name, name);
     int rc = MOT_OK;
@@ -506,7 +523,8 @@ static int token_ids(struct mot_text *t, const json_t *part, const char *name, s
     return rc;
 }
 
-/* "single": special tokens before and after the text. Processors that come later in a sequence stand further out. */
+/* "single": special tokens before and after the text. Processors that come later in a sequence
+ * stand further out. */
 static int read_template(struct mot_text *t, const json_t *part)
 {
     const json_t *single = json_object_get(part, "single");
@@ -517,13 +535,16 @@ static int read_template(struct mot_text *t, const json_t *part)
     int rc = MOT_OK;
     for (size_t i = 0; !rc && i < json_array_size(single); i++) {
         const json_t *item = json_array_get(single, i);
-        const char *name = json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
+        const char *name =
+            json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
         if (name)
             rc = token_ids(t, part, name, passed ? &t->after : &before);
         else if (json_object_get(item, "Sequence") && !passed)
             passed = true;
         else
-            rc = mot_fail(MOT_EFORMAT, "%s: TemplateProcessing: \"single\" is not tokens around one text", t->name);
+            rc = mot_fail(MOT_EFORMAT,
+                          "%s: TemplateProcessing: \"single\" is not tokens around one text",
+                          t->name);
     }
     if (!rc && !passed)
         rc = mot_fail(MOT_EFORMAT, "%s: TemplateProcessing: \"single\" has no text in it", t->name);
@@ -554,7 +575,8 @@ static int read_cls_sep(struct mot_text *t, const json_t *part)
 static int read_processor(struct mot_text *t, const json_t *part, int depth)
 {
     const char *type = type_of(part);
-    if (!part || json_is_null(part) || strcmp(type, "ByteLevel") == 0) /* that one only moves offsets */
+    if (!part || json_is_null(part) ||
+        strcmp(type, "ByteLevel") == 0) /* that one only moves offsets */
         return MOT_OK;
     if (strcmp(type, "Sequence") == 0)
         return read_sequence(t, part, "processors", depth, read_processor);
@@ -569,9 +591,11 @@ static int read_processor(struct mot_text *t, const json_t *part, int depth)
 
 static int read_all(struct mot_text *t, const json_t *j)
 {
-    const json_t *padding = json_object_get(j, "padding"), *truncation = json_object_get(j, "truncation");
+    const json_t *padding = json_object_get(j, "padding"),
+                 *truncation = json_object_get(j, "truncation");
     if (!json_is_object(json_object_get(j, "model")))
-        return mot_fail(MOT_EFORMAT, "%s: not a tokenizer: expected an object with a \"model\"", t->name);
+        return mot_fail(MOT_EFORMAT, "%s: not a tokenizer: expected an object with a \"model\"",
+                        t->name);
     if (truncation && !json_is_null(truncation))
         return unknown(t, "setting", "truncation");
     /* Padding to the longest of a batch leaves a single text alone. */
@@ -592,7 +616,8 @@ static int read_all(struct mot_text *t, const json_t *j)
     for (int64_t i = 0; !rc && i < t->before.n + t->after.n; i++) {
         int32_t id = i < t->before.n ? t->before.id[i] : t->after.id[i - t->before.n];
         if (id >= t->n_ids)
-            rc = mot_fail(MOT_EFORMAT, "%s: the post-processor's id %d is not in the vocabulary", t->name, id);
+            rc = mot_fail(MOT_EFORMAT, "%s: the post-processor's id %d is not in the vocabulary",
+                          t->name, id);
     }
     return rc ? rc : mot_text_prepare(t);
 }

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenizer_write.c - a learned vocabulary as Hugging Face's tokenizer.json: split by the pattern, byte-level,
- * BPE.  There is no post-processor: what stands around a document is the business of who writes documents.
+ * tokenizer_write.c - a learned vocabulary as Hugging Face's tokenizer.json: split by the pattern,
+ * byte-level, BPE.  There is no post-processor: what stands around a document is the business of
+ * who writes documents.
  */
 #include "token.h"
 
-/* Takes every new reference; a NULL among them makes the result NULL (jansson's rule), which means no memory. */
+/* Takes every new reference; a NULL among them makes the result NULL (jansson's rule), which means
+ * no memory. */
 static json_t *added_token(int32_t id, const unsigned char *text, size_t n)
 {
-    return json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content", (const char *)text, n,
-                     "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+    return json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", (int)id, "content",
+                     (const char *)text, n, "single_word", 0, "lstrip", 0, "rstrip", 0,
+                     "normalized", 0, "special", 1);
 }
 
 static int put_letters(const struct mot_bpe_merges *m, int32_t id, struct mot_bytes *out)
@@ -65,14 +68,14 @@ static json_t *merges(const struct mot_bpe_merges *m)
 
 static json_t *byte_level(void)
 {
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0, "trim_offsets", 0,
-                     "use_regex", 0);
+    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
+                     "trim_offsets", 0, "use_regex", 0);
 }
 
 static json_t *splitter(void)
 {
-    json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", mot_split_pattern,
-                              "behavior", "Isolated", "invert", 0);
+    json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex",
+                              mot_split_pattern, "behavior", "Isolated", "invert", 0);
     return json_pack("{s:s, s:[o, o]}", "type", "Sequence", "pretokenizers", split, byte_level());
 }
 
@@ -80,15 +83,19 @@ int mot_bpe_merges_save(const struct mot_bpe_merges *m, const char *path)
 {
     json_t *added = json_array();
     for (int32_t i = 0; i < m->n_special; i++)
-        json_array_append_new(added, added_token(i, m->blob.data + m->string[i].begin, m->string[i].n));
-    json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE", "dropout",
-                              "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                              "byte_fallback", 0, "ignore_merges", 0, "vocab", vocabulary(m), "merges", merges(m));
-    json_t *j = json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:n, s:o, s:o}", "version", "1.0", "truncation", "padding",
-                          "added_tokens", added, "normalizer", "pre_tokenizer", splitter(), "post_processor",
-                          "decoder", byte_level(), "model", model);
-    int rc = j && json_array_size(added) == (size_t)m->n_special ? mot_json_save(path, j)
-                                                                 : mot_fail(MOT_ENOMEM, "%s: out of memory", path);
+        json_array_append_new(added,
+                              added_token(i, m->blob.data + m->string[i].begin, m->string[i].n));
+    json_t *model = json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:o}", "type", "BPE",
+                              "dropout", "unk_token", "continuing_subword_prefix",
+                              "end_of_word_suffix", "fuse_unk", 0, "byte_fallback", 0,
+                              "ignore_merges", 0, "vocab", vocabulary(m), "merges", merges(m));
+    json_t *j =
+        json_pack("{s:s, s:n, s:n, s:o, s:n, s:o, s:n, s:o, s:o}", "version", "1.0", "truncation",
+                  "padding", "added_tokens", added, "normalizer", "pre_tokenizer", splitter(),
+                  "post_processor", "decoder", byte_level(), "model", model);
+    int rc = j && json_array_size(added) == (size_t)m->n_special
+                 ? mot_json_save(path, j)
+                 : mot_fail(MOT_ENOMEM, "%s: out of memory", path);
     json_decref(j);
     return rc;
 }

@@ -2,8 +2,8 @@
  *
  * unicode.c - UTF-8, the few character classes that added tokens need, and the normal forms.
  *
- * utf8proc knows decompositions and compositions; the order of combining marks is set here, because its own
- * sort takes quadratic time on a long run of marks, which hostile text can have.
+ * utf8proc knows decompositions and compositions; the order of combining marks is set here, because
+ * its own sort takes quadratic time on a long run of marks, which hostile text can have.
  */
 #include <stdlib.h>
 #include <utf8proc.h>
@@ -24,8 +24,12 @@ size_t mot_utf8_valid(const unsigned char *s, size_t n)
             i++;
             continue;
         }
-        /* The second byte's range excludes overlong forms, surrogates and what is beyond U+10FFFF. */
-        size_t more = c >= 0xc2 && c <= 0xdf ? 1 : (c & 0xf0) == 0xe0 ? 2 : c >= 0xf0 && c <= 0xf4 ? 3 : 0;
+        /* The second byte's range excludes overlong forms, surrogates and what is beyond U+10FFFF.
+         */
+        size_t more = c >= 0xc2 && c <= 0xdf   ? 1
+                      : (c & 0xf0) == 0xe0     ? 2
+                      : c >= 0xf0 && c <= 0xf4 ? 3
+                                               : 0;
         unsigned lo = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
         unsigned hi = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
         if (more == 0 || n - i <= more || s[i + 1] < lo || s[i + 1] > hi)
@@ -82,8 +86,9 @@ int mot_utf8_put(unsigned char out[4], int32_t c)
 
 bool mot_is_space(int32_t c)
 {
-    return (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-           c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
 }
 
 bool mot_is_word(int32_t c)
@@ -99,14 +104,15 @@ bool mot_is_word(int32_t c)
 
 /* ---- normal forms ---- */
 
-/* What later versions than Unicode 9 say of a character: `tokenizers` normalizes by the data of version 9, in which
- * these have no decomposition and no combining class. */
+/* What later versions than Unicode 9 say of a character: `tokenizers` normalizes by the data of
+ * version 9, in which these have no decomposition and no combining class. */
 static bool younger(int32_t c)
 {
     static const int32_t range[][2] = {
-        {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xcf3, 0xcf3},
-        {0xd3b, 0xd3c}, {0xeba, 0xeba}, {0xece, 0xece}, {0x1715, 0x1715}, {0x1abf, 0x1ace},
-        {0x1df6, 0x1dfa}, {0x32ff, 0x32ff}, {0xa7f1, 0xa7f4}, {0xa82c, 0xa82c}, {0xab69, 0xab69},
+        {0x7fd, 0x7fd},     {0x897, 0x89f},     {0x8ca, 0x8d3},     {0x9fe, 0x9fe},
+        {0xc3c, 0xc3c},     {0xcf3, 0xcf3},     {0xd3b, 0xd3c},     {0xeba, 0xeba},
+        {0xece, 0xece},     {0x1715, 0x1715},   {0x1abf, 0x1ace},   {0x1df6, 0x1dfa},
+        {0x32ff, 0x32ff},   {0xa7f1, 0xa7f4},   {0xa82c, 0xa82c},   {0xab69, 0xab69},
         {0x105c0, 0x105f3}, {0x10781, 0x107ba}, {0x10d24, 0x10d27}, {0x10d69, 0x10d6d},
         {0x10eab, 0x10eac}, {0x10efc, 0x10eff}, {0x10f46, 0x10f50}, {0x10f82, 0x10f85},
         {0x11070, 0x11070}, {0x11241, 0x11241}, {0x1133b, 0x1133b}, {0x11380, 0x113ca},
@@ -136,15 +142,16 @@ static int class_of(int32_t c)
     return younger(c) ? 0 : utf8proc_get_property(c)->combining_class;
 }
 
-/* Characters that no normal form changes and that never combine with what stands before them: ASCII, and for the
- * composed form the letters and signs of the common scripts (checked against the Unicode data). */
+/* Characters that no normal form changes and that never combine with what stands before them:
+ * ASCII, and for the composed form the letters and signs of the common scripts (checked against the
+ * Unicode data). */
 static bool inert(enum mot_normal_form form, int32_t c)
 {
     static const int32_t composed[][2] = {
-        {0x0, 0x2ff},       {0x388, 0x482},     {0x48a, 0x590},     {0x5d0, 0x5ea},     {0x620, 0x64a},
-        {0x660, 0x66f},     {0x671, 0x6d5},     {0xe01, 0xe30},     {0x2010, 0x2027},   {0x2030, 0x205e},
-        {0x3001, 0x3029},   {0x3041, 0x3096},   {0x30a1, 0x30fa},   {0x4e00, 0x9fff},   {0xac00, 0xd7a3},
-        {0xff01, 0xff60},   {0x1f300, 0x1faff},
+        {0x0, 0x2ff},     {0x388, 0x482},     {0x48a, 0x590},   {0x5d0, 0x5ea},   {0x620, 0x64a},
+        {0x660, 0x66f},   {0x671, 0x6d5},     {0xe01, 0xe30},   {0x2010, 0x2027}, {0x2030, 0x205e},
+        {0x3001, 0x3029}, {0x3041, 0x3096},   {0x30a1, 0x30fa}, {0x4e00, 0x9fff}, {0xac00, 0xd7a3},
+        {0xff01, 0xff60}, {0x1f300, 0x1faff},
     };
     if (c < 0x80)
         return true;
@@ -156,8 +163,8 @@ static bool inert(enum mot_normal_form form, int32_t c)
     return false;
 }
 
-/* The length of the start of s that is inert; the last inert character may combine with what follows, so it is
- * left to the slow way. */
+/* The length of the start of s that is inert; the last inert character may combine with what
+ * follows, so it is left to the slow way. */
 static size_t inert_prefix(enum mot_normal_form form, const unsigned char *s, size_t n)
 {
     size_t i = 0, last = 0;
@@ -225,8 +232,8 @@ static size_t compose(int32_t *c, size_t n)
         size_t end = i;
         while (end < n && !younger(c[end]))
             end++;
-        utf8proc_ssize_t more =
-            utf8proc_normalize_utf32(c + i, (utf8proc_ssize_t)(end - i), UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_ssize_t more = utf8proc_normalize_utf32(c + i, (utf8proc_ssize_t)(end - i),
+                                                         UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         memmove(c + left, c + i, (size_t)more * sizeof *c);
         left += (size_t)more;
         i = end;
@@ -235,7 +242,8 @@ static size_t compose(int32_t *c, size_t n)
 }
 
 /* The characters of valid UTF-8, decomposed, as an array of int32_t. */
-static int decompose(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *wide)
+static int decompose(enum mot_normal_form form, const unsigned char *s, size_t n,
+                     struct mot_bytes *wide)
 {
     enum { LONGEST = 64 }; /* no decomposition is longer than 18 characters */
     utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
@@ -261,7 +269,8 @@ static int decompose(enum mot_normal_form form, const unsigned char *s, size_t n
     return MOT_OK;
 }
 
-int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n, struct mot_bytes *out)
+int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n,
+                    struct mot_bytes *out)
 {
     size_t easy = inert_prefix(form, s, n);
     int rc = mot_bytes_append(out, s, easy);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * vocab.c - one id space for all modalities: what the ids mean, how that is written down, and the digest
- * by which shards, runs and folders know that they speak of the same ids.
+ * vocab.c - one id space for all modalities: what the ids mean, how that is written down, and the
+ * digest by which shards, runs and folders know that they speak of the same ids.
  *
  * The JSON form is the same in a folder's vocab.json and in the header of a shard:
  *
  *   {"version":1,"modalities":[{"name":"text","first":0,"size":8192},...],
  *    "special":{"bos":0,"eos":1,"boi":2,"eoi":3},"digest":"0123456789abcdef","folder":"/data/tok"}
  *
- * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token that does
- * not exist is left out.  A shard's header has "folder" too: where the tokenizer was, so that decoding finds it; it is
- * believed only if the digest agrees.  The digest is FNV-1a over everything of this but itself, then over the bytes of
- * tokenizer.json and of each codec's file: two folders whose ids decode differently differ in it.
+ * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token
+ * that does not exist is left out.  A shard's header has "folder" too: where the tokenizer was, so
+ * that decoding finds it; it is believed only if the digest agrees.  The digest is FNV-1a over
+ * everything of this but itself, then over the bytes of tokenizer.json and of each codec's file:
+ * two folders whose ids decode differently differ in it.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -81,7 +82,8 @@ int mot_vocab_save_json(const struct mot_vocab *v, struct mot_bytes *out)
     int rc = put_meaning(v, out);
     if (!rc)
         rc = mot_bytes_format(out, ",\"digest\":\"%s\"", v->digest);
-    json_t *folder = v->folder[0] ? json_string(v->folder) : NULL; /* NULL too if it is not UTF-8: then it is left out */
+    json_t *folder = v->folder[0] ? json_string(v->folder)
+                                  : NULL; /* NULL too if it is not UTF-8: then it is left out */
     char quoted[6 * sizeof v->folder + 3];
     size_t n = folder ? json_dumpb(folder, quoted, sizeof quoted, JSON_ENCODE_ANY) : 0;
     if (!rc && n > 0 && n <= sizeof quoted)
@@ -112,17 +114,20 @@ static int read_modality(struct mot_vocab *v, const char *name, const json_t *o)
     if (rc)
         return rc;
     if (!label || first < 0 || n < 0)
-        return mot_fail(MOT_EFORMAT, "%s: modality %d lacks \"name\", \"first\" or \"size\"", name, m);
+        return mot_fail(MOT_EFORMAT, "%s: modality %d lacks \"name\", \"first\" or \"size\"", name,
+                        m);
     if (!legal_name(label))
-        return mot_fail(MOT_EFORMAT, "%s: modality %d: \"%.40s\" is no name: a-z, 0-9 and _, %d at most", name,
+        return mot_fail(MOT_EFORMAT,
+                        "%s: modality %d: \"%.40s\" is no name: a-z, 0-9 and _, %d at most", name,
                         m, label, MOT_NAME_BYTES - 1);
     if (mot_vocab_find(v, label) >= 0)
         return mot_fail(MOT_EFORMAT, "%s: modality \"%s\" is named twice", name, label);
     if (m == 0 && strcmp(label, "text") != 0)
-        return mot_fail(MOT_EFORMAT, "%s: the first modality is \"%s\", expected \"text\"", name, label);
+        return mot_fail(MOT_EFORMAT, "%s: the first modality is \"%s\", expected \"text\"", name,
+                        label);
     if (first != v->size)
-        return mot_fail(MOT_EFORMAT, "%s: modality \"%s\" starts at id %lld, expected %d", name, label,
-                        (long long)first, v->size);
+        return mot_fail(MOT_EFORMAT, "%s: modality \"%s\" starts at id %lld, expected %d", name,
+                        label, (long long)first, v->size);
     if (n > INT32_MAX - first)
         return mot_fail(MOT_EFORMAT, "%s: modality \"%s\": ids beyond 2^31", name, label);
     memcpy(v->modality[m].name, label, strlen(label) + 1);
@@ -168,7 +173,8 @@ static int read_vocab(struct mot_vocab *v, const char *name, const json_t *j)
         return rc;
     if (version != 1)
         return mot_fail(version ? MOT_EVERSION : MOT_EFORMAT,
-                        "%s: vocabulary version %lld, this program reads 1", name, (long long)version);
+                        "%s: vocabulary version %lld, this program reads 1", name,
+                        (long long)version);
     rc = read_modalities(v, name, json_object_get(j, "modalities"));
     if (rc)
         return rc;
@@ -245,7 +251,8 @@ int mot_vocab_seal(struct mot_vocab *v, const char *folder)
     return rc;
 }
 
-/* ---- a folder that is not ours: tokenizer.json, perhaps tokenizer_config.json and config.json ---- */
+/* ---- a folder that is not ours: tokenizer.json, perhaps tokenizer_config.json and config.json
+ * ---- */
 
 /* Load folder/file if it is there; *j = NULL when it is not. */
 static int load_optional(const char *folder, const char *file, json_t **j)
@@ -271,13 +278,13 @@ static int32_t id_of(const json_t *tokenizer, const char *text)
 {
     size_t i;
     json_t *t;
-    json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, t)
-    {
+    json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, t) {
         const char *content = json_string_value(json_object_get(t, "content"));
         if (content && strcmp(content, text) == 0)
             return (int32_t)json_integer_value(json_object_get(t, "id"));
     }
-    const json_t *id = json_object_get(json_object_get(json_object_get(tokenizer, "model"), "vocab"), text);
+    const json_t *id =
+        json_object_get(json_object_get(json_object_get(tokenizer, "model"), "vocab"), text);
     return json_is_integer(id) ? (int32_t)json_integer_value(id) : -1;
 }
 
@@ -297,19 +304,19 @@ static int largest_id(const json_t *tokenizer, const char *folder, int64_t *larg
     const char *key;
     json_t *id;
     size_t i;
-    json_object_foreach(json_object_get(json_object_get(tokenizer, "model"), "vocab"), key, id)
-    {
+    json_object_foreach(json_object_get(json_object_get(tokenizer, "model"), "vocab"), key, id) {
         int64_t x = json_is_integer(id) ? json_integer_value(id) : -1;
         if (x < 0 || x >= INT32_MAX)
-            return mot_fail(MOT_EFORMAT, "%s/tokenizer.json: token \"%.40s\": expected an id", folder, key);
+            return mot_fail(MOT_EFORMAT, "%s/tokenizer.json: token \"%.40s\": expected an id",
+                            folder, key);
         max = x > max ? x : max;
     }
-    json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, id)
-    {
+    json_array_foreach(json_object_get(tokenizer, "added_tokens"), i, id) {
         const json_t *t = json_object_get(id, "id");
         int64_t x = json_is_integer(t) ? json_integer_value(t) : -1;
         if (x < 0 || x >= INT32_MAX)
-            return mot_fail(MOT_EFORMAT, "%s/tokenizer.json: added token %zu: expected an id", folder, i);
+            return mot_fail(MOT_EFORMAT, "%s/tokenizer.json: added token %zu: expected an id",
+                            folder, i);
         max = x > max ? x : max;
     }
     if (max < 0)
@@ -318,7 +325,8 @@ static int largest_id(const json_t *tokenizer, const char *folder, int64_t *larg
     return MOT_OK;
 }
 
-/* Embeddings are often padded beyond the tokenizer's ids: the model's config.json then knows the size. */
+/* Embeddings are often padded beyond the tokenizer's ids: the model's config.json then knows the
+ * size. */
 static int64_t padded_size(const json_t *config, int64_t size)
 {
     const json_t *nested = json_object_get(config, "text_config");
@@ -382,7 +390,8 @@ int mot_vocab_load(struct mot_vocab *v, const char *folder)
     if (!path)
         return MOT_ENOMEM;
     if (!mot_file_exists(path)) {
-        rc = mot_fail(MOT_EIO, "%s: neither vocab.json nor tokenizer.json is there: not a tokenizer folder",
+        rc = mot_fail(MOT_EIO,
+                      "%s: neither vocab.json nor tokenizer.json is there: not a tokenizer folder",
                       folder);
     } else {
         json_t *tokenizer = mot_json_load(path, MOT_TOKENIZER_LIMIT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz_tokenizer_json.c - any bytes as a tokenizer.json: what loads must encode and decode hard texts, within its ids.
+ * fuzz_tokenizer_json.c - any bytes as a tokenizer.json: what loads must encode and decode hard
+ * texts, within its ids.
  */
 #include <stdlib.h>
 
@@ -9,8 +10,9 @@
 
 static void use(const struct mot_text *t)
 {
-    static const char texts[] = "don't stop 12345 \xe2\x96\x81\xe2\x96\x81 <s>\xff\xfe\xe5\xbf <|bos|>\r\n\r\n  e\xcc\x81\xcc\xa3"
-                                "\xe5\xbf\xab\xe9\x80\x9f \xf0\x9f\x99\x82 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char texts[] =
+        "don't stop 12345 \xe2\x96\x81\xe2\x96\x81 <s>\xff\xfe\xe5\xbf <|bos|>\r\n\r\n  e\xcc\x81\xcc\xa3"
+        "\xe5\xbf\xab\xe9\x80\x9f \xf0\x9f\x99\x82 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     struct mot_text_state s;
     struct mot_ids ids = {0};
     struct mot_bytes text = {0};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_bpe.c - text to ids and back: against what Hugging Face's library makes of the same files (tests/golden/tokenizer),
- * against the definition of byte-pair encoding applied naively, and on bytes that are no text at all.  Learning: against
- * the golden merges, and against the textbook's loop.
+ * test_bpe.c - text to ids and back: against what Hugging Face's library makes of the same files
+ * (tests/golden/tokenizer), against the definition of byte-pair encoding applied naively, and on
+ * bytes that are no text at all.  Learning: against the golden merges, and against the textbook's
+ * loop.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 #include "lib/token/token.h"
 #include "tests/test.h"
 
-static const char *const families[] = {"gpt2",  "ours",   "llama3",    "qwen", "o200k",
+static const char *const families[] = {"gpt2",     "ours",   "llama3",    "qwen", "o200k",
                                        "deepseek", "llama2", "metaspace", "gemma"};
 
 static struct mot_text *load(const char *path)
@@ -46,8 +47,10 @@ static bool agrees(const struct mot_text *t, struct mot_text_state *s, const jso
     struct mot_bytes back = {0};
     bool same = !mot_text_encode(t, s, json_string_value(text), json_string_length(text), &ids) &&
                 same_ids(json_object_get(line, "ids"), &ids);
-    same = same && !mot_ids_append(&special, t->before.id, t->before.n) && !mot_ids_append(&special, ids.id, ids.n) &&
-           !mot_ids_append(&special, t->after.id, t->after.n) && same_ids(json_object_get(line, "special"), &special);
+    same = same && !mot_ids_append(&special, t->before.id, t->before.n) &&
+           !mot_ids_append(&special, ids.id, ids.n) &&
+           !mot_ids_append(&special, t->after.id, t->after.n) &&
+           same_ids(json_object_get(line, "special"), &special);
     same = same && !mot_text_decode(t, s, ids.id, ids.n, false, &back);
     if (decoded)
         same = same && back.n == json_string_length(decoded) &&
@@ -91,7 +94,8 @@ static void test_golden(void)
 /* Bytes of every kind: random, text with a byte broken, text cut anywhere. */
 static size_t hard_bytes(uint64_t k, unsigned char *p, size_t max)
 {
-    static const char text[] = "caf\xc3\xa9 \xe5\xbf\xab\xe9\x80\x9f don't 12345 \xf0\x9f\x99\x82\r\n\r\n  x \xe2\x96\x81<|bos|><|eoi|>\xef\xbf\xbd";
+    static const char text[] =
+        "caf\xc3\xa9 \xe5\xbf\xab\xe9\x80\x9f don't 12345 \xf0\x9f\x99\x82\r\n\r\n  x \xe2\x96\x81<|bos|><|eoi|>\xef\xbf\xbd";
     size_t n = (size_t)mot_random_below(3, 1, k, max);
     for (size_t i = 0; i < n; i++)
         p[i] = k % 3 ? (unsigned char)text[(i + k) % (sizeof text - 1)]
@@ -134,7 +138,9 @@ static void test_fallback_bytes(void)
 {
     struct mot_text *t = load_family("llama2");
     struct mot_text_state s;
-    static const char *const texts[] = {"\xff", " \xff", "\xff ab", "ab\xff cd", "a\xe5\xbf", "\xe5\xbf\xab\xe5 x", "\x80\x80 \xc3"};
+    static const char *const texts[] = {"\xff",         " \xff",     "\xff ab",
+                                        "ab\xff cd",    "a\xe5\xbf", "\xe5\xbf\xab\xe5 x",
+                                        "\x80\x80 \xc3"};
     CHECK(t && mot_text_state_init(&s) == 0);
     for (int i = 0; t && i < MOT_COUNT(texts); i++) {
         struct mot_ids ids = {0};
@@ -195,7 +201,8 @@ static void random_model(struct mot_bpe *b, uint64_t seed, int merges)
     CHECK_INT(mot_bpe_finish(b), 0);
 }
 
-/* The lowest rank anywhere, leftmost first, until nothing can be merged: looked up by going through the whole table. */
+/* The lowest rank anywhere, leftmost first, until nothing can be merged: looked up by going through
+ * the whole table. */
 static int64_t naive(const struct mot_bpe *b, int32_t *symbol, int64_t n)
 {
     for (;;) {
@@ -203,7 +210,8 @@ static int64_t naive(const struct mot_bpe *b, int32_t *symbol, int64_t n)
         int32_t rank = INT32_MAX, id = 0;
         for (int64_t i = 0; i + 1 < n; i++)
             for (uint64_t k = 0; k <= b->merge_mask; k++)
-                if (b->merge[k].pair == ((uint64_t)symbol[i] << 32 | (uint64_t)symbol[i + 1]) && b->merge[k].rank < rank)
+                if (b->merge[k].pair == ((uint64_t)symbol[i] << 32 | (uint64_t)symbol[i + 1]) &&
+                    b->merge[k].rank < rank)
                     at = i, rank = b->merge[k].rank, id = b->merge[k].id;
         if (at < 0)
             return n;
@@ -233,7 +241,8 @@ static void test_merging_by_definition(void)
             struct mot_ids ids = {0};
             CHECK_INT(mot_bpe_encode(&b, &s, p, n, true, &ids), 0);
             int64_t expected = naive(&b, symbol, (int64_t)n);
-            wrong += ids.n != expected || memcmp(ids.id, symbol, (size_t)expected * sizeof *symbol) != 0;
+            wrong +=
+                ids.n != expected || memcmp(ids.id, symbol, (size_t)expected * sizeof *symbol) != 0;
             mot_ids_free(&ids);
         }
         mot_bpe_state_free(&s);
@@ -242,7 +251,8 @@ static void test_merging_by_definition(void)
     CHECK_INT(wrong, 0);
 }
 
-/* Hundreds of kilobytes without a boundary: quadratic work would not end within the patience of a test. */
+/* Hundreds of kilobytes without a boundary: quadratic work would not end within the patience of a
+ * test. */
 static void test_hostile_length(void)
 {
     enum { N = 400000 };
@@ -252,7 +262,8 @@ static void test_hostile_length(void)
             p[i] = kind == 0   ? 'a'
                    : kind == 1 ? ' '
                    : kind == 2 ? (unsigned char)('a' + mot_random_below(1, 1, (uint64_t)i, 26))
-                   : kind == 3 ? (unsigned char)(i % 2 ? i % 4 == 1 ? 0x81 : 0xa3 : 0xcc) /* combining marks out of order */
+                   : kind == 3 ? (unsigned char)(i % 2 ? i % 4 == 1 ? 0x81 : 0xa3
+                                                       : 0xcc) /* combining marks out of order */
                                : 0x80;
         for (int f = 0; f < MOT_COUNT(families); f++) {
             struct mot_text *t = load_family(families[f]);
@@ -276,10 +287,22 @@ static void test_hostile_length(void)
 static void test_patterns_refused(void)
 {
     static const char *const cases[][2] = {
-        {"a\\b", "\\b"},          {"[a&&b]", "&&"},         {"[a[bc]]", "class inside"},  {"(a)\\1", "\\1"},
-        {"\\p{Klingon}", "Klingon"}, {"[\\P{L}]", "negated"},  {"a(?i)b", "group"},         {"(?<x>a)", "group"},
-        {"a{2,3}+", "{n,m}+"},    {"[abc", "class without"}, {"a)", "parenthesis"},        {"(a", "not valid"},
-        {"\\x{110000}", "number"}, {"\\", "backslash"},       {"[\\D]", "\\D"},             {"(?(1)a|b)", "group"},
+        {"a\\b", "\\b"},
+        {"[a&&b]", "&&"},
+        {"[a[bc]]", "class inside"},
+        {"(a)\\1", "\\1"},
+        {"\\p{Klingon}", "Klingon"},
+        {"[\\P{L}]", "negated"},
+        {"a(?i)b", "group"},
+        {"(?<x>a)", "group"},
+        {"a{2,3}+", "{n,m}+"},
+        {"[abc", "class without"},
+        {"a)", "parenthesis"},
+        {"(a", "not valid"},
+        {"\\x{110000}", "number"},
+        {"\\", "backslash"},
+        {"[\\D]", "\\D"},
+        {"(?(1)a|b)", "group"},
     };
     for (int i = 0; i < MOT_COUNT(cases); i++) {
         struct mot_regex r;
@@ -298,7 +321,8 @@ static bool matches(const char *pattern, const char *text)
     size_t begin = 0, end = 0;
     CHECK_INT(mot_regex_compile(&r, "test", pattern, strlen(pattern)), 0);
     CHECK_INT(mot_matcher_init(&m), 0);
-    CHECK_INT(mot_regex_find(&r, &m, (const unsigned char *)text, strlen(text), 0, &begin, &end), 0);
+    CHECK_INT(mot_regex_find(&r, &m, (const unsigned char *)text, strlen(text), 0, &begin, &end),
+              0);
     mot_matcher_free(&m);
     mot_regex_free(&r);
     return begin == 0 && end == strlen(text);
@@ -307,33 +331,36 @@ static bool matches(const char *pattern, const char *text)
 /* Where Oniguruma and PCRE2 differ. */
 static void test_patterns_mean_oniguruma(void)
 {
-    CHECK(!matches("\\s", "\xe1\xa0\x8e"));         /* U+180E is no space */
+    CHECK(!matches("\\s", "\xe1\xa0\x8e")); /* U+180E is no space */
     CHECK(matches("[\\s]", "\xe3\x80\x80"));
     CHECK(matches("[^\\S\\n]", "\xc2\x85"));
-    CHECK(matches("\\w", "\xcc\x80"));               /* a mark is a word character */
-    CHECK(!matches("\\w", "\xe2\x82\x80"));         /* subscript zero is none */
+    CHECK(matches("\\w", "\xcc\x80"));                  /* a mark is a word character */
+    CHECK(!matches("\\w", "\xe2\x82\x80"));             /* subscript zero is none */
     CHECK(matches("\\h", "F") && !matches("\\h", " ")); /* a hexadecimal digit */
     CHECK(matches("\\v", "\v") && !matches("\\v", "\n"));
-    CHECK(matches("\\p{L}", "\xf0\xb1\x8d\x90"));   /* U+31350, Unicode 15 */
+    CHECK(matches("\\p{L}", "\xf0\xb1\x8d\x90")); /* U+31350, Unicode 15 */
     CHECK(matches("\\p{^L}", "1") && !matches("\\P{^Lu}", "a"));
-    CHECK(!matches("\\p{Han}", "\xe3\x80\x81"));    /* used with Han, but not of it */
+    CHECK(!matches("\\p{Han}", "\xe3\x80\x81")); /* used with Han, but not of it */
     CHECK(matches("a{,2}", "aa"));
-    CHECK(matches("(?i:'s)", "'\xc5\xbf"));         /* long s */
+    CHECK(matches("(?i:'s)", "'\xc5\xbf")); /* long s */
     CHECK(matches("a$\\n^b", "a\nb"));
     CHECK(matches("a{", "a{") && matches("[]]", "]"));
 }
 
 static void test_files_refused(void)
 {
-    static const char model[] = "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}";
+    static const char model[] =
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}";
     static const char *const cases[][2] = {
         {"{}", "model"},
         {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", "Unigram"},
         {"{\"normalizer\":{\"type\":\"Lowercase\"},MODEL}", "Lowercase"},
         {"{\"pre_tokenizer\":{\"type\":\"Whitespace\"},MODEL}", "Whitespace"},
-        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Odd\"},MODEL}", "Odd"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Odd\"},MODEL}",
+         "Odd"},
         {"{\"decoder\":{\"type\":\"WordPiece\"},MODEL}", "WordPiece"},
-        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\"ab\",\"start\":1,\"stop\":0},MODEL}", "one character"},
+        {"{\"decoder\":{\"type\":\"Strip\",\"content\":\"ab\",\"start\":1,\"stop\":0},MODEL}",
+         "one character"},
         {"{\"post_processor\":{\"type\":\"Odd\"},MODEL}", "Odd"},
         {"{\"truncation\":{\"max_length\":5},MODEL}", "truncation"},
         {"{\"padding\":{\"strategy\":{\"Fixed\":5}},MODEL}", "padding"},
@@ -344,14 +371,16 @@ static void test_files_refused(void)
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[7]}}", "merge 0"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", "dropout"},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"end_of_word_suffix\":\"x\"}}", "end_of_word_suffix"},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"end_of_word_suffix\":\"x\"}}",
+         "end_of_word_suffix"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"unk_token\":\"u\"}}", "unk_token"},
     };
     for (int i = 0; i < MOT_COUNT(cases); i++) {
         char text[600];
         const char *at = strstr(cases[i][0], "MODEL");
         if (at)
-            snprintf(text, sizeof text, "%.*s%s%s", (int)(at - cases[i][0]), cases[i][0], model, at + 5);
+            snprintf(text, sizeof text, "%.*s%s%s", (int)(at - cases[i][0]), cases[i][0], model,
+                     at + 5);
         else
             snprintf(text, sizeof text, "%s", cases[i][0]);
         json_t *j = mot_json_parse("file", text, strlen(text));
@@ -372,7 +401,8 @@ static int read_corpus(struct mot_bytes *b)
     return mot_read_file("tests/golden/tokenizer/corpus.txt", 1 << 20, b);
 }
 
-/* The same text, pattern and size as `tokenizers` learned from: the very same vocabulary must come out. */
+/* The same text, pattern and size as `tokenizers` learned from: the very same vocabulary must come
+ * out. */
 static void test_learns_as_tokenizers(void)
 {
     static const char *const special[] = {"<|bos|>", "<|eos|>", "<|boi|>", "<|eoi|>"};
@@ -390,19 +420,22 @@ static void test_learns_as_tokenizers(void)
     }
     CHECK_INT(mot_bpe_learn(l, special, 4, 420, NULL, NULL, &m), 0);
     CHECK_INT(mot_bpe_merges_save(&m, path), 0);
-    json_t *ours = mot_json_load(path, 1 << 20), *theirs = mot_json_load("tests/golden/tokenizer/ours.json", 1 << 20);
+    json_t *ours = mot_json_load(path, 1 << 20),
+           *theirs = mot_json_load("tests/golden/tokenizer/ours.json", 1 << 20);
     const json_t *a = json_object_get(ours, "model"), *b = json_object_get(theirs, "model");
     CHECK(a && b && json_equal(json_object_get(a, "vocab"), json_object_get(b, "vocab")));
     const json_t *mine = json_object_get(a, "merges"), *other = json_object_get(b, "merges");
     CHECK_INT(json_array_size(mine), json_array_size(other));
-    for (size_t i = 0; i < json_array_size(mine); i++) { /* "left right" here, [left, right] there */
+    for (size_t i = 0; i < json_array_size(mine);
+         i++) { /* "left right" here, [left, right] there */
         const json_t *pair = json_array_get(other, i);
         char both[200];
         snprintf(both, sizeof both, "%s %s", json_string_value(json_array_get(pair, 0)),
                  json_string_value(json_array_get(pair, 1)));
         CHECK_STR(json_string_value(json_array_get(mine, i)), both);
     }
-    CHECK(json_equal(json_object_get(ours, "added_tokens"), json_object_get(theirs, "added_tokens")));
+    CHECK(
+        json_equal(json_object_get(ours, "added_tokens"), json_object_get(theirs, "added_tokens")));
     CHECK(json_array_size(mine) > 100);
     json_decref(ours);
     json_decref(theirs);
@@ -413,8 +446,10 @@ static void test_learns_as_tokenizers(void)
     unlink(path);
 }
 
-/* The textbook: count all pairs of all words anew for each merge. Words of a, b, c; returns the merges. */
-static int64_t textbook(int words, int32_t (*word)[24], int *length, int64_t *count, int32_t first, struct mot_learned_merge *out)
+/* The textbook: count all pairs of all words anew for each merge. Words of a, b, c; returns the
+ * merges. */
+static int64_t textbook(int words, int32_t (*word)[24], int *length, int64_t *count, int32_t first,
+                        struct mot_learned_merge *out)
 {
     for (int64_t made = 0;; made++) {
         int64_t best = 1;
@@ -450,7 +485,8 @@ static void test_learns_as_the_textbook(void)
     int length[WORDS];
     int64_t count[WORDS];
     struct mot_bpe_learner *l = mot_bpe_learner_new(0);
-    for (int w = 0; w < WORDS; w++) { /* words of unlike letters: no two merges give the same string */
+    for (int w = 0; w < WORDS;
+         w++) { /* words of unlike letters: no two merges give the same string */
         char text[32];
         length[w] = 3 + (int)mot_random_below(5, 1, (uint64_t)w, 8);
         count[w] = 1 + (int64_t)mot_random_below(5, 2, (uint64_t)w, 9);
@@ -475,7 +511,8 @@ static void test_learns_as_the_textbook(void)
     mot_bpe_learner_free(l);
 }
 
-/* More different words than are kept: the frequent ones survive, and the same text gives the same result. */
+/* More different words than are kept: the frequent ones survive, and the same text gives the same
+ * result. */
 static void test_learning_is_bounded(void)
 {
     struct mot_bpe_merges m[2];
@@ -483,8 +520,8 @@ static void test_learning_is_bounded(void)
         struct mot_bpe_learner *l = mot_bpe_learner_new(500);
         for (int i = 0; i < 20000; i++) {
             char text[64];
-            int n = snprintf(text, sizeof text, " word%c%c%c%c\n mixture", 'a' + i % 26, 'a' + i / 26 % 26, 'a' + i / 676 % 26,
-                             'a' + i / 17576);
+            int n = snprintf(text, sizeof text, " word%c%c%c%c\n mixture", 'a' + i % 26,
+                             'a' + i / 26 % 26, 'a' + i / 676 % 26, 'a' + i / 17576);
             CHECK_INT(mot_bpe_learner_add(l, text, (size_t)n), 0);
         }
         CHECK_INT(mot_bpe_learn(l, NULL, 0, 300, NULL, NULL, &m[run]), 0);
@@ -492,9 +529,11 @@ static void test_learning_is_bounded(void)
     }
     bool found = false;
     for (int32_t i = 0; i < m[0].n; i++)
-        found |= m[0].string[i].n == 8 && memcmp(m[0].blob.data + m[0].string[i].begin, " mixture", 8) == 0;
+        found |= m[0].string[i].n == 8 &&
+                 memcmp(m[0].blob.data + m[0].string[i].begin, " mixture", 8) == 0;
     CHECK(found);
-    CHECK(m[0].n == m[1].n && m[0].blob.n == m[1].blob.n && memcmp(m[0].blob.data, m[1].blob.data, m[0].blob.n) == 0);
+    CHECK(m[0].n == m[1].n && m[0].blob.n == m[1].blob.n &&
+          memcmp(m[0].blob.data, m[1].blob.data, m[0].blob.n) == 0);
     mot_bpe_merges_free(&m[0]);
     mot_bpe_merges_free(&m[1]);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_tokenizer.c - the vocabulary's JSON, read strictly, and tokenizer folders: learned, opened, tampered with,
- * and other people's.
+ * test_tokenizer.c - the vocabulary's JSON, read strictly, and tokenizer folders: learned, opened,
+ * tampered with, and other people's.
  */
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -23,9 +23,10 @@ static char *in_folder(const char *name)
 
 /* ---- vocab.json ---- */
 
-static const char good[] = "{\"version\":1,\"modalities\":[{\"name\":\"text\",\"first\":0,\"size\":300},"
-                           "{\"name\":\"image\",\"first\":300,\"size\":64},{\"name\":\"speech\",\"first\":364,\"size\":10}],"
-                           "\"special\":{\"bos\":0,\"eos\":1,\"boi\":2,\"eoi\":3},\"digest\":\"0123456789abcdef\"}";
+static const char good[] =
+    "{\"version\":1,\"modalities\":[{\"name\":\"text\",\"first\":0,\"size\":300},"
+    "{\"name\":\"image\",\"first\":300,\"size\":64},{\"name\":\"speech\",\"first\":364,\"size\":10}],"
+    "\"special\":{\"bos\":0,\"eos\":1,\"boi\":2,\"eoi\":3},\"digest\":\"0123456789abcdef\"}";
 
 static void test_vocab_there_and_back(void)
 {
@@ -46,7 +47,8 @@ static void test_vocab_there_and_back(void)
     mot_bytes_free(&text);
 }
 
-/* Replace the first `from` in the good text by `to`; reading must fail with `code` and say `word`. */
+/* Replace the first `from` in the good text by `to`; reading must fail with `code` and say `word`.
+ */
 static void refused(const char *from, const char *to, int code, const char *word)
 {
     char text[sizeof good + 200];
@@ -99,12 +101,14 @@ static void sing(struct mot_audio *a, uint64_t k)
     a->n = 8000;
     a->sample = mot_alloc((size_t)a->n, sizeof *a->sample);
     for (int64_t i = 0; i < a->n; i++)
-        a->sample[i] = (float)(0.5 * sin((double)(i * (i / 2000 + 1)) * 0.05 * (1 + (double)(k % 7))));
+        a->sample[i] =
+            (float)(0.5 * sin((double)(i * (i / 2000 + 1)) * 0.05 * (1 + (double)(k % 7))));
 }
 
 static void learn(bool all)
 {
-    struct mot_learn_options o = {.text = 300, .image = all ? 32 : 0, .speech = all ? 16 : 0, .seed = 1, .threads = 1};
+    struct mot_learn_options o = {
+        .text = 300, .image = all ? 32 : 0, .speech = all ? 16 : 0, .seed = 1, .threads = 1};
     struct mot_learner *l = mot_learner_new(&o);
     CHECK(l);
     for (uint64_t k = 0; l && k < 20; k++) {
@@ -131,7 +135,8 @@ static void learn(bool all)
 
 static void clear_folder(void)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "config.json", "vocab.json",
+    static const char *const names[] = {"tokenizer.json",    "tokenizer_config.json",
+                                        "config.json",       "vocab.json",
                                         "image.safetensors", "speech.safetensors"};
     for (int i = 0; i < MOT_COUNT(names); i++)
         unlink(in_folder(names[i]));
@@ -169,7 +174,8 @@ static void test_all_modalities(void)
     CHECK_INT(mot_decode_speech(t, units.id, units.n, &sound), 0);
     CHECK(sound.n > 4000);
     CHECK_INT(mot_encode_text(t, "the <|boi|>\xff", 12, &text), 0);
-    CHECK(text.n > 2 && text.id[text.n - 2] == v->boi); /* a delimiter's text is that token, as in `tokenizers` */
+    CHECK(text.n > 2 &&
+          text.id[text.n - 2] == v->boi); /* a delimiter's text is that token, as in `tokenizers` */
     CHECK_INT(mot_decode_text(t, text.id, text.n, false, &back), 0);
     CHECK(back.n == 12 && memcmp(back.data, "the <|boi|>\xff", 12) == 0);
     back.n = 0;
@@ -193,7 +199,8 @@ static void test_all_modalities(void)
 /* Each file of the folder, changed in one byte or gone, is noticed. */
 static void test_tampering_is_noticed(void)
 {
-    static const char *const names[] = {"tokenizer.json", "image.safetensors", "speech.safetensors", "vocab.json"};
+    static const char *const names[] = {"tokenizer.json", "image.safetensors", "speech.safetensors",
+                                        "vocab.json"};
     for (int i = 0; i < MOT_COUNT(names); i++) {
         struct mot_bytes whole = {0};
         char path[200];
@@ -224,7 +231,8 @@ static void test_tampering_is_noticed(void)
     clear_folder();
 }
 
-/* Learning twice from the same data gives the same digest; text alone has neither pictures nor their delimiters. */
+/* Learning twice from the same data gives the same digest; text alone has neither pictures nor
+ * their delimiters. */
 static void test_text_alone(void)
 {
     struct mot_vocab first, second;
@@ -247,8 +255,12 @@ static void test_text_alone(void)
 
 static void test_sizes_that_make_no_sense(void)
 {
-    static const struct mot_learn_options wrong[] = {
-        {0}, {.text = 100}, {.text = 261, .image = 8, .speech = 8}, {.text = -1}, {.text = 300, .image = -5}, {.image = 1}};
+    static const struct mot_learn_options wrong[] = {{0},
+                                                     {.text = 100},
+                                                     {.text = 261, .image = 8, .speech = 8},
+                                                     {.text = -1},
+                                                     {.text = 300, .image = -5},
+                                                     {.image = 1}};
     for (int i = 0; i < MOT_COUNT(wrong); i++) {
         struct mot_learner *l = mot_learner_new(&wrong[i]);
         CHECK(!l);
@@ -274,7 +286,8 @@ static void test_foreign_folder(void)
     int32_t plain = v.size;
     CHECK_INT(v.n_modalities, 1);
     CHECK_INT(v.bos, -1); /* only tokenizer_config.json can say */
-    put("tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\",\"lstrip\":false}}");
+    put("tokenizer_config.json",
+        "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\",\"lstrip\":false}}");
     CHECK_INT(mot_vocab_load(&v, folder), 0);
     CHECK_INT(v.bos, 1);
     CHECK_INT(v.eos, 2);
@@ -292,7 +305,8 @@ static void test_foreign_folder(void)
         CHECK_STR(mot_tokenizer_vocab(t)->digest, v.digest);
         CHECK_INT(mot_special_around(t, &before, &after), 0);
         CHECK(before.n == 1 && before.id[0] == 1 && after.n == 0);
-        CHECK_INT(mot_decode_text(t, (int32_t[]){4999}, 1, false, &text), 0); /* a padded id has no text */
+        CHECK_INT(mot_decode_text(t, (int32_t[]){4999}, 1, false, &text),
+                  0); /* a padded id has no text */
         CHECK_INT(text.n, 0);
         mot_ids_free(&before);
         mot_ids_free(&after);
