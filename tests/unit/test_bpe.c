@@ -12,7 +12,7 @@
 #include "tests/test.h"
 
 static const char *const families[] = {"gpt2",     "ours",   "llama3",    "qwen", "o200k",
-                                       "deepseek", "llama2", "metaspace", "gemma"};
+                                       "deepseek", "llama2", "metaspace", "unknown", "gemma"};
 
 static struct mot_text *load(const char *path)
 {

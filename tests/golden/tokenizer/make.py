@@ -119,6 +119,8 @@ def build():
     j["post_processor"] = template(j, ["<s>"])
     out["llama2"] = j
 
+    out["unknown"] = pieces_like(400, fallback=False)  # runs of unknown characters fused; no decoder
+
     j = pieces_like(420, fallback=False, fuse_unk=False)
     j["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
     j["decoder"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
@@ -144,6 +146,7 @@ def texts():
             "\t\tif (a <= b) {\r\n\r\n    return 12345678;\n}\n", "<|endoftext|>", "<|bos|>hello<|eos|> and <|boi|><|eoi|>",
             "<s>hi</s> <unk> <0x0A>", "a <|strip|>  b<|strip|>", "words word word. sword", "<think>x</think>\n\n▁▁▁y",
             "e\u0301 \u1100\u1161\u11a8 \ufb01 \u2126 a\u0323\u0307 a\u0307\u0323", "\u180e\u00a0\u3000\u2003\u0085x",
+            "a\u0345\u08d3\u0301 e\u1abf\u0301 \u0c95\u0345\u0c3c \U00011935\U00011930",
             "\ufeffbom \u200b \u200d", "𝔘𝔫𝔦 \U0001f469\u200d\U0001f4bb \U0001e4d0 \U00031350 \U0010ffff\x00", *LINES]
     pools = [" \t\n\r'stmdrevl.,!?0123456789abcXYZ_-<>|/", "äöüßéèêçñ", "абвгдежз", "快速的棕色狐狸跳过懒狗", "가나다라", "हिन्दीमें",
              "\u0300\u0301\u0323\u0345\u05b0\u093c", "▁ ", "🙂🚀", "ابجد", "\u2028\u2009\u00a0"]
