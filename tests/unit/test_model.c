@@ -28,7 +28,9 @@ static struct mot_config config(void)
 {
     struct mot_config c;
     CHECK_INT(mot_config_load(&c, "micro"), MOT_OK);
+    c.num_attention_heads = 4;
     c.num_key_value_heads = 2;
+    c.head_dim = 12;
     c.qk_norm = c.attention_bias = c.attention_out_bias = true;
     c.initializer_range = 0.2;
     c.z_loss = 0.01;
