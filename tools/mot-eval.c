@@ -139,13 +139,24 @@ static void print_tally(const struct tally *t, const char *path)
         fail("%s: no document with two tokens or more: nothing to score", path);
 }
 
+static void add_tally(struct tally *total, const struct tally *t)
+{
+    total->o = t->o;
+    total->vocab = t->vocab;
+    total->text_bytes += t->text_bytes;
+    for (int m = 0; m < t->vocab->n_modalities; m++) {
+        total->tokens[m] += t->tokens[m];
+        total->nll[m] += t->nll[m];
+    }
+}
+
 /* Score one shard with *s, which the first shard opens (its vocabulary serves a folder that has none). */
-static bool eval(struct mot_scorer **s, const char *folder, const char *path, const struct opts *o)
+static void eval(struct mot_scorer **s, const char *folder, const char *path, const struct opts *o, struct tally *total)
 {
     struct mot_shard *shard = mot_shard_open(path, *s ? mot_scorer_vocab(*s) : NULL, o->keep_going);
     if (!shard) {
         fail_lib(NULL);
-        return false;
+        return;
     }
     if (!*s)
         *s = mot_scorer_open(folder, mot_shard_vocab(shard), o->context, o->stride, o->threads);
@@ -171,7 +182,7 @@ static bool eval(struct mot_scorer **s, const char *folder, const char *path, co
     mot_shard_close(shard);
     if (!o->per_token)
         print_tally(&t, path);
-    return true;
+    add_tally(total, &t);
 }
 
 int main(int argc, char **argv)
@@ -181,8 +192,12 @@ int main(int argc, char **argv)
     struct mot_scorer *s = NULL;
     if (!o.per_token && !o.json)
         puts("shard\tmodality\ttokens\tnll\tppl\tbits_per_byte");
-    for (int i = optind + 1; i < argc; i++)
-        eval(&s, argv[optind], argv[i], &o);
+    struct tally total = {0};
+    int shards = argc - optind - 1;
+    for (int i = 0; i < shards; i++)
+        eval(&s, argv[optind], argv[optind + 1 + i], &o, &total);
+    if (shards > 1 && total.vocab && !o.per_token)
+        print_tally(&total, "total");
     mot_scorer_close(s);
     return tool_finish();
 }
