@@ -1,35 +1,38 @@
 /* SPDX-License-Identifier: MIT
  *
- * image_codec.c - pictures by vector quantisation of square patches.
+ * image_codec.c - pictures by lapped vector quantisation of square patches.
  *
- * A picture is brought to a fixed square: shorter side resized, centre cropped.  Each patch, in YCbCr with chroma at
- * CHROMA of its weight (the eye forgives colour errors more than errors of brightness), is replaced by the
- * nearest of a codebook learned by k-means.  Decoding puts the codes' patches side by side and softens what of an edge
- * between two patches is no steeper than inside them.
+ * A picture is brought to a fixed square: shorter side resized, centre cropped.  It is then a sum of stamps, one for each
+ * patch, that reach half a patch into their neighbours (lapped.c has the method): no blocks are seen, and flat areas, edges
+ * and shading go on from patch to patch.  Values are R, G, B less GREY: the error that is made small is the one PSNR
+ * measures, and where there is no code the picture is grey.
  *
- * File: tensor "codebook" F32 (codes, 3 patch^2), planes Y, Cb, Cr in weighted units of 0..255; metadata
- * "format" = "mot-image-vq", "version", "image_size", "patch_size".
+ * File: tensor "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; metadata "format" =
+ * "mot-image-vq", "version", "image_size", "patch_size", "margin".
  */
 #include <math.h>
 #include <stdlib.h>
 
 #include "../base/safetensors.h"
-#include "kmeans.h"
+#include "lapped.h"
 
-enum { VERSION = 1, SAMPLE_FLOATS = 32 << 20, ITERATIONS = 20, MAX_SIDE = 4096 };
-#define CHROMA 0.6f
+enum {
+    VERSION = 1,
+    SAMPLE_FLOATS = 16 << 20, /* pictures that are learned from: 1365 of 64 x 64, their mirror images counted */
+    MAX_SIDE = 4096,
+    GREY = 128
+};
 
 struct mot_image_codec {
-    int size, patch, codes, dim;
-    float *code; /* (codes, dim) */
-    struct mot_codebook book;
+    int size, patch;
+    struct mot_lapped q;
 };
 
 struct mot_image_learner {
-    int size, patch, codes, dim;
+    int size, patch, codes;
     uint64_t seed;
-    int64_t seen, capacity; /* patches */
-    float *sample;          /* (capacity, dim) */
+    int64_t seen, capacity; /* pictures */
+    unsigned char *sample;  /* (capacity, size, size, 3) */
 };
 
 /* ---- pictures and patches ---- */
@@ -71,24 +74,25 @@ static int prepare(const struct mot_image *im, int size, struct mot_image *out)
     return out->rgb ? MOT_OK : MOT_ENOMEM;
 }
 
-/* Full-range YCbCr (ITU-R BT.601, as JPEG uses), Cb and Cr around 0. */
-static void take_patch(const struct mot_image *im, int x0, int y0, int patch, float *out)
+static size_t bytes_of(int size)
 {
-    int n = patch * patch;
-    for (int y = 0; y < patch; y++)
-        for (int x = 0; x < patch; x++) {
-            const unsigned char *p = im->rgb + ((size_t)(y0 + y) * (size_t)im->width + (size_t)(x0 + x)) * 3;
-            float r = p[0], g = p[1], b = p[2], luma = 0.299f * r + 0.587f * g + 0.114f * b;
-            int i = y * patch + x;
-            out[i] = luma;
-            out[n + i] = CHROMA * 0.564f * (b - luma);
-            out[2 * n + i] = CHROMA * 0.713f * (r - luma);
-        }
+    return (size_t)size * (size_t)size * 3;
+}
+
+static void to_floats(const unsigned char *rgb, int size, float *x)
+{
+    for (size_t i = 0; i < bytes_of(size); i++)
+        x[i] = (float)(rgb[i] - GREY);
 }
 
 static unsigned char to_byte(float x)
 {
     return (unsigned char)(x <= 0 ? 0 : x >= 255 ? 255 : (int)(x + 0.5f));
+}
+
+static int init_lapped(struct mot_lapped *q, int codes, int patch)
+{
+    return mot_lapped_init(q, codes, 3, (const int[]){patch, patch}, (const int[]){patch / 2, patch / 2});
 }
 
 /* ---- learning ---- */
@@ -111,11 +115,10 @@ struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int p
     struct mot_image_learner *l = mot_alloc(1, sizeof *l);
     if (!l)
         return NULL;
-    int dim = 3 * patch * patch;
-    *l = (struct mot_image_learner){size, patch, codes, dim, seed, 0, SAMPLE_FLOATS / dim, NULL};
-    if (l->capacity < codes)
-        l->capacity = codes;
-    l->sample = mot_alloc((size_t)l->capacity, (size_t)dim * sizeof *l->sample);
+    *l = (struct mot_image_learner){size, patch, codes, seed, 0, SAMPLE_FLOATS / (int64_t)bytes_of(size), NULL};
+    if (l->capacity < 2)
+        l->capacity = 2;
+    l->sample = mot_alloc((size_t)l->capacity, bytes_of(size));
     if (!l->sample) {
         mot_free(l);
         return NULL;
@@ -123,33 +126,41 @@ struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int p
     return l;
 }
 
+/* The picture and its mirror image are two of the stream that is sampled: patches have no handedness. */
 int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *im)
 {
+    int64_t at[2];
+    for (int mirror = 0; mirror < 2; mirror++)
+        at[mirror] = mot_sample_place(l->seed, mot_stream("pictures"), l->seen++, l->capacity);
+    if (at[0] < 0 && at[1] < 0)
+        return MOT_OK;
     struct mot_image square;
     int rc = prepare(im, l->size, &square);
     if (rc)
         return rc;
-    for (int y = 0; y < l->size; y += l->patch)
-        for (int x = 0; x < l->size; x += l->patch) {
-            int64_t at = mot_sample_place(l->seed, mot_stream("image patches"), l->seen++, l->capacity);
-            if (at >= 0)
-                take_patch(&square, x, y, l->patch, l->sample + at * l->dim);
-        }
+    if (at[0] >= 0)
+        memcpy(l->sample + (size_t)at[0] * bytes_of(l->size), square.rgb, bytes_of(l->size));
+    unsigned char *to = l->sample + (size_t)(at[1] < 0 ? 0 : at[1]) * bytes_of(l->size);
+    for (size_t y = 0; at[1] >= 0 && y < (size_t)l->size; y++)
+        for (size_t x = 0; x < (size_t)l->size; x++, to += 3)
+            memcpy(to, square.rgb + (y * (size_t)l->size + (size_t)l->size - 1 - x) * 3, 3);
     mot_image_free(&square);
     return MOT_OK;
 }
 
-static int write_file(const struct mot_image_learner *l, const char *path, const float *centre)
+static int write_file(const struct mot_image_learner *l, const char *path, const struct mot_lapped *q)
 {
-    char size[16], patch[16];
+    char size[16], patch[16], margin[16];
     snprintf(size, sizeof size, "%d", l->size);
     snprintf(patch, sizeof patch, "%d", l->patch);
-    const char *const metadata[] = {"format", "mot-image-vq", "version", "1", "image_size", size, "patch_size", patch};
-    const struct mot_st_decl decl = {"codebook", MOT_F32, 2, {l->codes, l->dim}};
-    struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 4, NULL);
+    snprintf(margin, sizeof margin, "%d", q->margin_h);
+    const char *const metadata[] = {"format", "mot-image-vq", "version", "1", "image_size", size,
+                                    "patch_size", patch, "margin", margin};
+    const struct mot_st_decl decl = {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}};
+    struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 5, NULL);
     if (!w)
         return MOT_EIO;
-    int rc = mot_st_writer_data(w, centre, (size_t)l->codes * (size_t)l->dim * sizeof *centre);
+    int rc = mot_st_writer_data(w, q->stamp, (size_t)l->codes * (size_t)q->dim * sizeof *q->stamp);
     if (!rc)
         return mot_st_writer_commit(w);
     mot_st_writer_abort(w);
@@ -161,15 +172,26 @@ int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_pr
     if (l->seen == 0)
         return mot_fail(MOT_EARG, "%s: no picture to learn from", path);
     int64_t n = l->seen < l->capacity ? l->seen : l->capacity;
-    float *centre = mot_alloc((size_t)l->codes * (size_t)l->dim, sizeof *centre);
-    int32_t *best = mot_alloc((size_t)n, sizeof *best);
+    int side = l->size / l->patch;
     struct mot_report report = {progress, context, "learning picture codes", 0, 1};
-    int rc = centre && best ? mot_kmeans(l->sample, n, l->dim, l->codes, ITERATIONS, l->seed, &report, centre, best)
-                            : MOT_ENOMEM;
+    struct mot_lapped q;
+    int rc = init_lapped(&q, l->codes, l->patch);
+    if (rc)
+        return rc;
+    float *x = mot_alloc((size_t)n, bytes_of(l->size) * sizeof *x);
+    struct mot_field *field = mot_alloc((size_t)n, sizeof *field);
+    rc = x && field ? MOT_OK : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < n; i++) {
+        field[i] = (struct mot_field){side, side, x + (size_t)i * bytes_of(l->size)};
+        to_floats(l->sample + (size_t)i * bytes_of(l->size), l->size, field[i].x);
+    }
     if (!rc)
-        rc = write_file(l, path, centre);
-    mot_free(centre);
-    mot_free(best);
+        rc = mot_lapped_learn(&q, field, n, l->seed, &report);
+    if (!rc)
+        rc = write_file(l, path, &q);
+    mot_free(x);
+    mot_free(field);
+    mot_lapped_free(&q);
     return rc;
 }
 
@@ -188,7 +210,7 @@ static int setting(const struct mot_st *s, const char *key, int *out)
     const char *text = mot_st_metadata(s, key);
     char *end;
     long x = text ? strtol(text, &end, 10) : 0;
-    if (!text || end == text || *end || x < 1 || x > 65536)
+    if (!text || end == text || *end || x < 0 || x > 65536)
         return mot_fail(MOT_EFORMAT, "%s: not a picture codec: metadata \"%s\" is missing or no number", s->path, key);
     *out = (int)x;
     return MOT_OK;
@@ -199,27 +221,30 @@ static int read_codec(struct mot_image_codec *c, const struct mot_st *s)
     const char *format = mot_st_metadata(s, "format");
     if (!format || strcmp(format, "mot-image-vq") != 0)
         return mot_fail(MOT_EFORMAT, "%s: not a picture codec: metadata \"format\" is not \"mot-image-vq\"", s->path);
-    int version = 0, rc = setting(s, "version", &version);
+    int version = 0, margin = 0, rc = setting(s, "version", &version);
     if (!rc && version != VERSION)
         return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, version, VERSION);
     if (!rc)
         rc = setting(s, "image_size", &c->size);
     if (!rc)
         rc = setting(s, "patch_size", &c->patch);
-    const struct mot_st_tensor *t = mot_st_find(s, "codebook");
+    if (!rc)
+        rc = setting(s, "margin", &margin);
+    const struct mot_st_tensor *t = mot_st_find(s, "stamps");
     if (rc)
         return rc;
-    if (!t || t->rank != 2 || t->shape[0] > 65536 || check_sizes((int)t->shape[0], c->size, c->patch) ||
-        t->shape[1] != 3 * c->patch * c->patch)
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"codebook\" is missing or does not fit image_size and patch_size", s->path);
-    c->codes = (int)t->shape[0];
-    c->dim = (int)t->shape[1];
-    c->code = mot_alloc((size_t)t->count, sizeof *c->code);
-    rc = c->code ? mot_st_read_f32(s, t, c->code) : MOT_ENOMEM;
+    int window = c->patch + 2 * margin;
+    if (!t || t->rank != 4 || t->shape[0] > 65536 || check_sizes((int)t->shape[0], c->size, c->patch) ||
+        margin > c->patch / 2 || t->shape[1] != window || t->shape[2] != window || t->shape[3] != 3)
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"stamps\" is missing or does not fit image_size, patch_size and margin",
+                        s->path);
+    rc = mot_lapped_init(&c->q, (int)t->shape[0], 3, (const int[]){c->patch, c->patch}, (const int[]){margin, margin});
+    if (!rc)
+        rc = mot_st_read_f32(s, t, c->q.stamp);
     for (int64_t i = 0; !rc && i < t->count; i++)
-        if (!isfinite(c->code[i]) || fabsf(c->code[i]) > 1e6f)
-            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"codebook\" has values that are no pixels", s->path);
-    return rc ? rc : mot_codebook_init(&c->book, c->code, c->codes, c->dim);
+        if (!(fabsf(c->q.stamp[i]) <= 1e6f))
+            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"stamps\" has values that are no pixels", s->path);
+    return rc ? rc : mot_lapped_ready(&c->q);
 }
 
 struct mot_image_codec *mot_image_codec_load(const char *path)
@@ -240,14 +265,13 @@ void mot_image_codec_free(struct mot_image_codec *c)
 {
     if (!c)
         return;
-    mot_codebook_free(&c->book);
-    mot_free(c->code);
+    mot_lapped_free(&c->q);
     mot_free(c);
 }
 
 int mot_image_codec_size(const struct mot_image_codec *c)
 {
-    return c->codes;
+    return c->q.codes;
 }
 
 int mot_image_codec_tokens(const struct mot_image_codec *c)
@@ -269,71 +293,43 @@ int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_ima
     if (rc)
         return rc;
     int n = mot_image_codec_tokens(c), side = c->size / c->patch;
-    float *x = mot_alloc((size_t)n, (size_t)c->dim * sizeof *x);
-    int32_t *best = mot_alloc((size_t)n, sizeof *best);
-    rc = x && best ? MOT_OK : MOT_ENOMEM;
-    for (int i = 0; !rc && i < n; i++)
-        take_patch(&square, i % side * c->patch, i / side * c->patch, c->patch, x + (size_t)i * (size_t)c->dim);
+    struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
+    int32_t *code = mot_alloc((size_t)n, sizeof *code);
+    rc = field.x && code ? MOT_OK : MOT_ENOMEM;
     if (!rc) {
-        mot_codebook_search(&c->book, x, n, NULL, best);
-        rc = mot_ids_append(out, best, n);
+        to_floats(square.rgb, c->size, field.x);
+        rc = mot_lapped_encode(&c->q, &field, code);
     }
-    mot_free(x);
-    mot_free(best);
+    if (!rc)
+        rc = mot_ids_append(out, code, n);
+    mot_free(field.x);
+    mot_free(code);
     mot_image_free(&square);
     return rc;
-}
-
-/* Across a patch's border, a step that the slopes on both sides do not explain is the codebook's, not the
- * picture's, as long as it is small: it is spread over the two pixels on each side. */
-static void soften(float *p, int size, int patch, int along, int across)
-{
-    enum { SMALL = 24 };
-    for (int line = 0; line < size; line++)
-        for (int edge = patch; edge < size && patch >= 4; edge += patch) {
-            float *q = p + line * along + edge * across;
-            float step = q[0] - q[-across], inside = 0.5f * ((q[-across] - q[-2 * across]) + (q[across] - q[0]));
-            float extra = step - inside;
-            if (fabsf(extra) >= SMALL)
-                continue;
-            q[-2 * across] += 0.125f * extra, q[-across] += 0.375f * extra;
-            q[0] -= 0.375f * extra, q[across] -= 0.125f * extra;
-        }
 }
 
 int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n, struct mot_image *out)
 {
     *out = (struct mot_image){0};
-    int tokens = mot_image_codec_tokens(c), side = c->size / c->patch, area = c->patch * c->patch;
+    int tokens = mot_image_codec_tokens(c), side = c->size / c->patch;
     if (n < 0 || n > tokens)
         return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n, tokens);
-    size_t pixels = (size_t)c->size * (size_t)c->size;
-    float *plane = mot_alloc(3 * pixels, sizeof *plane); /* Y, Cb, Cr */
-    *out = (struct mot_image){c->size, c->size, mot_alloc(pixels, 3)};
-    int rc = plane && out->rgb ? MOT_OK : MOT_ENOMEM;
-    for (int i = 0; !rc && i < tokens; i++) {
-        if (i < n && (code[i] < 0 || code[i] >= c->codes)) {
-            rc = mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i], c->codes - 1);
-            break;
-        }
-        const float *patch = i < n ? c->code + (size_t)code[i] * (size_t)c->dim : NULL;
-        for (int k = 0; k < 3 * area; k++) {
-            int x = i % side * c->patch + k % area % c->patch, y = i / side * c->patch + k % area / c->patch;
-            plane[(size_t)(k / area) * pixels + (size_t)y * (size_t)c->size + (size_t)x] = patch ? patch[k] : k < area ? 128 : 0;
-        }
+    for (int64_t i = 0; i < n; i++)
+        if (code[i] < 0 || code[i] >= c->q.codes)
+            return mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i], c->q.codes - 1);
+    struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
+    int32_t *whole = mot_alloc((size_t)tokens, sizeof *whole);
+    *out = (struct mot_image){c->size, c->size, mot_alloc(bytes_of(c->size), 1)};
+    int rc = field.x && whole && out->rgb ? MOT_OK : MOT_ENOMEM;
+    if (!rc) {
+        for (int64_t i = 0; i < tokens; i++)
+            whole[i] = i < n ? code[i] : -1;
+        mot_lapped_decode(&c->q, whole, &field);
+        for (size_t i = 0; i < bytes_of(c->size); i++)
+            out->rgb[i] = to_byte(field.x[i] + GREY);
     }
-    for (int k = 0; !rc && k < 3; k++) {
-        soften(plane + (size_t)k * pixels, c->size, c->patch, c->size, 1);
-        soften(plane + (size_t)k * pixels, c->size, c->patch, 1, c->size);
-    }
-    for (size_t i = 0; !rc && i < pixels; i++) {
-        float y = plane[i], cb = plane[pixels + i] / CHROMA, cr = plane[2 * pixels + i] / CHROMA;
-        float r = y + cr / 0.713f, b = y + cb / 0.564f;
-        out->rgb[3 * i] = to_byte(r);
-        out->rgb[3 * i + 1] = to_byte((y - 0.299f * r - 0.114f * b) / 0.587f);
-        out->rgb[3 * i + 2] = to_byte(b);
-    }
-    mot_free(plane);
+    mot_free(field.x);
+    mot_free(whole);
     if (rc)
         mot_image_free(out);
     return rc;
