@@ -54,10 +54,13 @@ def letters():
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 
 
-def pieces_like(size, fuse_unk=True, fallback=True):
-    """A SentencePiece-like vocabulary: specials, 256 byte tokens, characters, merges over words that start with U+2581."""
+def pieces_like(size, fuse_unk=True, fallback=True, cross=False):
+    """A SentencePiece-like vocabulary: specials, 256 byte tokens, characters, merges over words that start with U+2581,
+    or, to cross, over whole lines: then tokens have U+2581 in their middle."""
     t = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=fuse_unk, byte_fallback=fallback))
-    t.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    t.pre_tokenizer = None if cross else pre_tokenizers.Metaspace(prepend_scheme="always")
+    if cross:
+        t.normalizer = normalizers.Replace(" ", "▁")
     special = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % i for i in range(256)] * fallback
     learn(t, size, special)
     j = json.loads(t.to_str())
@@ -126,14 +129,14 @@ def build():
     j["decoder"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
     out["metaspace"] = j
 
-    j = pieces_like(700)
+    j = pieces_like(700, cross=True)
     j["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     j["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
     j["decoder"] = {"type": "Sequence", "decoders": [
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]}
     j["post_processor"] = template(j, ["<s>"])
     n = max(j["model"]["vocab"].values()) + 1
-    for i, content in enumerate(["\n\n", "▁▁", "<start_of_turn>"]):
+    for i, content in enumerate(["\n\n", "▁▁▁▁▁▁▁▁▁", "<start_of_turn>"]):
         j["added_tokens"].append({"id": n + i, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
                                   "normalized": False, "special": i == 2})
     out["gemma"] = j
