@@ -2,10 +2,11 @@
  *
  * safetensors.c - read and write Hugging Face's tensor container.
  *
- * Reading checks everything before the first pointer is handed out, so that later code may trust names,
- * shapes and pointers blindly: whatever passes here lies wholly inside the mapping.  Two rules are
- * stricter than the reference reader's, both about files nobody writes: names occur once, and no string holds
- * a zero byte.  Two are looser, as its own: white space may stand before and after the JSON text.
+ * Reading checks everything before the first pointer is handed out, so that later code may trust
+ * names, shapes and pointers blindly: whatever passes here lies wholly inside the mapping.  Two
+ * rules are stricter than the reference reader's, both about files nobody writes: names occur once,
+ * and no string holds a zero byte.  Two are looser, as its own: white space may stand before and
+ * after the JSON text.
  *
  * Writing streams: the header is known from the declarations, data follow as they come.
  */
@@ -22,10 +23,11 @@ static const struct dtype {
     const char *name;
     int bits;
 } dtypes[MOT_DTYPES] = {
-    {"BOOL", 8},     {"F4", 4},          {"F6_E2M3", 6},     {"F6_E3M2", 6}, {"U8", 8},    {"I8", 8},
-    {"F8_E5M2", 8},  {"F8_E4M3", 8},     {"F8_E8M0", 8},     {"F8_E4M3FNUZ", 8},
-    {"F8_E5M2FNUZ", 8}, {"I16", 16},     {"U16", 16},        {"F16", 16},    {"BF16", 16}, {"I32", 32},
-    {"U32", 32},     {"F32", 32},        {"C64", 64},        {"F64", 64},    {"I64", 64},  {"U64", 64},
+    {"BOOL", 8},        {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},
+    {"I8", 8},          {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+    {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+    {"I32", 32},        {"U32", 32},    {"F32", 32},    {"C64", 64},    {"F64", 64},
+    {"I64", 64},        {"U64", 64},
 };
 
 const char *mot_dtype_name(enum mot_dtype t)
@@ -39,7 +41,8 @@ int mot_dtype_bits(enum mot_dtype t)
 }
 
 /* Sizes of a tensor from its dtype and shape; false when they do not fit or are no whole bytes. */
-static bool measure(enum mot_dtype dtype, int rank, const int64_t *shape, int64_t *count, size_t *bytes)
+static bool measure(enum mot_dtype dtype, int rank, const int64_t *shape, int64_t *count,
+                    size_t *bytes)
 {
     int64_t n = 1, bits;
     for (int i = 0; i < rank; i++)
@@ -58,33 +61,38 @@ static int read_dtype(const struct mot_st *s, struct mot_st_tensor *t, const jso
 {
     const char *name = json_string_value(json_object_get(o, "dtype"));
     if (!name)
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"dtype\": a string", s->path, t->name);
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"dtype\": a string", s->path,
+                        t->name);
     for (int i = 0; i < MOT_DTYPES; i++)
         if (strcmp(name, dtypes[i].name) == 0) {
             t->dtype = (enum mot_dtype)i;
             return MOT_OK;
         }
-    return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": dtype \"%.40s\" is unknown", s->path, t->name, name);
+    return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": dtype \"%.40s\" is unknown", s->path, t->name,
+                    name);
 }
 
 static int read_shape(const struct mot_st *s, struct mot_st_tensor *t, const json_t *o)
 {
     const json_t *shape = json_object_get(o, "shape");
     if (!json_is_array(shape))
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"shape\": an array", s->path, t->name);
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"shape\": an array", s->path,
+                        t->name);
     size_t rank = json_array_size(shape);
     if (rank > MOT_MAX_RANK)
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": %zu dimensions, at most %d are supported", s->path,
-                        t->name, rank, MOT_MAX_RANK);
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": %zu dimensions, at most %d are supported",
+                        s->path, t->name, rank, MOT_MAX_RANK);
     t->rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         const json_t *d = json_array_get(shape, i);
         if (!json_is_integer(d) || json_integer_value(d) < 0)
-            return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": dimension %zu is no count", s->path, t->name, i);
+            return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": dimension %zu is no count", s->path,
+                            t->name, i);
         t->shape[i] = json_integer_value(d);
     }
     if (!measure(t->dtype, t->rank, t->shape, &t->count, &t->bytes))
-        return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\": its shape gives no possible size", s->path, t->name);
+        return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\": its shape gives no possible size",
+                        s->path, t->name);
     return MOT_OK;
 }
 
@@ -93,14 +101,15 @@ static int read_offsets(const struct mot_st *s, struct mot_st_tensor *t, const j
     const json_t *offsets = json_object_get(o, "data_offsets");
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"data_offsets\": [begin, end]", s->path,
-                        t->name);
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\": expected \"data_offsets\": [begin, end]",
+                        s->path, t->name);
     int64_t from = json_integer_value(begin), to = json_integer_value(end);
     if (from < 0 || to < from)
-        return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\": data_offsets [%lld, %lld] make no sense", s->path,
-                        t->name, (long long)from, (long long)to);
+        return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\": data_offsets [%lld, %lld] make no sense",
+                        s->path, t->name, (long long)from, (long long)to);
     if ((uint64_t)(to - from) != t->bytes)
-        return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\": data_offsets span %lld bytes, its shape needs %zu",
+        return mot_fail(MOT_ECORRUPT,
+                        "%s: tensor \"%s\": data_offsets span %lld bytes, its shape needs %zu",
                         s->path, t->name, (long long)(to - from), t->bytes);
     t->offset = (size_t)from;
     return MOT_OK;
@@ -132,10 +141,10 @@ static int read_metadata(struct mot_st *s, const json_t *o)
         return MOT_ENOMEM;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)o, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)o, key, value) {
         if (!json_is_string(value) || strlen(json_string_value(value)) != json_string_length(value))
-            return mot_fail(MOT_EFORMAT, "%s: metadata \"%s\": expected a string without zero bytes", s->path,
+            return mot_fail(MOT_EFORMAT,
+                            "%s: metadata \"%s\": expected a string without zero bytes", s->path,
                             key);
         char **pair = s->metadata + 2 * s->n_metadata++;
         pair[0] = mot_strdup(key);
@@ -164,16 +173,20 @@ static int check_layout(struct mot_st *s, size_t data_begin)
     for (int64_t i = 0; i < s->n; i++) {
         struct mot_st_tensor *t = &s->tensor[i];
         if (t->offset != end)
-            return mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\" begins at %zu, expected %zu: a hole or an overlap",
+            return mot_fail(MOT_ECORRUPT,
+                            "%s: tensor \"%s\" begins at %zu, expected %zu: a hole or an overlap",
                             s->path, t->name, t->offset, end);
         if (t->bytes > available - end)
-            return mot_fail(MOT_ECORRUPT, "%s: truncated: tensor \"%s\" needs %zu bytes at %zu, the file ends at %zu",
-                            s->path, t->name, t->bytes, data_begin + t->offset, s->map.n);
+            return mot_fail(
+                MOT_ECORRUPT,
+                "%s: truncated: tensor \"%s\" needs %zu bytes at %zu, the file ends at %zu",
+                s->path, t->name, t->bytes, data_begin + t->offset, s->map.n);
         end += t->bytes;
         t->data = s->map.data + data_begin + t->offset;
     }
     if (end != available)
-        return mot_fail(MOT_ECORRUPT, "%s: %zu bytes after the last tensor", s->path, available - end);
+        return mot_fail(MOT_ECORRUPT, "%s: %zu bytes after the last tensor", s->path,
+                        available - end);
     return MOT_OK;
 }
 
@@ -204,8 +217,7 @@ static int read_entries(struct mot_st *s, const json_t *header)
         return MOT_ENOMEM;
     const char *name;
     json_t *o;
-    json_object_foreach((json_t *)(uintptr_t)header, name, o)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)header, name, o) {
         int rc = strcmp(name, "__metadata__") == 0 ? read_metadata(s, o) : read_tensor(s, name, o);
         if (rc)
             return rc;
@@ -216,14 +228,16 @@ static int read_entries(struct mot_st *s, const json_t *header)
 static int read_header(struct mot_st *s)
 {
     if (s->map.n < 8)
-        return mot_fail(MOT_EFORMAT, "%s: not a safetensors file: only %zu bytes", s->path, s->map.n);
+        return mot_fail(MOT_EFORMAT, "%s: not a safetensors file: only %zu bytes", s->path,
+                        s->map.n);
     uint64_t n = mot_get64(s->map.data);
     if (n > HEADER_LIMIT)
-        return mot_fail(MOT_EFORMAT, "%s: not a safetensors file: header of %llu bytes, at most %zu allowed",
+        return mot_fail(MOT_EFORMAT,
+                        "%s: not a safetensors file: header of %llu bytes, at most %zu allowed",
                         s->path, (unsigned long long)n, HEADER_LIMIT);
     if (n > s->map.n - 8)
-        return mot_fail(MOT_ECORRUPT, "%s: truncated: header of %llu bytes, the file has %zu", s->path,
-                        (unsigned long long)n, s->map.n);
+        return mot_fail(MOT_ECORRUPT, "%s: truncated: header of %llu bytes, the file has %zu",
+                        s->path, (unsigned long long)n, s->map.n);
     char *name = mot_format("%s: header", s->path);
     if (!name)
         return MOT_ENOMEM;
@@ -335,8 +349,8 @@ int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float
         }
         return MOT_OK;
     default:
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is %s, expected F32, F16, BF16 or F64", s->path, t->name,
-                        mot_dtype_name(t->dtype));
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is %s, expected F32, F16, BF16 or F64",
+                        s->path, t->name, mot_dtype_name(t->dtype));
     }
 }
 
@@ -348,7 +362,8 @@ struct mot_st_writer {
     size_t expected, given; /* bytes of data */
 };
 
-/* The canonical order: larger alignment first, so that every tensor is aligned to its own size; then by name. */
+/* The canonical order: larger alignment first, so that every tensor is aligned to its own size;
+ * then by name. */
 static int compare_decls(const void *a, const void *b)
 {
     const struct mot_st_decl *s = *(const struct mot_st_decl *const *)a;
@@ -362,29 +377,34 @@ static int put_tensor(struct mot_st_writer *w, json_t *header, const struct mot_
 {
     int64_t count;
     size_t bytes, end;
-    if (d->rank < 0 || d->rank > MOT_MAX_RANK || !measure(d->dtype, d->rank, d->shape, &count, &bytes) ||
-        !mot_add(w->expected, bytes, &end))
-        return mot_fail(MOT_EARG, "%s: tensor \"%s\": its shape gives no possible size", w->path, d->name);
+    if (d->rank < 0 || d->rank > MOT_MAX_RANK ||
+        !measure(d->dtype, d->rank, d->shape, &count, &bytes) || !mot_add(w->expected, bytes, &end))
+        return mot_fail(MOT_EARG, "%s: tensor \"%s\": its shape gives no possible size", w->path,
+                        d->name);
     if (json_object_get(header, d->name) || strcmp(d->name, "__metadata__") == 0)
-        return mot_fail(MOT_EARG, "%s: tensor \"%s\": this name is already taken", w->path, d->name);
+        return mot_fail(MOT_EARG, "%s: tensor \"%s\": this name is already taken", w->path,
+                        d->name);
     json_t *shape = json_array();
     for (int i = 0; i < d->rank; i++)
         json_array_append_new(shape, json_integer(d->shape[i]));
-    json_t *o = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[d->dtype].name, "shape", shape, "data_offsets",
-                          (json_int_t)w->expected, (json_int_t)end);
+    json_t *o = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtypes[d->dtype].name, "shape", shape,
+                          "data_offsets", (json_int_t)w->expected, (json_int_t)end);
     w->expected = end;
     if (!o || json_object_set_new(header, d->name, o) != 0)
-        return mot_fail(MOT_EARG, "%s: tensor \"%.200s\": its name is no UTF-8 text", w->path, d->name);
+        return mot_fail(MOT_EARG, "%s: tensor \"%.200s\": its name is no UTF-8 text", w->path,
+                        d->name);
     return MOT_OK;
 }
 
-static int put_metadata(struct mot_st_writer *w, json_t *header, const char *const *metadata, int64_t n)
+static int put_metadata(struct mot_st_writer *w, json_t *header, const char *const *metadata,
+                        int64_t n)
 {
     json_t *o = json_object();
     for (int64_t i = 0; i < n; i++)
         if (json_object_set_new(o, metadata[2 * i], json_string(metadata[2 * i + 1])) != 0) {
             json_decref(o);
-            return mot_fail(MOT_EARG, "%s: metadata \"%.200s\" is no UTF-8 text", w->path, metadata[2 * i]);
+            return mot_fail(MOT_EARG, "%s: metadata \"%.200s\" is no UTF-8 text", w->path,
+                            metadata[2 * i]);
         }
     if (json_object_set_new(header, "__metadata__", o) != 0)
         return mot_fail(MOT_ENOMEM, "%s: out of memory writing the header", w->path);
@@ -399,9 +419,10 @@ static int write_header(struct mot_st_writer *w, const json_t *header)
     size_t n = strlen(text), padded = (n + 7) / 8 * 8;
     unsigned char size[8];
     mot_put64(size, padded);
-    int rc = padded > HEADER_LIMIT ? mot_fail(MOT_EARG, "%s: header of %zu bytes, at most %zu allowed", w->path,
-                                              padded, HEADER_LIMIT)
-                                   : mot_out_write(w->out, size, sizeof size);
+    int rc = padded > HEADER_LIMIT
+                 ? mot_fail(MOT_EARG, "%s: header of %zu bytes, at most %zu allowed", w->path,
+                            padded, HEADER_LIMIT)
+                 : mot_out_write(w->out, size, sizeof size);
     if (!rc)
         rc = mot_out_write(w->out, text, n);
     if (!rc)
@@ -410,8 +431,9 @@ static int write_header(struct mot_st_writer *w, const json_t *header)
     return rc;
 }
 
-struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl, int64_t n,
-                                          const char *const *metadata, int64_t n_metadata, int64_t *order)
+struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl,
+                                          int64_t n, const char *const *metadata,
+                                          int64_t n_metadata, int64_t *order)
 {
     int rc = MOT_ENOMEM;
     struct mot_st_writer *w = mot_alloc(1, sizeof *w);
@@ -447,7 +469,8 @@ out:
 int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes)
 {
     if (bytes > w->expected - w->given)
-        return mot_fail(MOT_EARG, "%s: more data than the %zu bytes declared", w->path, w->expected);
+        return mot_fail(MOT_EARG, "%s: more data than the %zu bytes declared", w->path,
+                        w->expected);
     w->given += bytes;
     return mot_out_write(w->out, data, bytes);
 }
@@ -455,7 +478,8 @@ int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes)
 int mot_st_writer_commit(struct mot_st_writer *w)
 {
     if (w->given != w->expected) {
-        int rc = mot_fail(MOT_EARG, "%s: %zu bytes of data given, %zu declared", w->path, w->given, w->expected);
+        int rc = mot_fail(MOT_EARG, "%s: %zu bytes of data given, %zu declared", w->path, w->given,
+                          w->expected);
         mot_st_writer_abort(w);
         return rc;
     }

@@ -2,8 +2,9 @@
  *
  * audio.c - sounds: what libsndfile reads in, as one channel of floats; 16-bit WAV out; resampling.
  *
- * Channels are averaged (many recordings leave one silent).  What is read is what counts, never what a header promises:
- * buffers grow with the samples, and where a header is trustworthy a shortage is told as damage.
+ * Channels are averaged (many recordings leave one silent).  What is read is what counts, never
+ * what a header promises: buffers grow with the samples, and where a header is trustworthy a
+ * shortage is told as damage.
  */
 #include <math.h>
 
@@ -59,8 +60,8 @@ static sf_count_t memory_tell(void *context)
 
 /* ---- loading ---- */
 
-/* A WAV's data chunk must be there in full.  libsndfile takes what there is; programs that write into pipes promise
- * sizes near 2^31 or 2^32 for "unknown". */
+/* A WAV's data chunk must be there in full.  libsndfile takes what there is; programs that write
+ * into pipes promise sizes near 2^31 or 2^32 for "unknown". */
 static int check_wav(const unsigned char *p, size_t n, const char *name)
 {
     if (n < 12 || memcmp(p, "RIFF", 4) != 0 || memcmp(p + 8, "WAVE", 4) != 0)
@@ -69,7 +70,8 @@ static int check_wav(const unsigned char *p, size_t n, const char *name)
         size_t size = mot_get32(p + at + 4), left = n - at - 8;
         if (memcmp(p + at, "data", 4) == 0) {
             if (size < 0x7fff0000 && size > left)
-                return mot_fail(MOT_ECORRUPT, "%s: truncated WAV: %zu bytes of sound, expected %zu", name, left, size);
+                return mot_fail(MOT_ECORRUPT, "%s: truncated WAV: %zu bytes of sound, expected %zu",
+                                name, left, size);
             return MOT_OK;
         }
         size += size & 1;
@@ -112,18 +114,21 @@ static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const 
         if (n > 0)
             rc = mix(a, &capacity, frames, n, info->channels);
         if (a->n > max_samples)
-            rc = mot_fail(MOT_EFORMAT, "%s: more than %lld samples: cut it into parts", name, (long long)max_samples);
+            rc = mot_fail(MOT_EFORMAT, "%s: more than %lld samples: cut it into parts", name,
+                          (long long)max_samples);
     }
     mot_free(frames);
     if (rc)
         return rc;
     if (sf_error(f) != SF_ERR_NO_ERROR)
         return mot_fail(MOT_ECORRUPT, "%s: damaged sound: %s", name, sf_strerror(f));
-    /* FLAC knows its length to the sample; others guess it, MP3 with a few frames of encoder's delay. */
+    /* FLAC knows its length to the sample; others guess it, MP3 with a few frames of encoder's
+     * delay. */
     bool exact = (info->format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC;
-    if (info->frames < SF_COUNT_MAX && a->n < (exact ? info->frames : info->frames - info->frames / 10))
-        return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated sound: %lld samples, expected %lld", name, (long long)a->n,
-                        (long long)info->frames);
+    if (info->frames < SF_COUNT_MAX &&
+        a->n < (exact ? info->frames : info->frames - info->frames / 10))
+        return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated sound: %lld samples, expected %lld",
+                        name, (long long)a->n, (long long)info->frames);
     if (a->n == 0)
         return mot_fail(MOT_ECORRUPT, "%s: a sound of 0 samples", name);
     return MOT_OK;
@@ -140,10 +145,11 @@ int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *
     SF_INFO info = {0};
     SNDFILE *f = n ? sf_open_virtual(&io, SFM_READ, &info, &file) : NULL;
     if (!f)
-        return mot_fail(MOT_EFORMAT, "%s: not a sound that can be read: %s", name, n ? sf_strerror(NULL) : "it is empty");
+        return mot_fail(MOT_EFORMAT, "%s: not a sound that can be read: %s", name,
+                        n ? sf_strerror(NULL) : "it is empty");
     if (info.samplerate < MIN_RATE || info.samplerate > MAX_RATE || info.channels < 1)
-        rc = mot_fail(MOT_EFORMAT, "%s: %d channels at %d Hz, expected %d..%d Hz", name, info.channels, info.samplerate,
-                      MIN_RATE, MAX_RATE);
+        rc = mot_fail(MOT_EFORMAT, "%s: %d channels at %d Hz, expected %d..%d Hz", name,
+                      info.channels, info.samplerate, MIN_RATE, MAX_RATE);
     else
         rc = read_all(a, f, &info, name);
     sf_close(f);
@@ -158,14 +164,15 @@ int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *
 int mot_audio_save_wav(const struct mot_audio *a, const char *path)
 {
     if (a->n < 0 || a->n > 0x7fffffff || a->rate <= 0)
-        return mot_fail(MOT_EARG, "%s: a sound of %lld samples at %d Hz cannot be a WAV file", path, (long long)a->n, a->rate);
+        return mot_fail(MOT_EARG, "%s: a sound of %lld samples at %d Hz cannot be a WAV file", path,
+                        (long long)a->n, a->rate);
     uint32_t bytes = 2 * (uint32_t)a->n, rate = (uint32_t)a->rate;
     unsigned char head[44], piece[4096];
     memcpy(head, "RIFF....WAVEfmt ", 16);
     mot_put32(head + 4, 36 + bytes);
-    mot_put32(head + 16, 16);       /* bytes of the format: */
-    mot_put16(head + 20, 1);        /* integers */
-    mot_put16(head + 22, 1);        /* channel */
+    mot_put32(head + 16, 16); /* bytes of the format: */
+    mot_put16(head + 20, 1);  /* integers */
+    mot_put16(head + 22, 1);  /* channel */
     mot_put32(head + 24, rate);
     mot_put32(head + 28, 2 * rate); /* bytes a second */
     mot_put16(head + 32, 2);        /* bytes a frame */
@@ -193,19 +200,21 @@ int mot_audio_save_wav(const struct mot_audio *a, const char *path)
 
 /* ---- resampling ----
  *
- * Output j stands at time j M / L of the input, L / M the ratio of the rates in lowest terms, and is the input convolved with a
- * low-pass there:
+ * Output j stands at time j M / L of the input, L / M the ratio of the rates in lowest terms, and
+ * is the input convolved with a low-pass there:
  *
  *   h(t) = c sinc(c t) kaiser(t / W),   c = ROLLOFF min(1, L / M),   W = CROSSINGS / min(1, L / M)
  *
- * t takes L fractional parts, so there are L rows of coefficients, each scaled to sum 1 (a constant stays one exactly).  Kaiser's
- * window with beta 8.6 falls to -86 dB within 0.11 of the band for 2 * 48 crossings, hence ROLLOFF 0.945: nothing above the new
- * band's edge comes through, all below 0.89 of it does (Kaiser 1974; Smith, "Digital Audio Resampling"). */
+ * t takes L fractional parts, so there are L rows of coefficients, each scaled to sum 1 (a constant
+ * stays one exactly).  Kaiser's window with beta 8.6 falls to -86 dB within 0.11 of the band for
+ * twice 48 crossings, hence ROLLOFF 0.945: nothing above the new band's edge comes through, all
+ * below 0.89 of it does (Kaiser 1974; Smith, "Digital Audio Resampling"). */
 
 #define CROSSINGS 48
 #define ROLLOFF 0.945
 #define BETA 8.6
-enum { TABLE_LIMIT = 1 << 22 }; /* coefficients kept; odd ratios beyond make each row when it is needed */
+/* Coefficients kept; odd ratios beyond make each row when it is needed. */
+enum { TABLE_LIMIT = 1 << 22 };
 
 struct filter {
     int64_t L, M;
@@ -229,8 +238,9 @@ static void make_row(const struct filter *f, int64_t phase, float *row)
 {
     double fraction = (double)phase / (double)f->L, sum = 0;
     for (int64_t k = 0; k < f->taps; k++) {
-        double t = (double)(k - f->taps / 2 + 1) - fraction, u = t / f->width, x = M_PI * f->cutoff * t;
-        double h = fabs(u) < 1 ? bessel_i0(BETA * sqrt(1 - u * u)) * (fabs(x) < 1e-9 ? 1 : sin(x) / x) : 0;
+        double t = (double)(k - f->taps / 2 + 1) - fraction, u = t / f->width;
+        double x = M_PI * f->cutoff * t, sinc = fabs(x) < 1e-9 ? 1 : sin(x) / x;
+        double h = fabs(u) < 1 ? bessel_i0(BETA * sqrt(1 - u * u)) * sinc : 0;
         row[k] = (float)h;
         sum += h;
     }
@@ -269,7 +279,8 @@ static int make_filter(struct filter *f, int from, int to)
 }
 
 /* Input before the begin and after the end is silence. */
-static float convolve(const struct filter *f, const struct mot_audio *a, int64_t at, const float *row)
+static float convolve(const struct filter *f, const struct mot_audio *a, int64_t at,
+                      const float *row)
 {
     int64_t first = at - f->taps / 2 + 1, lo = first < 0 ? -first : 0;
     int64_t hi = a->n - first < f->taps ? a->n - first : f->taps;
@@ -289,7 +300,8 @@ int mot_audio_resample(const struct mot_audio *a, int rate, struct mot_audio *ou
     struct filter f = {0};
     int64_t d = greatest_divisor(a->rate, rate), last;
     if (__builtin_mul_overflow(a->n, rate / d, &last) || last / (a->rate / d) > 2 * max_samples)
-        return mot_fail(MOT_EARG, "resampling %lld samples from %d Hz to %d Hz gives too many", (long long)a->n, a->rate, rate);
+        return mot_fail(MOT_EARG, "resampling %lld samples from %d Hz to %d Hz gives too many",
+                        (long long)a->n, a->rate, rate);
     out->n = last / (a->rate / d) + (last % (a->rate / d) != 0);
     out->sample = mot_alloc((size_t)out->n, sizeof *out->sample);
     int rc = out->sample ? MOT_OK : MOT_ENOMEM;

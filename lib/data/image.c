@@ -2,9 +2,10 @@
  *
  * image.c - pictures: PNG and JPEG in, PNG out, resizing.
  *
- * Decoding is stb_image's.  It checks neither PNG's checksums nor that a JPEG has an end, and would show half a picture
- * without a word, so the file's frame is walked here first.  Bombs are met twice: by the size in the file's head, and by a
- * ceiling on each single allocation that follows from that size (a 1 x 1 picture may unpack to gigabytes otherwise).
+ * Decoding is stb_image's.  It checks neither PNG's checksums nor that a JPEG has an end, and would
+ * show half a picture without a word, so the file's frame is walked here first.  Bombs are met
+ * twice: by the size in the file's head, and by a ceiling on each single allocation that follows
+ * from that size (a 1 x 1 picture may unpack to gigabytes otherwise).
  */
 #include <limits.h>
 #include <math.h>
@@ -63,14 +64,16 @@ static bool is_png(const unsigned char *p, size_t n)
 }
 
 /* Chunks up to IEND, each with a good CRC; the size stands in the first. */
-static int check_png(const unsigned char *p, size_t n, const char *name, uint32_t *width, uint32_t *height)
+static int check_png(const unsigned char *p, size_t n, const char *name, uint32_t *width,
+                     uint32_t *height)
 {
     for (size_t at = 8; at < n;) {
         if (n - at < 12 || get32_big(p + at) > n - at - 12)
             break;
         size_t length = get32_big(p + at);
         if (mot_crc32(0, p + at + 4, length + 4) != get32_big(p + at + 8 + length))
-            return mot_fail(MOT_ECORRUPT, "%s: damaged PNG: wrong checksum of the chunk at byte %zu", name, at);
+            return mot_fail(MOT_ECORRUPT,
+                            "%s: damaged PNG: wrong checksum of the chunk at byte %zu", name, at);
         if (at == 8 && length >= 8) {
             *width = get32_big(p + at + 8);
             *height = get32_big(p + at + 12);
@@ -82,8 +85,9 @@ static int check_png(const unsigned char *p, size_t n, const char *name, uint32_
     return mot_fail(MOT_ECORRUPT, "%s: truncated PNG: %zu bytes and no end", name, n);
 }
 
-/* The tables of a DHT segment: class, 16 counts, as many values as the counts say.  stb_image 2.27 writes them into arrays of
- * 257 and 256 and shifts by them without looking whether they make sense. */
+/* The tables of a DHT segment: class, 16 counts, as many values as the counts say.  stb_image 2.27
+ * writes them into arrays of 257 and 256 and shifts by them without looking whether they make
+ * sense. */
 static bool good_tables(const unsigned char *p, size_t n)
 {
     while (n > 0) {
@@ -103,9 +107,10 @@ static bool good_tables(const unsigned char *p, size_t n)
     return true;
 }
 
-/* Segments and scans up to the end marker; the size stands in the frame header, C0 ... CF but for the tables among them.  Each
- * scan costs a pass over all pixels, hence the limit. */
-static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32_t *width, uint32_t *height)
+/* Segments and scans up to the end marker; the size stands in the frame header, C0 ... CF but for
+ * the tables among them.  Each scan costs a pass over all pixels, hence the limit. */
+static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32_t *width,
+                      uint32_t *height)
 {
     int scans = 0;
     for (size_t at = 2; at + 1 < n;) {
@@ -120,7 +125,8 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
             return mot_fail(MOT_ECORRUPT, "%s: JPEG of more than %d scans", name, MAX_SCANS);
         if (n - at < 9)
             break;
-        if (*width == 0 && marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
+        if (*width == 0 && marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 &&
+            marker != 0xcc) {
             *height = (uint32_t)p[at + 5] << 8 | p[at + 6];
             *width = (uint32_t)p[at + 7] << 8 | p[at + 8];
         }
@@ -128,7 +134,8 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
         if (length < 2 || length > n - at - 2)
             break;
         if (marker == 0xc4 && !good_tables(p + at + 4, length - 2))
-            return mot_fail(MOT_ECORRUPT, "%s: damaged JPEG: impossible tables at byte %zu", name, at);
+            return mot_fail(MOT_ECORRUPT, "%s: damaged JPEG: impossible tables at byte %zu", name,
+                            at);
         at += 2 + length;
     }
     return mot_fail(MOT_ECORRUPT, "%s: truncated JPEG: %zu bytes and no end", name, n);
@@ -158,14 +165,17 @@ int mot_image_load(struct mot_image *im, const void *data, size_t n, const char 
     if (rc)
         return rc;
     if (w == 0 || h == 0 || (uint64_t)w * h > MAX_PIXELS)
-        return mot_fail(MOT_EFORMAT, "%s: picture of %u x %u, expected 1 to %d pixels", name, w, h, MAX_PIXELS);
-    /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing; JPEG's coefficients, whose
-     * blocks may be padded to 32 x 32 pixels. */
+        return mot_fail(MOT_EFORMAT, "%s: picture of %u x %u, expected 1 to %d pixels", name, w, h,
+                        MAX_PIXELS);
+    /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing;
+     * JPEG's coefficients, whose blocks may be padded to 32 x 32 pixels. */
     allocation_limit = ((size_t)w + 64) * ((size_t)h + 64) * 16 + (1 << 20);
     int width, height, channels, want = png ? 4 : 3;
     unsigned char *pixels = stbi_load_from_memory(p, (int)n, &width, &height, &channels, want);
     if (!pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
-        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: more in it than %u x %u pixels, or memory is short", name, w, h);
+        return mot_fail(MOT_ECORRUPT,
+                        "%s: damaged picture: more in it than %u x %u pixels, or memory is short",
+                        name, w, h);
     if (!pixels)
         return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
     if (png)
@@ -179,9 +189,11 @@ int mot_image_load(struct mot_image *im, const void *data, size_t n, const char 
 int mot_image_save_png(const struct mot_image *im, const char *path)
 {
     if (im->width <= 0 || im->height <= 0 || (int64_t)im->width * im->height > MAX_PIXELS)
-        return mot_fail(MOT_EARG, "%s: a picture of %d x %d cannot be saved", path, im->width, im->height);
+        return mot_fail(MOT_EARG, "%s: a picture of %d x %d cannot be saved", path, im->width,
+                        im->height);
     int n = 0;
-    unsigned char *png = stbi_write_png_to_mem(im->rgb, 3 * im->width, im->width, im->height, 3, &n);
+    unsigned char *png =
+        stbi_write_png_to_mem(im->rgb, 3 * im->width, im->width, im->height, 3, &n);
     if (!png)
         return mot_fail(MOT_ENOMEM, "%s: out of memory writing a picture", path);
     int rc = mot_write_file(path, png, (size_t)n);
@@ -191,9 +203,9 @@ int mot_image_save_png(const struct mot_image *im, const char *path)
 
 /* ---- resizing ---- */
 
-/* One axis: output i is the weighted mean of inputs [begin[i], begin[i] + n[i]).  The weights are a triangle's around the
- * output's centre: between neighbours when enlarging (bilinear), widened to the step when shrinking, so that every input
- * counts (antialiased). */
+/* One axis: output i is the weighted mean of inputs [begin[i], begin[i] + n[i]).  The weights are a
+ * triangle's around the output's centre: between neighbours when enlarging (bilinear), widened to
+ * the step when shrinking, so that every input counts (antialiased). */
 struct axis {
     int *begin, *n;
     float *weight; /* taps an output */
@@ -257,8 +269,10 @@ static void resize_row(const struct axis *a, const unsigned char *row, float *ou
 int mot_image_resize(const struct mot_image *im, int width, int height, struct mot_image *out)
 {
     *out = (struct mot_image){0};
-    if (im->width <= 0 || im->height <= 0 || width <= 0 || height <= 0 || (int64_t)width * height > MAX_PIXELS)
-        return mot_fail(MOT_EARG, "a picture of %d x %d cannot become %d x %d", im->width, im->height, width, height);
+    if (im->width <= 0 || im->height <= 0 || width <= 0 || height <= 0 ||
+        (int64_t)width * height > MAX_PIXELS)
+        return mot_fail(MOT_EARG, "a picture of %d x %d cannot become %d x %d", im->width,
+                        im->height, width, height);
     size_t line = 3 * (size_t)width;
     struct axis across = {0}, down = {0};
     /* Rows resized across, kept as long as some output row needs them: a ring of `down.taps`. */
@@ -280,7 +294,8 @@ int mot_image_resize(const struct mot_image *im, int width, int height, struct m
             for (size_t i = 0; i < line; i++)
                 sum[i] += w * row[i];
         }
-        for (size_t i = 0; i < line; i++) /* weights are positive and sum to 1: no clamping but for rounding */
+        /* Weights are positive and sum to 1: no clamping but for rounding. */
+        for (size_t i = 0; i < line; i++)
             rgb[(size_t)y * line + i] = (unsigned char)(sum[i] < 255 ? sum[i] + 0.5f : 255);
     }
     free_axis(&across);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * record.c - one record from its parts: the bytes of text, picture and sound files, or a line of JSON that names them.
+ * record.c - one record from its parts: the bytes of text, picture and sound files, or a line of
+ * JSON that names them.
  */
 #include <strings.h>
 
@@ -16,11 +17,13 @@ enum mot_file mot_file_kind(const char *name)
         const char *suffix;
         enum mot_file kind;
     } kinds[] = {
-        {".txt", MOT_FILE_TEXT},     {".md", MOT_FILE_TEXT},      {".json", MOT_FILE_JSON},   {".png", MOT_FILE_IMAGE},
-        {".jpg", MOT_FILE_IMAGE},    {".jpeg", MOT_FILE_IMAGE},   {".wav", MOT_FILE_SOUND},   {".flac", MOT_FILE_SOUND},
-        {".ogg", MOT_FILE_SOUND},    {".oga", MOT_FILE_SOUND},    {".opus", MOT_FILE_SOUND},  {".mp3", MOT_FILE_SOUND},
-        {".jsonl", MOT_FILE_JSONL},  {".ndjson", MOT_FILE_JSONL}, {".tar", MOT_FILE_TAR},     {".tar.gz", MOT_FILE_TAR},
-        {".tgz", MOT_FILE_TAR},      {".tar.zst", MOT_FILE_TAR},  {".tar.xz", MOT_FILE_TAR},  {".tar.bz2", MOT_FILE_TAR},
+        {".txt", MOT_FILE_TEXT},    {".md", MOT_FILE_TEXT},      {".json", MOT_FILE_JSON},
+        {".png", MOT_FILE_IMAGE},   {".jpg", MOT_FILE_IMAGE},    {".jpeg", MOT_FILE_IMAGE},
+        {".wav", MOT_FILE_SOUND},   {".flac", MOT_FILE_SOUND},   {".ogg", MOT_FILE_SOUND},
+        {".oga", MOT_FILE_SOUND},   {".opus", MOT_FILE_SOUND},   {".mp3", MOT_FILE_SOUND},
+        {".jsonl", MOT_FILE_JSONL}, {".ndjson", MOT_FILE_JSONL}, {".tar", MOT_FILE_TAR},
+        {".tar.gz", MOT_FILE_TAR},  {".tgz", MOT_FILE_TAR},      {".tar.zst", MOT_FILE_TAR},
+        {".tar.xz", MOT_FILE_TAR},  {".tar.bz2", MOT_FILE_TAR},
     };
     size_t n = strlen(name);
     for (int i = 0; i < MOT_COUNT(kinds); i++) {
@@ -78,7 +81,8 @@ static int add_text(struct mot_building *b, const void *text, size_t n, const ch
     return rc ? rc : append(b, &item, n, name);
 }
 
-/* {"text": "..."} or {"caption": "..."}: what stands beside a picture in many tars.  An object with neither is metadata. */
+/* {"text": "..."} or {"caption": "..."}: what stands beside a picture in many tars.  An object with
+ * neither is metadata. */
 static int add_caption(struct mot_building *b, const void *text, size_t n, const char *name)
 {
     json_t *j = mot_json_parse(name, text, n);
@@ -94,7 +98,8 @@ static int add_caption(struct mot_building *b, const void *text, size_t n, const
     return rc;
 }
 
-int mot_building_add(struct mot_building *b, enum mot_file kind, const void *data, size_t n, const char *name)
+int mot_building_add(struct mot_building *b, enum mot_file kind, const void *data, size_t n,
+                     const char *name)
 {
     struct mot_item item = {0};
     int rc;
@@ -106,7 +111,9 @@ int mot_building_add(struct mot_building *b, enum mot_file kind, const void *dat
     case MOT_FILE_IMAGE:
         item.kind = MOT_KIND_IMAGE;
         rc = mot_image_load(&item.image, data, n, name);
-        return rc ? rc : append(b, &item, 3 * (size_t)item.image.width * (size_t)item.image.height, name);
+        return rc ? rc
+                  : append(b, &item, 3 * (size_t)item.image.width * (size_t)item.image.height,
+                           name);
     case MOT_FILE_SOUND:
         item.kind = MOT_KIND_SPEECH;
         rc = mot_audio_load(&item.speech, data, n, name);
@@ -131,8 +138,8 @@ int mot_building_add_file(struct mot_building *b, enum mot_file kind, const char
 
 /* ---- JSON Lines ---- */
 
-static int add_path(struct mot_building *b, enum mot_file kind, const char *name, const char *folder, const json_t *o,
-                    const char *key)
+static int add_path(struct mot_building *b, enum mot_file kind, const char *name,
+                    const char *folder, const json_t *o, const char *key)
 {
     const char *file = NULL;
     int rc = mot_json_string(o, name, key, &file);
@@ -162,7 +169,8 @@ static int add_keys(struct mot_building *b, const char *name, const char *folder
     if (!rc)
         rc = add_path(b, MOT_FILE_SOUND, name, folder, o, "speech");
     if (!rc && b->r.n_items == before)
-        rc = mot_fail(MOT_EFORMAT, "%s: expected a key \"text\", \"image\", \"speech\" or \"segments\"", name);
+        rc = mot_fail(MOT_EFORMAT,
+                      "%s: expected a key \"text\", \"image\", \"speech\" or \"segments\"", name);
     return rc;
 }
 
@@ -178,15 +186,17 @@ static int add_object(struct mot_building *b, const char *name, const char *fold
         return mot_fail(MOT_EFORMAT, "%s: key \"segments\": expected an array", name);
     for (size_t i = 0; i < json_array_size(segments); i++) {
         const json_t *s = json_array_get(segments, i);
-        int rc = json_is_object(s) ? add_keys(b, name, folder, s)
-                                   : mot_fail(MOT_EFORMAT, "%s: segment %zu: expected an object", name, i);
+        int rc = json_is_object(s)
+                     ? add_keys(b, name, folder, s)
+                     : mot_fail(MOT_EFORMAT, "%s: segment %zu: expected an object", name, i);
         if (rc)
             return rc;
     }
     return MOT_OK;
 }
 
-int mot_building_add_json(struct mot_building *b, const char *name, const char *folder, const void *text, size_t n)
+int mot_building_add_json(struct mot_building *b, const char *name, const char *folder,
+                          const void *text, size_t n)
 {
     json_t *o = mot_json_parse(name, text, n);
     if (!o)

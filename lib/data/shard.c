@@ -2,19 +2,20 @@
  *
  * shard.c - streams of documents; every byte of the format is in mot-shard(5).
  *
- * A shard is a sequence of frames: a header with the vocabulary, frames of whole documents, an end frame with counts.  All of
- * it is written and read forwards only, so a pipe is as good as a file, and streams may follow each other (cat).
+ * A shard is a sequence of frames: a header with the vocabulary, frames of whole documents, an end
+ * frame with counts.  All of it is written and read forwards only, so a pipe is as good as a file,
+ * and streams may follow each other (cat).
  *
- *   frame   8 tag, 2 version, 2 flags, 4 number, 4 stored bytes, 4 bytes unpacked, 4 CRC of what is stored,
- *           4 CRC of the 28 bytes before; then what is stored
+ *   frame   8 tag, 2 version, 2 flags, 4 number, 4 stored bytes, 4 bytes unpacked,
+ *           4 CRC of what is stored, 4 CRC of the 28 bytes before; then what is stored
  *
- * Nothing is served that both CRCs, the frame's number and the rules of documents do not vouch for.  The CRC of the frame's
- * head makes its lengths trustworthy before they are used; against malice, which can compute CRCs, lengths are limited and
- * buffers grow only with the bytes that arrive.
+ * Nothing is served that both CRCs, the frame's number and the rules of documents do not vouch for.
+ * The CRC of the frame's head makes its lengths trustworthy before they are used; against malice,
+ * which can compute CRCs, lengths are limited and buffers grow only with the bytes that arrive.
  *
- * Ids are plain u16 or u32, whichever a segment needs: nothing decodes faster, and u16 (every vocabulary up to 65536) takes
- * about half the room of the text.  Documents share frames of 256 KiB: small enough to lose little with one, large enough
- * that 32 bytes of head and two system calls do not count.
+ * Ids are plain u16 or u32, whichever a segment needs: nothing decodes faster, and u16 (every
+ * vocabulary up to 65536) takes about half the room of the text.  Documents share small frames, so
+ * that damage to one costs little.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,11 +25,11 @@
 #include "../base/base.h"
 
 enum { VERSION = 1, HEAD = 32, TAG = 8, FLAG_ZLIB = 1 };
-enum { KIND_U32 = 0, KIND_U16 = 1 };          /* segments: ids as u32, ids as u16 */
+enum { KIND_U32 = 0, KIND_U16 = 1 }; /* segments: ids as u32, ids as u16 */
 enum { DOC_HEAD = 16, SEGMENT_HEAD = 8 };
-/* Damage costs the documents of its frame, so frames are small: 2 KiB, a percent or two of heads. Packed ones are larger, or zlib
- * would find nothing. */
-enum { FRAME_RAW = 1 << 11, FRAME_PACKED = 1 << 18, READ_PIECE = 1 << 20 };
+/* Damage costs the documents of its frame, so frames are small: 2 KiB, a percent or two of heads.
+ * Packed ones are larger, or zlib would find nothing. */
+enum { FRAME_RAW = 1 << 11, FRAME_PACKED = 1 << 18, INPUT = 1 << 17 };
 #define FRAME_LIMIT ((size_t)1 << 30)
 
 static const char tag_header[] = "MOTSHRD\n", tag_docs[] = "MOTDOCS\n", tag_end[] = "MOTDONE\n";
@@ -56,7 +57,8 @@ static const struct mot_bytes *pack(struct mot_shard_writer *w)
     uLongf n = compressBound(w->payload.n);
     w->packed.n = 0;
     if (!w->compress || mot_bytes_reserve(&w->packed, n) ||
-        compress2(w->packed.data, &n, w->payload.data, w->payload.n, 6) != Z_OK || n >= w->payload.n)
+        compress2(w->packed.data, &n, w->payload.data, w->payload.n, 6) != Z_OK ||
+        n >= w->payload.n)
         return NULL;
     w->packed.n = n;
     return &w->packed;
@@ -143,8 +145,8 @@ static int put_segment(struct mot_bytes *b, int m, const int32_t *id, int64_t n)
 }
 
 /* Append the document to the payload; *counts is brought up to date. */
-static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes,
-                        struct counts *counts)
+static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n,
+                        int64_t text_bytes, struct counts *counts)
 {
     struct mot_bytes *b = &w->payload;
     size_t begin = b->n;
@@ -165,7 +167,8 @@ static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n
         return rc;
     size_t size = b->n - begin - DOC_HEAD;
     if (size > FRAME_LIMIT - DOC_HEAD)
-        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB", w->name, (long long)n);
+        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB",
+                        w->name, (long long)n);
     mot_put32(b->data + begin + 8, segments);
     mot_put32(b->data + begin + 12, (uint32_t)size);
     counts->documents++;
@@ -181,14 +184,16 @@ static size_t frame_target(const struct mot_shard_writer *w)
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes)
 {
     if (n < 0 || text_bytes < 0 || text_bytes > INT64_MAX - w->counts.text_bytes)
-        return mot_fail(MOT_EARG, "%s: a document of %lld tokens and %lld bytes makes no sense", w->name,
-                        (long long)n, (long long)text_bytes);
+        return mot_fail(MOT_EARG, "%s: a document of %lld tokens and %lld bytes makes no sense",
+                        w->name, (long long)n, (long long)text_bytes);
     if ((uint64_t)n > FRAME_LIMIT / 2)
-        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB", w->name, (long long)n);
+        return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB",
+                        w->name, (long long)n);
     for (int64_t i = 0; i < n; i++)
         if (id[i] < 0 || id[i] >= w->vocab.size)
-            return mot_fail(MOT_EARG, "%s: token %lld of a document is id %d, the vocabulary has 0..%d", w->name,
-                            (long long)i, id[i], w->vocab.size - 1);
+            return mot_fail(MOT_EARG,
+                            "%s: token %lld of a document is id %d, the vocabulary has 0..%d",
+                            w->name, (long long)i, id[i], w->vocab.size - 1);
     /* A large document gets a frame of its own, so that only its own size limits it. */
     int rc = w->payload.n && (size_t)n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
     if (rc)
@@ -246,10 +251,10 @@ struct mot_shard {
     char *name;
     int fd;
     bool keep_going, ended;
-    int status;           /* the first failure, repeated by later calls */
-    char *damage;         /* its sentence */
+    int status;   /* the first failure, repeated by later calls */
+    char *damage; /* its sentence */
     struct mot_vocab vocab;
-    int64_t offset;       /* bytes read */
+    int64_t offset;       /* bytes taken */
     int64_t frame_offset; /* where the present frame begins */
     uint32_t number;      /* of the next frame of this stream */
     bool in_stream;       /* a header has been read, its end frame not yet */
@@ -261,27 +266,32 @@ struct mot_shard {
     struct mot_doc doc;
     struct mot_ids ids;
     int64_t span_capacity;
+    size_t input_at, input_n; /* what of the input buffer has not been taken yet */
+    unsigned char input[INPUT];
 };
 
 /* Read up to n bytes to the end of s->stored, less only at the end of the file. */
 static int read_some(struct mot_shard *s, size_t n, size_t *got)
 {
-    *got = 0;
-    while (*got < n) {
-        size_t piece = n - *got < READ_PIECE ? n - *got : READ_PIECE;
-        int rc = mot_bytes_reserve(&s->stored, piece);
+    for (*got = 0; *got < n;) {
+        if (s->input_at == s->input_n) {
+            ssize_t r = read(s->fd, s->input, INPUT);
+            if (r < 0 && errno == EINTR)
+                continue;
+            if (r < 0)
+                return mot_fail(MOT_EIO, "%s: cannot read: %s", s->name, strerror(errno));
+            if (r == 0)
+                break;
+            s->input_at = 0;
+            s->input_n = (size_t)r;
+        }
+        size_t left = s->input_n - s->input_at, piece = n - *got < left ? n - *got : left;
+        int rc = mot_bytes_append(&s->stored, s->input + s->input_at, piece);
         if (rc)
             return rc;
-        ssize_t r = read(s->fd, s->stored.data + s->stored.n, piece);
-        if (r < 0 && errno == EINTR)
-            continue;
-        if (r < 0)
-            return mot_fail(MOT_EIO, "%s: cannot read: %s", s->name, strerror(errno));
-        if (r == 0)
-            break;
-        s->stored.n += (size_t)r;
-        s->offset += r;
-        *got += (size_t)r;
+        s->input_at += piece;
+        s->offset += (int64_t)piece;
+        *got += piece;
     }
     return MOT_OK;
 }
@@ -289,9 +299,10 @@ static int read_some(struct mot_shard *s, size_t n, size_t *got)
 /* Damage: what is wrong with the present frame, where, and what was whole. */
 static int damaged(const struct mot_shard *s, int code, const char *what)
 {
-    return mot_fail(code, "%s: %s at byte %lld; the %lld documents (%lld tokens) before it are whole%s", s->name,
-                    what, (long long)s->frame_offset, (long long)s->documents, (long long)s->tokens,
-                    s->documents && !s->keep_going ? ": --keep-going uses them" : "");
+    return mot_fail(
+        code, "%s: %s at byte %lld; the %lld documents (%lld tokens) before it are whole%s",
+        s->name, what, (long long)s->frame_offset, (long long)s->documents, (long long)s->tokens,
+        s->documents && !s->keep_going ? ": --keep-going uses them" : "");
 }
 
 /* The very first bytes are not ours. */
@@ -305,7 +316,8 @@ static int foreign(const struct mot_shard *s, const unsigned char *p, size_t n)
             snprintf(text + strlen(text), 5, "\\x%02x", p[i]);
     if (n == 0)
         return mot_fail(MOT_EFORMAT, "%s: empty, expected a shard of tokens", s->name);
-    return mot_fail(MOT_EFORMAT, "%s: not a shard: begins with \"%s\", expected \"MOTSHRD\"", s->name, text);
+    return mot_fail(MOT_EFORMAT, "%s: not a shard: begins with \"%s\", expected \"MOTSHRD\"",
+                    s->name, text);
 }
 
 /* Read and check a frame's head; *end at the clean end of the file. */
@@ -334,8 +346,11 @@ static int read_head(struct mot_shard *s, struct head *h, bool *end)
         return mot_fail(MOT_EVERSION, "%s: shard format version %u, this program reads %d", s->name,
                         mot_get16(p + 8), VERSION);
     static const char *const tags[] = {tag_header, tag_docs, tag_end};
-    *h = (struct head){NULL, mot_get16(p + 10) & FLAG_ZLIB, mot_get32(p + 12), mot_get32(p + 16),
-                       mot_get32(p + 20), mot_get32(p + 24)};
+    *h = (struct head){.zlib = mot_get16(p + 10) & FLAG_ZLIB,
+                       .number = mot_get32(p + 12),
+                       .stored = mot_get32(p + 16),
+                       .size = mot_get32(p + 20),
+                       .crc = mot_get32(p + 24)};
     for (int i = 0; i < MOT_COUNT(tags); i++)
         if (memcmp(p, tags[i], TAG) == 0)
             h->tag = tags[i];
@@ -346,9 +361,10 @@ static int read_head(struct mot_shard *s, struct head *h, bool *end)
         (h->zlib && h->size / 1040 > h->stored))
         return damaged(s, MOT_ECORRUPT, "impossible size in the frame");
     if (h->number != s->number || (h->tag == tag_header) == s->in_stream)
-        return damaged(s, MOT_ECORRUPT, s->in_stream && h->tag == tag_header
-                                            ? "truncated: there is no end frame before the next header"
-                                            : "a frame is missing or out of order");
+        return damaged(s, MOT_ECORRUPT,
+                       s->in_stream && h->tag == tag_header
+                           ? "truncated: there is no end frame before the next header"
+                           : "a frame is missing or out of order");
     s->number++;
     return MOT_OK;
 }
@@ -364,7 +380,8 @@ static int unpack(struct mot_shard *s, const struct head *h)
         return rc;
     uLongf n = h->size;
     uLong used = s->stored.n;
-    if (uncompress2(s->unpacked.data, &n, s->stored.data, &used) != Z_OK || n != h->size || used != s->stored.n)
+    if (uncompress2(s->unpacked.data, &n, s->stored.data, &used) != Z_OK || n != h->size ||
+        used != s->stored.n)
         return damaged(s, MOT_ECORRUPT, "cannot unpack the frame");
     s->unpacked.n = n;
     s->payload = &s->unpacked;
@@ -409,8 +426,11 @@ static int read_vocab(struct mot_shard *s, const struct mot_vocab *expect)
     if (rc)
         return rc;
     if (expect && (strcmp(v.digest, expect->digest) != 0 || !same_ids(&v, expect)))
-        return mot_fail(MOT_EARG, "%s: its vocabulary is %s, expected %s: tokenise again with the folder of the "
-                        "expected one, or use the folder that made this shard", s->name, v.digest, expect->digest);
+        return mot_fail(
+            MOT_EARG,
+            "%s: its vocabulary is %s, expected %s: tokenise again with the folder of the "
+            "expected one, or use the folder that made this shard",
+            s->name, v.digest, expect->digest);
     s->vocab = v;
     s->in_stream = true;
     s->stream = (struct counts){0};
@@ -428,7 +448,8 @@ static int read_end(struct mot_shard *s)
     for (int m = 0; m < s->vocab.n_modalities; m++)
         c.tokens[m] = (int64_t)mot_get64(p + 16 + 8 * m);
     if (memcmp(&c, &s->stream, sizeof c) != 0)
-        return damaged(s, MOT_ECORRUPT, "the counts of the end frame are not those of the documents");
+        return damaged(s, MOT_ECORRUPT,
+                       "the counts of the end frame are not those of the documents");
     s->in_stream = false;
     s->number = 0;
     return MOT_OK;
@@ -460,7 +481,8 @@ static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, 
     else
         for (int64_t i = 0; i < n; i++)
             id[i] = (int32_t)mot_get32(p + 4 * i);
-    uint32_t outside = 0, first = (uint32_t)s->vocab.modality[m].first, size = (uint32_t)s->vocab.modality[m].n;
+    uint32_t first = (uint32_t)s->vocab.modality[m].first, outside = 0;
+    uint32_t size = (uint32_t)s->vocab.modality[m].n;
     for (int64_t i = 0; i < n; i++)
         outside |= (uint32_t)id[i] - first >= size;
     if (outside)
@@ -484,7 +506,8 @@ static int add_span(struct mot_shard *s, int m, int64_t n)
 }
 
 /* The segments in [p, p + size) fill it exactly. */
-static int read_segments(struct mot_shard *s, const unsigned char *p, size_t size, uint32_t segments)
+static int read_segments(struct mot_shard *s, const unsigned char *p, size_t size,
+                         uint32_t segments)
 {
     const unsigned char *end = p + size;
     for (uint32_t i = 0; i < segments; i++) {

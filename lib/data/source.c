@@ -2,12 +2,13 @@
  *
  * source.c - files, folders and pipes as one stream of records.
  *
- * Opening makes the list of inputs: folders are walked, and files in one folder whose names differ only in the last suffix
- * (cat.png, cat.txt, cat.wav) become one input, as they would be one sample of a tar.  Reading goes through the list with one
- * input open at a time: a tar, a stream of lines, or files read whole.  Memory is bounded by the largest record, apart from
- * the list.
+ * Opening makes the list of inputs: folders are walked, and files in one folder whose names differ
+ * only in the last suffix (cat.png, cat.txt, cat.wav) become one input, as they would be one sample
+ * of a tar.  Reading goes through the list with one input open at a time: a tar, a stream of lines,
+ * or files read whole.  Memory is bounded by the largest record, apart from the list.
  *
- * What fails is told and passed over, unless the options say strict; only short memory and a pipe that fails stop always.
+ * What fails is told and passed over, unless the options say strict; only short memory and a pipe
+ * that fails stop always.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -45,13 +46,14 @@ struct mot_source {
     struct mot_bytes lines;
     size_t line_begin;          /* what is before has been served */
     int64_t line_number, bytes; /* read so far */
-    char *folder;  /* of a JSONL file */
-    bool finished; /* it has no more */
+    char *folder;               /* of a JSONL file */
+    bool finished;              /* it has no more */
 };
 
 /* ---- the list of inputs ---- */
 
-static int add_input(struct mot_source *s, const char *path, enum format format, enum mot_file kind, int64_t size)
+static int add_input(struct mot_source *s, const char *path, enum format format, enum mot_file kind,
+                     int64_t size)
 {
     int rc = mot_grow((void **)&s->input, s->n, &s->capacity, sizeof *s->input);
     if (rc)
@@ -87,7 +89,8 @@ static size_t stem(const char *name)
 static bool is_part(const char *name)
 {
     enum mot_file kind = mot_file_kind(name);
-    return kind == MOT_FILE_TEXT || kind == MOT_FILE_JSON || kind == MOT_FILE_IMAGE || kind == MOT_FILE_SOUND;
+    return kind == MOT_FILE_TEXT || kind == MOT_FILE_JSON || kind == MOT_FILE_IMAGE ||
+           kind == MOT_FILE_SOUND;
 }
 
 /* In byte order of the stems; of one stem those that make a record together, then the others. */
@@ -125,7 +128,8 @@ static int list_folder(const char *path, char ***names, int64_t *n)
 
 static int walk(struct mot_source *s, const char *path, int depth);
 
-/* names[0 .. n) have one stem: one record of several files.  JSON is a caption only where there is no text file. */
+/* names[0 .. n) have one stem: one record of several files.  JSON is a caption only where there is
+ * no text file. */
 static int add_group(struct mot_source *s, const char *folder, char *const *names, int64_t n)
 {
     struct mot_bytes suffixes = {0};
@@ -160,7 +164,8 @@ static int add_group(struct mot_source *s, const char *folder, char *const *name
     return rc;
 }
 
-/* One name of a folder: a folder within (links are not followed), a file of a known kind, or nothing to us. */
+/* One name of a folder: a folder within (links are not followed), a file of a known kind, or
+ * nothing to us. */
 static int add_name(struct mot_source *s, const char *folder, const char *name, int depth)
 {
     char *path = mot_path(folder, name);
@@ -187,8 +192,8 @@ static bool is_folder(const char *folder, const char *name)
 
 static bool same_record(const char *folder, const char *a, const char *b)
 {
-    return is_part(a) && is_part(b) && stem(a) == stem(b) && memcmp(a, b, stem(a)) == 0 && !is_folder(folder, a) &&
-           !is_folder(folder, b);
+    return is_part(a) && is_part(b) && stem(a) == stem(b) && memcmp(a, b, stem(a)) == 0 &&
+           !is_folder(folder, a) && !is_folder(folder, b);
 }
 
 static int walk(struct mot_source *s, const char *path, int depth)
@@ -201,7 +206,8 @@ static int walk(struct mot_source *s, const char *path, int depth)
     for (int64_t i = 0, end; !rc && i < n; i = end) {
         for (end = i + 1; end < n && same_record(path, names[i], names[end]); end++)
             ;
-        rc = end == i + 1 ? add_name(s, path, names[i], depth) : add_group(s, path, names + i, end - i);
+        rc = end == i + 1 ? add_name(s, path, names[i], depth)
+                          : add_group(s, path, names + i, end - i);
     }
     for (int64_t i = 0; i < n; i++)
         mot_free(names[i]);
@@ -217,7 +223,8 @@ static int add_path(struct mot_source *s, const char *path)
             if (strcmp(s->input[i].path, "-") == 0)
                 return mot_fail(MOT_EARG, "standard input: named twice");
         s->unknown_size |= fstat(STDIN_FILENO, &st) != 0 || !S_ISREG(st.st_mode);
-        return add_input(s, path, s->has_format ? s->format : TEXT, MOT_FILE_TEXT, s->unknown_size ? 0 : st.st_size);
+        return add_input(s, path, s->has_format ? s->format : TEXT, MOT_FILE_TEXT,
+                         s->unknown_size ? 0 : st.st_size);
     }
     if (stat(path, &st) != 0)
         return mot_fail(MOT_EIO, "%s: cannot open: %s", path, strerror(errno));
@@ -246,7 +253,8 @@ static int set_format(struct mot_source *s, const char *format)
     return mot_fail(MOT_EARG, "format \"%s\": expected text, lines, jsonl or tar", format);
 }
 
-struct mot_source *mot_source_open(const char *const *paths, int n, const struct mot_source_options *o)
+struct mot_source *mot_source_open(const char *const *paths, int n,
+                                   const struct mot_source_options *o)
 {
     struct mot_source *s = mot_alloc(1, sizeof *s);
     if (!s)
@@ -274,7 +282,8 @@ static int next_line(struct mot_source *s, const char *name, const unsigned char
     size_t looked = s->line_begin; /* up to here there is no newline */
     *line = NULL;
     for (;;) {
-        const unsigned char *newline = b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
+        const unsigned char *newline =
+            b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
         if (newline) {
             *line = b->data + s->line_begin;
             *n = (size_t)(newline - *line);
@@ -290,8 +299,8 @@ static int next_line(struct mot_source *s, const char *name, const unsigned char
         }
         looked = b->n;
         if (b->n > MOT_RECORD_LIMIT)
-            return mot_fail(MOT_EFORMAT, "%s:%lld: a line of more than %zu MB", name, (long long)s->line_number + 1,
-                            MOT_RECORD_LIMIT >> 20);
+            return mot_fail(MOT_EFORMAT, "%s:%lld: a line of more than %zu MB", name,
+                            (long long)s->line_number + 1, MOT_RECORD_LIMIT >> 20);
         int rc = mot_bytes_reserve(b, PIECE);
         if (rc)
             return rc;
@@ -391,7 +400,8 @@ static int read_files(struct mot_source *s, const struct input *in)
         mot_free(path);
     }
     if (!rc && b->r.n_items == 0)
-        rc = mot_fail(MOT_EFORMAT, "%s: no text in it: expected a key \"text\" or \"caption\"", in->path);
+        rc = mot_fail(MOT_EFORMAT, "%s: no text in it: expected a key \"text\" or \"caption\"",
+                      in->path);
     mot_building_sort(b);
     return rc;
 }

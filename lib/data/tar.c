@@ -2,9 +2,10 @@
  *
  * tar.c - WebDataset tars: members that stand together and have the same key are one sample.
  *
- * The key is the member's name up to the first dot of its last part, folders included; the suffix says what it is.  Members
- * of no known kind are passed over.  The archive is read forwards once, so a pipe will do; packing is found by content.
- * A sample may have a caption twice, as .txt and in .json: the .txt counts.
+ * The key is the member's name up to the first dot of its last part, folders included; the suffix
+ * says what it is.  Members of no known kind are passed over.  The archive is read forwards once,
+ * so a pipe will do; packing is found by content. A sample may have a caption twice, as .txt and in
+ * .json: the .txt counts.
  */
 #include <archive.h>
 #include <archive_entry.h>
@@ -72,7 +73,8 @@ struct mot_tar *mot_tar_open(const char *path)
     else if (archive_read_open(t->archive, t, NULL, on_read, NULL) == ARCHIVE_OK)
         return t;
     else
-        mot_fail(MOT_EFORMAT, "%s: not a tar that can be read: %s", t->path, archive_error_string(t->archive));
+        mot_fail(MOT_EFORMAT, "%s: not a tar that can be read: %s", t->path,
+                 archive_error_string(t->archive));
 fail:
     mot_tar_close(t);
     return NULL;
@@ -102,9 +104,9 @@ int64_t mot_tar_bytes(const struct mot_tar *t)
 static int broken(struct mot_tar *t, const char *why)
 {
     t->ended = true;
-    return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated archive near byte %lld%s%s: %s", t->path,
-                    (long long)mot_tar_bytes(t), t->member ? ", in member " : "", t->member ? t->member : "",
-                    why ? why : "unknown error");
+    return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated archive near byte %lld%s%s: %s",
+                    t->path, (long long)mot_tar_bytes(t), t->member ? ", in member " : "",
+                    t->member ? t->member : "", why ? why : "unknown error");
 }
 
 static const char *base_of(const char *name)
@@ -125,7 +127,8 @@ static int next_member(struct mot_tar *t)
     while (!t->member) {
         struct archive_entry *e;
         int r = archive_read_next_header(t->archive, &e);
-        if (r == ARCHIVE_EOF && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE && t->zeros < END_MARK)
+        if (r == ARCHIVE_EOF && archive_filter_code(t->archive, 0) == ARCHIVE_FILTER_NONE &&
+            t->zeros < END_MARK)
             return broken(t, "there is no end mark"); /* packed ones have checks of their own */
         if (r == ARCHIVE_EOF) {
             t->ended = true;
@@ -137,7 +140,8 @@ static int next_member(struct mot_tar *t)
             return broken(t, archive_error_string(t->archive));
         const char *name = archive_entry_pathname(e);
         enum mot_file kind = name ? mot_file_kind(name) : MOT_FILE_UNKNOWN;
-        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL || archive_entry_filetype(e) != AE_IFREG ||
+        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL ||
+            archive_entry_filetype(e) != AE_IFREG ||
             base_of(name)[0] == '.') /* hidden files have no key */
             continue;
         t->member = mot_strdup(name);
@@ -155,7 +159,8 @@ static int read_member(struct mot_tar *t, const char *label)
         int rc = mot_bytes_reserve(&t->data, BLOCK);
         if (rc)
             return rc;
-        la_ssize_t r = archive_read_data(t->archive, t->data.data + t->data.n, t->data.capacity - t->data.n);
+        la_ssize_t r =
+            archive_read_data(t->archive, t->data.data + t->data.n, t->data.capacity - t->data.n);
         if (r == 0)
             return MOT_OK;
         if (r == ARCHIVE_RETRY)
@@ -164,11 +169,13 @@ static int read_member(struct mot_tar *t, const char *label)
             return broken(t, archive_error_string(t->archive));
         t->data.n += (size_t)r;
         if (t->data.n > MOT_RECORD_LIMIT)
-            return mot_fail(MOT_EFORMAT, "%s: a member of more than %zu MB", label, MOT_RECORD_LIMIT >> 20);
+            return mot_fail(MOT_EFORMAT, "%s: a member of more than %zu MB", label,
+                            MOT_RECORD_LIMIT >> 20);
     }
 }
 
-/* Read the present member and decode it into the record; JSON is kept until it is known whether it is needed. */
+/* Read the present member and decode it into the record; JSON is kept until it is known whether it
+ * is needed. */
 static int add_member(struct mot_tar *t, struct mot_building *b)
 {
     char *label = mot_format("%s: %s", t->path, t->member);
@@ -190,8 +197,8 @@ static int add_member(struct mot_tar *t, struct mot_building *b)
     return rc;
 }
 
-/* Members of one key, up to the first of another.  After a failure the rest of the sample is passed over; when the archive
- * breaks on the way, that is what is told. */
+/* Members of one key, up to the first of another.  After a failure the rest of the sample is passed
+ * over; when the archive breaks on the way, that is what is told. */
 static int read_sample(struct mot_tar *t, struct mot_building *b, const char *key)
 {
     size_t n = strlen(key);
@@ -209,7 +216,8 @@ static int read_sample(struct mot_tar *t, struct mot_building *b, const char *ke
     }
     if (!rc && !t->has_text && t->json.n) {
         char *label = mot_format("%s: %s.json", t->path, key);
-        rc = label ? mot_building_add(b, MOT_FILE_JSON, t->json.data, t->json.n, label) : MOT_ENOMEM;
+        rc =
+            label ? mot_building_add(b, MOT_FILE_JSON, t->json.data, t->json.n, label) : MOT_ENOMEM;
         mot_free(label);
     }
     mot_building_sort(b);

@@ -12,7 +12,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* A file in memory with these bytes; its path goes to `path` (32 bytes).  Close the descriptor when done. */
+/* A file in memory with these bytes; its path goes to `path` (32 bytes).  Close the descriptor when
+ * done. */
 static inline int fuzz_file(const uint8_t *data, size_t n, char *path)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC);

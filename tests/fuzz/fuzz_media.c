@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz_media.c - any bytes as a picture and as a sound.  PNG's checksums would keep a fuzzer out: they are put right first.
+ * fuzz_media.c - any bytes as a picture and as a sound.  PNG's checksums would keep a fuzzer out:
+ * they are put right first.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 static void put_sums_right(uint8_t *p, size_t n)
 {
     for (size_t at = 8; at < n && n - at >= 12;) {
-        size_t length = (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 | (size_t)p[at + 2] << 8 | p[at + 3];
+        size_t length =
+            (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 | (size_t)p[at + 2] << 8 | p[at + 3];
         if (length > n - at - 12)
             return;
         uint32_t crc = mot_crc32(0, p + at + 4, length + 4);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz_shard.c - any bytes as a shard: as they are, and, since checksums would keep a fuzzer out, with each frame's sums put
- * right.  What is served must make sense.
+ * fuzz_shard.c - any bytes as a shard: as they are, and, since checksums would keep a fuzzer out,
+ * with each frame's sums put right.  What is served must make sense.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,8 @@ static void check(const struct mot_vocab *v, const struct mot_doc *d)
         if (s->begin != at || s->n <= 0 || (i && s->modality == s[-1].modality))
             abort();
         for (; at < s->begin + s->n; at++)
-            if (d->id[at] < 0 || d->id[at] >= v->size || mot_vocab_modality(v, d->id[at]) != s->modality)
+            if (d->id[at] < 0 || d->id[at] >= v->size ||
+                mot_vocab_modality(v, d->id[at]) != s->modality)
                 abort();
     }
     if (at != d->n || d->text_bytes < 0)

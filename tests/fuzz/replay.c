@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * replay.c - give files to a fuzz target one after the other, and N damaged versions of each: a test without any fuzzer.
+ * replay.c - give files to a fuzz target one after the other, and N damaged versions of each: a
+ * test without any fuzzer.
  *
  *   bin/fuzz_shard [-N] FILE...
  *
  * With clang the same targets, linked without this file, are fuzzers:
  *
- *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_shard.c SOURCES... LIBRARIES...
+ *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz/fuzz_shard.c
+ * SOURCES... LIBRARIES...
  */
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +69,8 @@ static uint8_t *read_file(const char *path, size_t *n)
 
 int main(int argc, char **argv)
 {
-    int first = argc > 1 && argv[1][0] == '-' ? 2 : 1, versions = first == 2 ? atoi(argv[1] + 1) : 0;
+    int first = argc > 1 && argv[1][0] == '-' ? 2 : 1,
+        versions = first == 2 ? atoi(argv[1] + 1) : 0;
     for (int i = first; i < argc; i++) {
         size_t n;
         uint8_t *data = read_file(argv[i], &n);
@@ -77,7 +80,8 @@ int main(int argc, char **argv)
                 return 1;
             memcpy(copy, data, n);
             size_t m = k == 0 ? n : damage(copy, n);
-            uint8_t *exact = malloc(m ? m : 1); /* so that the sanitiser sees a read beyond the end */
+            uint8_t *exact =
+                malloc(m ? m : 1); /* so that the sanitiser sees a read beyond the end */
             if (!exact)
                 return 1;
             memcpy(exact, copy, m);

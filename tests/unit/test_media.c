@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_media.c - pictures and sounds whose bytes are made here by the formats' rules (not by the code under test): every odd
- * kind is converted, every damaged kind refused with its name; resizing and resampling against what they must do to simple
- * signals.
+ * test_media.c - pictures and sounds whose bytes are made here by the formats' rules (not by the
+ * code under test): every odd kind is converted, every damaged kind refused with its name; resizing
+ * and resampling against what they must do to simple signals.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,14 +15,16 @@ static char folder[] = "/tmp/mot-test-XXXXXX", file[64];
 
 static bool same_pixels(const struct mot_image *im, int w, int h, const unsigned char *rgb)
 {
-    return im->width == w && im->height == h && memcmp(im->rgb, rgb, 3 * (size_t)w * (size_t)h) == 0;
+    return im->width == w && im->height == h &&
+           memcmp(im->rgb, rgb, 3 * (size_t)w * (size_t)h) == 0;
 }
 
 /* ---- PNG by hand ---- */
 
 static void put_big(unsigned char *p, uint32_t x)
 {
-    p[0] = (unsigned char)(x >> 24), p[1] = (unsigned char)(x >> 16), p[2] = (unsigned char)(x >> 8), p[3] = (unsigned char)x;
+    p[0] = (unsigned char)(x >> 24), p[1] = (unsigned char)(x >> 16),
+    p[2] = (unsigned char)(x >> 8), p[3] = (unsigned char)x;
 }
 
 static void chunk(struct mot_bytes *b, const char *type, const void *data, size_t n)
@@ -37,8 +39,9 @@ static void chunk(struct mot_bytes *b, const char *type, const void *data, size_
 }
 
 /* raw: rows, each with its filter byte */
-static struct mot_bytes png(uint32_t w, uint32_t h, int depth, int color, const void *palette, size_t n_palette, const void *alpha,
-                            size_t n_alpha, const void *raw, size_t n)
+static struct mot_bytes png(uint32_t w, uint32_t h, int depth, int color, const void *palette,
+                            size_t n_palette, const void *alpha, size_t n_alpha, const void *raw,
+                            size_t n)
 {
     struct mot_bytes b = {0};
     unsigned char head[13] = {0};
@@ -73,19 +76,65 @@ static void test_png_kinds(void)
     } kind[] = {
         {"grey", 8, 0, "", "", "\0\x10\xf0", 0, 0, 3, {0x10, 0x10, 0x10, 0xf0, 0xf0, 0xf0}},
         {"grey 1 bit", 1, 0, "", "", "\0\x40", 0, 0, 2, {0, 0, 0, 255, 255, 255}},
-        {"grey 16 bit", 16, 0, "", "", "\0\x12\x34\xff\xff", 0, 0, 5, {0x12, 0x12, 0x12, 255, 255, 255}},
+        {"grey 16 bit",
+         16,
+         0,
+         "",
+         "",
+         "\0\x12\x34\xff\xff",
+         0,
+         0,
+         5,
+         {0x12, 0x12, 0x12, 255, 255, 255}},
         {"rgb", 8, 2, "", "", "\0\1\2\3\4\5\6", 0, 0, 7, {1, 2, 3, 4, 5, 6}},
         {"rgb, left filter", 8, 2, "", "", "\1\1\2\3\4\5\6", 0, 0, 7, {1, 2, 3, 5, 7, 9}},
-        {"rgb with a transparent colour", 8, 2, "", "\0\4\0\5\0\6", "\0\1\2\3\4\5\6", 0, 6, 7, {1, 2, 3, 255, 255, 255}},
-        {"rgb 16 bit", 16, 2, "", "", "\0\1\xff\2\xff\3\xff\4\0\5\0\6\0", 0, 0, 13, {1, 2, 3, 4, 5, 6}},
+        {"rgb with a transparent colour",
+         8,
+         2,
+         "",
+         "\0\4\0\5\0\6",
+         "\0\1\2\3\4\5\6",
+         0,
+         6,
+         7,
+         {1, 2, 3, 255, 255, 255}},
+        {"rgb 16 bit",
+         16,
+         2,
+         "",
+         "",
+         "\0\1\xff\2\xff\3\xff\4\0\5\0\6\0",
+         0,
+         0,
+         13,
+         {1, 2, 3, 4, 5, 6}},
         {"palette", 8, 3, "\1\2\3\4\5\6", "", "\0\1\0", 6, 0, 3, {4, 5, 6, 1, 2, 3}},
-        {"palette with alpha", 8, 3, "\1\2\3\4\5\6", "\0", "\0\1\0", 6, 1, 3, {4, 5, 6, 255, 255, 255}},
-        {"grey and alpha", 8, 4, "", "", "\0\0\x80\x64\xff", 0, 0, 5, {127, 127, 127, 100, 100, 100}},
+        {"palette with alpha",
+         8,
+         3,
+         "\1\2\3\4\5\6",
+         "\0",
+         "\0\1\0",
+         6,
+         1,
+         3,
+         {4, 5, 6, 255, 255, 255}},
+        {"grey and alpha",
+         8,
+         4,
+         "",
+         "",
+         "\0\0\x80\x64\xff",
+         0,
+         0,
+         5,
+         {127, 127, 127, 100, 100, 100}},
         {"rgba", 8, 6, "", "", "\0\1\2\3\0\1\2\3\xff", 0, 0, 9, {255, 255, 255, 1, 2, 3}},
     };
     for (int i = 0; i < MOT_COUNT(kind); i++) {
-        struct mot_bytes b = png(2, 1, kind[i].depth, kind[i].color, kind[i].palette, kind[i].n_palette, kind[i].alpha,
-                                 kind[i].n_alpha, kind[i].raw, kind[i].n_raw);
+        struct mot_bytes b =
+            png(2, 1, kind[i].depth, kind[i].color, kind[i].palette, kind[i].n_palette,
+                kind[i].alpha, kind[i].n_alpha, kind[i].raw, kind[i].n_raw);
         int rc = mot_image_load(&im, b.data, b.n, kind[i].name);
         if (rc || !same_pixels(&im, 2, 1, kind[i].rgb)) {
             fprintf(stderr, "%s: %s\n", kind[i].name, rc ? mot_error() : "wrong pixels");
@@ -106,14 +155,16 @@ static void test_png_damage(void)
     CHECK_INT(mot_image_load(&im, b.data, b.n, "x"), 0);
     mot_image_free(&im);
     for (size_t n = 0; n < b.n; n++) /* cut anywhere but within the last chunk's CRC */
-        CHECK(mot_image_load(&im, b.data, n, "x.png") != 0 && !im.rgb && strncmp(mot_error(), "x.png: ", 7) == 0);
+        CHECK(mot_image_load(&im, b.data, n, "x.png") != 0 && !im.rgb &&
+              strncmp(mot_error(), "x.png: ", 7) == 0);
     for (size_t i = 0; i < 8 * b.n; i++) {
         b.data[i / 8] ^= (unsigned char)(1 << i % 8);
         CHECK(mot_image_load(&im, b.data, b.n, "x.png") != 0);
         b.data[i / 8] ^= (unsigned char)(1 << i % 8);
     }
     mot_bytes_free(&b);
-    static const uint32_t size[][2] = {{0, 1}, {1, 0}, {50000, 50000}, {0xffffffff, 0xffffffff}, {0x80000000, 2}};
+    static const uint32_t size[][2] = {
+        {0, 1}, {1, 0}, {50000, 50000}, {0xffffffff, 0xffffffff}, {0x80000000, 2}};
     for (int i = 0; i < MOT_COUNT(size); i++) {
         b = png(size[i][0], size[i][1], 8, 2, NULL, 0, NULL, 0, raw, sizeof raw);
         CHECK_INT(mot_image_load(&im, b.data, b.n, "x"), MOT_EFORMAT);
@@ -130,17 +181,23 @@ static void test_png_damage(void)
     CHECK_INT(mot_image_load(&im, "", 0, "x"), MOT_EFORMAT);
 }
 
-/* An 8 x 8 grey JPEG of one flat block, as jpegtran -optimize leaves it: tables of one code each. */
-static const unsigned char jpeg[] = {
-    0xff, 0xd8, 0xff, 0xdb, 0, 67, 0, /* every quantiser 8 */
-    8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,
-    8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8,
-    0xff, 0xc0, 0, 11, 8, 0, 8, 0, 8, 1, 1, 0x11, 0,
-    0xff, 0xc4, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6,    /* DC: code 0 = 6 bits follow */
-    0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, /* AC: code 0 = end of block */
-    0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0,
-    0x50, /* 0, 101000 = 40: 40 * 8 / 8 above the middle 128; 0; padding */
-    0xff, 0xd9};
+/* An 8 x 8 grey JPEG of one flat block, as jpegtran -optimize leaves it: tables of one code each.
+ */
+static const unsigned char
+    jpeg[] = {0xff, 0xd8, 0xff, 0xdb, 0,    67, 0, /* every quantiser 8 */
+              8,    8,    8,    8,    8,    8,  8, 8,    8,  8,    8,    8, 8,  8,    8,    8, 8,
+              8,    8,    8,    8,    8,    8,  8, 8,    8,  8,    8,    8, 8,  8,    8,    8, 8,
+              8,    8,    8,    8,    8,    8,  8, 8,    8,  8,    8,    8, 8,  8,    8,    8, 8,
+              8,    8,    8,    8,    8,    8,  8, 8,    8,  8,    8,    8, 8,  0xff, 0xc0, 0, 11,
+              8,    0,    8,    0,    8,    1,  1, 0x11, 0,  0xff, 0xc4, 0, 20, 0,    1,    0, 0,
+              0,    0,    0,    0,    0,    0,  0, 0,    0,  0,    0,    0, 0,  6, /* DC: code 0 = 6
+                                                                                      bits follow */
+              0xff, 0xc4, 0,    20,   0x10, 1,  0, 0,    0,  0,    0,    0, 0,  0,    0,    0, 0,
+              0,    0,    0,    0,    0, /* AC: code 0 = end of block */
+              0xff, 0xda, 0,    8,    1,    1,  0, 0,    63, 0,    0x50, /* 0, 101000 = 40: 40 * 8 /
+                                                                            8 above the middle 128;
+                                                                            0; padding */
+              0xff, 0xd9};
 
 static void test_jpeg(void)
 {
@@ -154,7 +211,8 @@ static void test_jpeg(void)
     mot_image_free(&im);
     for (size_t n = 0; n < sizeof b; n++)
         CHECK(mot_image_load(&im, b, n, "x.jpg") != 0 && strncmp(mot_error(), "x.jpg: ", 7) == 0);
-    for (size_t i = 0; i < 8 * sizeof b; i++) { /* a JPEG has no checksum: no harm is all that can be asked */
+    for (size_t i = 0; i < 8 * sizeof b;
+         i++) { /* a JPEG has no checksum: no harm is all that can be asked */
         b[i / 8] ^= (unsigned char)(1 << i % 8);
         (void)!mot_image_load(&im, b, sizeof b, "x.jpg");
         mot_image_free(&im);
@@ -185,7 +243,8 @@ static void test_resize(void)
     struct mot_image im = {6, 4, malloc(6 * 4 * 3)}, out;
     for (int i = 0; i < 72; i++)
         im.rgb[i] = (unsigned char)(i / 3 % 6 * 40);
-    /* The same size is the same picture; one pixel is the mean; a constant stays one at any size. */
+    /* The same size is the same picture; one pixel is the mean; a constant stays one at any size.
+     */
     CHECK_INT(mot_image_resize(&im, 6, 4, &out), 0);
     CHECK(same_pixels(&out, 6, 4, im.rgb));
     mot_image_free(&out);
@@ -212,7 +271,8 @@ static void test_resize(void)
 
 /* ---- WAV by hand ---- */
 
-static struct mot_bytes wav(int format, int channels, uint32_t rate, int bits, const void *data, uint32_t n, uint32_t promised)
+static struct mot_bytes wav(int format, int channels, uint32_t rate, int bits, const void *data,
+                            uint32_t n, uint32_t promised)
 {
     struct mot_bytes b = {0};
     unsigned char h[44] = "RIFF....WAVEfmt ";
@@ -235,7 +295,8 @@ static struct mot_bytes wav(int format, int channels, uint32_t rate, int bits, c
 static void test_wav_kinds(void)
 {
     static const float odd[] = {NAN, 0.5f, INFINITY, -INFINITY, 5, -5, -0.25f};
-    unsigned char *eight = calloc(8 * 192000, 2); /* 8 channels at 192 kHz: one loud, seven silent */
+    unsigned char *eight =
+        calloc(8 * 192000, 2); /* 8 channels at 192 kHz: one loud, seven silent */
     for (int i = 0; i < 192000; i++)
         mot_put16(eight + 16 * i, 0x4000);
     const struct {
@@ -256,10 +317,12 @@ static void test_wav_kinds(void)
     };
     for (int i = 0; i < MOT_COUNT(kind); i++) {
         struct mot_audio a;
-        struct mot_bytes b = wav(kind[i].format, kind[i].channels, kind[i].rate, kind[i].bits, kind[i].data, kind[i].n, kind[i].promised);
+        struct mot_bytes b = wav(kind[i].format, kind[i].channels, kind[i].rate, kind[i].bits,
+                                 kind[i].data, kind[i].n, kind[i].promised);
         int rc = mot_audio_load(&a, b.data, b.n, kind[i].name);
         if (rc || a.n != kind[i].samples || a.rate != (int)kind[i].rate) {
-            fprintf(stderr, "%s: %s, %lld samples\n", kind[i].name, rc ? mot_error() : "read", (long long)a.n);
+            fprintf(stderr, "%s: %s, %lld samples\n", kind[i].name, rc ? mot_error() : "read",
+                    (long long)a.n);
             CHECK(false);
         }
         for (int k = 0; !rc && k < 7 && k < a.n && kind[i].x[k] != 0; k++)
@@ -281,10 +344,12 @@ static void test_wav_damage(void)
     const struct {
         int channels;
         uint32_t rate, n, promised;
-    } bad[] = {{1, 16000, 0, 0}, {1, 16000, 8, 5000}, {0, 16000, 8, 8}, {1, 0, 8, 8}, {1, 1, 8, 8}, {1, 0x7fffffff, 8, 8}};
+    } bad[] = {{1, 16000, 0, 0}, {1, 16000, 8, 5000}, {0, 16000, 8, 8},
+               {1, 0, 8, 8},     {1, 1, 8, 8},        {1, 0x7fffffff, 8, 8}};
     struct mot_audio a;
     for (int i = 0; i < MOT_COUNT(bad); i++) {
-        struct mot_bytes b = wav(1, bad[i].channels, bad[i].rate, 16, "12345678", bad[i].n, bad[i].promised);
+        struct mot_bytes b =
+            wav(1, bad[i].channels, bad[i].rate, 16, "12345678", bad[i].n, bad[i].promised);
         CHECK(mot_audio_load(&a, b.data, b.n, "x.wav") != 0);
         CHECK(strncmp(mot_error(), "x.wav: ", 7) == 0 && !a.sample);
         mot_bytes_free(&b);
@@ -305,7 +370,8 @@ static void test_wav_damage(void)
 static void test_wav_save(void)
 {
     float x[] = {0, 0.5f, -0.5f, 1, -1, 2, -2, NAN, 1.0f / 32768};
-    static const float want[] = {0, 0.5f, -0.5f, 32767 / 32768.0f, -1, 32767 / 32768.0f, -1, 0, 1.0f / 32768};
+    static const float want[] = {0,  0.5f, -0.5f,       32767 / 32768.0f, -1, 32767 / 32768.0f,
+                                 -1, 0,    1.0f / 32768};
     struct mot_audio a = {22050, 9, x}, back;
     CHECK_INT(mot_audio_save_wav(&a, file), 0);
     struct mot_bytes b = {0}, made;
@@ -321,16 +387,19 @@ static void test_wav_save(void)
     mot_bytes_free(&made);
 }
 
-/* A tone within both bands comes through as it is, one above the new band not at all; lengths round up. */
+/* A tone within both bands comes through as it is, one above the new band not at all; lengths round
+ * up. */
 static void test_resample(void)
 {
     static const struct {
         int from, to;
         double tone;
         bool passes;
-    } kind[] = {{48000, 16000, 1000, true},  {44100, 16000, 7000, true},  {44100, 16000, 8100, false}, {44100, 16000, 15000, false},
-                {8000, 16000, 3500, true},   {16000, 44100, 5000, true},  {16000, 8000, 4100, false},  {192000, 16000, 20000, false},
-                {22050, 16000, 3000, true},  {16000, 16000, 440, true},   {16001, 15999, 440, true}};
+    } kind[] = {
+        {48000, 16000, 1000, true},   {44100, 16000, 7000, true},    {44100, 16000, 8100, false},
+        {44100, 16000, 15000, false}, {8000, 16000, 3500, true},     {16000, 44100, 5000, true},
+        {16000, 8000, 4100, false},   {192000, 16000, 20000, false}, {22050, 16000, 3000, true},
+        {16000, 16000, 440, true},    {16001, 15999, 440, true}};
     for (int i = 0; i < MOT_COUNT(kind); i++) {
         int n = kind[i].from / 4;
         struct mot_audio a = {kind[i].from, n, malloc((size_t)n * sizeof(float))}, out;
@@ -341,11 +410,13 @@ static void test_resample(void)
         CHECK_INT(out.n, ((int64_t)n * kind[i].to + kind[i].from - 1) / kind[i].from);
         double worst = 0; /* away from the ends */
         for (int64_t k = out.n / 4; k < out.n * 3 / 4; k++) {
-            double want = kind[i].passes ? 0.5 * sin(2 * M_PI * kind[i].tone * (double)k / kind[i].to) : 0;
+            double want =
+                kind[i].passes ? 0.5 * sin(2 * M_PI * kind[i].tone * (double)k / kind[i].to) : 0;
             worst = fmax(worst, fabs(out.sample[k] - want));
         }
         if (worst > 1e-4) {
-            fprintf(stderr, "%d -> %d, %g Hz: off by %g\n", kind[i].from, kind[i].to, kind[i].tone, worst);
+            fprintf(stderr, "%d -> %d, %g Hz: off by %g\n", kind[i].from, kind[i].to, kind[i].tone,
+                    worst);
             CHECK(false);
         }
         free(a.sample);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_safetensors.c - files written by hand, byte by byte, against the reader; the writer against a golden file
- * that the reference library wrote (its bytes are below); the conversions against their definitions.
+ * test_safetensors.c - files written by hand, byte by byte, against the reader; the writer against
+ * a golden file that the reference library wrote (its bytes are below); the conversions against
+ * their definitions.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,12 +42,16 @@ static void test_refused(void)
         {"[]", "expected a JSON object", 0, -1, MOT_EFORMAT},
         {"{} x", "not valid JSON", 0, -1, MOT_EFORMAT},
         {"{\"a\":" T("[1]", 0, 4) ",\"a\":" T("[1]", 0, 4) "}", "duplicate", 4, -1, MOT_EFORMAT},
-        {"{\"a\":" T("[1]", 0, 4) "}", "truncated: tensor \"a\" needs 4 bytes", 3, -1, MOT_ECORRUPT},
+        {"{\"a\":" T("[1]", 0, 4) "}", "truncated: tensor \"a\" needs 4 bytes", 3, -1,
+         MOT_ECORRUPT},
         {"{\"a\":" T("[1]", 0, 4) "}", "1 bytes after", 5, -1, MOT_ECORRUPT},
         {"{\"a\":" T("[1]", 4, 8) "}", "hole or an overlap", 8, -1, MOT_ECORRUPT},
-        {"{\"a\":" T("[2]", 0, 8) ",\"b\":" T("[1]", 4, 8) "}", "hole or an overlap", 8, -1, MOT_ECORRUPT},
-        {"{\"a\":" T("[1]", 0, 4) ",\"b\":" T("[1]", 0, 4) "}", "hole or an overlap", 4, -1, MOT_ECORRUPT},
-        {"{\"a\":" T("[1]", 0, 4) ",\"b\":" T("[1]", 5, 9) "}", "hole or an overlap", 9, -1, MOT_ECORRUPT},
+        {"{\"a\":" T("[2]", 0, 8) ",\"b\":" T("[1]", 4, 8) "}", "hole or an overlap", 8, -1,
+         MOT_ECORRUPT},
+        {"{\"a\":" T("[1]", 0, 4) ",\"b\":" T("[1]", 0, 4) "}", "hole or an overlap", 4, -1,
+         MOT_ECORRUPT},
+        {"{\"a\":" T("[1]", 0, 4) ",\"b\":" T("[1]", 5, 9) "}", "hole or an overlap", 9, -1,
+         MOT_ECORRUPT},
         {"{\"a\":" T("[2]", 0, 4) "}", "its shape needs 8", 4, -1, MOT_ECORRUPT},
         {"{\"a\":" T("[1]", 4, 0) "}", "make no sense", 4, -1, MOT_ECORRUPT},
         {"{\"a\":" T("[1]", -4, 0) "}", "make no sense", 4, -1, MOT_ECORRUPT},
@@ -56,16 +61,21 @@ static void test_refused(void)
         {"{\"a\":" T("[4611686018427387904]", 0, 0) "}", "no possible size", 0, -1, MOT_ECORRUPT},
         {"{\"a\":" T("[1,1,1,1,1,1,1,1,1]", 0, 4) "}", "at most 8", 4, -1, MOT_EFORMAT},
         {"{\"a\":" T("4", 0, 4) "}", "expected \"shape\"", 4, -1, MOT_EFORMAT},
-        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", "\"F33\" is unknown", 4, -1, MOT_EFORMAT},
-        {"{\"a\":{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}}", "expected \"dtype\"", 4, -1, MOT_EFORMAT},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", "data_offsets", 4, -1, MOT_EFORMAT},
+        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", "\"F33\" is unknown",
+         4, -1, MOT_EFORMAT},
+        {"{\"a\":{\"dtype\":32,\"shape\":[1],\"data_offsets\":[0,4]}}", "expected \"dtype\"", 4, -1,
+         MOT_EFORMAT},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", "data_offsets", 4, -1,
+         MOT_EFORMAT},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", "data_offsets", 4, -1, MOT_EFORMAT},
-        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", "no possible size", 1, -1, MOT_ECORRUPT},
+        {"{\"a\":{\"dtype\":\"F4\",\"shape\":[3],\"data_offsets\":[0,1]}}", "no possible size", 1,
+         -1, MOT_ECORRUPT},
         {"{\"a\":7}", "expected an object", 0, -1, MOT_EFORMAT},
         {"{\"__metadata__\":{\"a\":7}}", "expected a string", 0, -1, MOT_EFORMAT},
         {"{\"__metadata__\":[]}", "__metadata__", 0, -1, MOT_EFORMAT},
         {"{\"\xff\":" T("[1]", 0, 4) "}", "not valid JSON", 4, -1, MOT_EFORMAT},
-        {"{\"a\":" T("[99999999999999999999]", 0, 4) "}", "dimension 0 is no count", 4, -1, MOT_EFORMAT},
+        {"{\"a\":" T("[99999999999999999999]", 0, 4) "}", "dimension 0 is no count", 4, -1,
+         MOT_EFORMAT},
     };
     for (int i = 0; i < MOT_COUNT(bad); i++) {
         struct mot_st s;
@@ -95,16 +105,21 @@ static void test_accepted(void)
     CHECK(!mot_st_find(&s, "a"));
     mot_st_close(&s);
     /* Space on both sides, a scalar, empty tensors between others, an unknown key, half bytes. */
-    put(" \n{\"b\":" T("[]", 0, 4) ",\"e\":" T("[0,7]", 4, 4) ",\"f\":" T("[2]", 4, 12) ",\"g\":" T("[0]", 13, 13)
-        ",\"q\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[12,13],\"more\":[]},"
-        "\"__metadata__\":{\"format\":\"pt\",\"\":\"x\"}} \t\r\n ", 13, -1);
+    put(" \n{\"b\":" T("[]", 0, 4) ",\"e\":" T("[0,7]", 4, 4) ",\"f\":" T("[2]", 4, 12) ",\"g\":" T(
+            "[0]", 13,
+            13) ",\"q\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[12,13],\"more\":[]},"
+                "\"__metadata__\":{\"format\":\"pt\",\"\":\"x\"}} \t\r\n ",
+        13, -1);
     CHECK_INT(mot_st_open(&s, file), 0);
     CHECK_INT(s.n, 5);
-    const struct mot_st_tensor *b = mot_st_find(&s, "b"), *e = mot_st_find(&s, "e"), *q = mot_st_find(&s, "q");
-    CHECK(b && b->rank == 0 && b->count == 1 && b->bytes == 4 && b->data + 13 == s.map.data + s.map.n);
+    const struct mot_st_tensor *b = mot_st_find(&s, "b"), *e = mot_st_find(&s, "e"),
+                               *q = mot_st_find(&s, "q");
+    CHECK(b && b->rank == 0 && b->count == 1 && b->bytes == 4 &&
+          b->data + 13 == s.map.data + s.map.n);
     CHECK(e && e->rank == 2 && e->count == 0 && e->shape[1] == 7);
     CHECK(q && q->bytes == 1 && q->count == 2 && q->dtype == MOT_F4);
-    CHECK(mot_st_find(&s, "f") && mot_st_find(&s, "g") && !mot_st_find(&s, "c") && !mot_st_find(&s, "z"));
+    CHECK(mot_st_find(&s, "f") && mot_st_find(&s, "g") && !mot_st_find(&s, "c") &&
+          !mot_st_find(&s, "z"));
     CHECK_STR(mot_st_metadata(&s, "format"), "pt");
     CHECK_STR(mot_st_metadata(&s, ""), "x");
     CHECK(!mot_st_metadata(&s, "pt"));
@@ -116,18 +131,22 @@ static void test_accepted(void)
     mot_st_close(&s);
 }
 
-/* save_file({"w": f32 [2,1] {1,-2}, "v": f32 [1] {3}, "h": bf16 [3] {1,2,-0.5}, "i": i64 [1] {7}}, metadata={"format":"pt"})
- * of the Python package safetensors 0.8.0 (torch): order, spelling and padding are its. */
+/* save_file({"w": f32 [2,1] {1,-2}, "v": f32 [1] {3}, "h": bf16 [3] {1,2,-0.5}, "i": i64 [1] {7}},
+ * metadata={"format":"pt"}) of the Python package safetensors 0.8.0 (torch): order, spelling and
+ * padding are its. */
 static const char golden_header[] =
-    "{\"__metadata__\":{\"format\":\"pt\"},\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
+    "{\"__metadata__\":{\"format\":\"pt\"},\"i\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":"
+    "[0,8]},"
     "\"v\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[8,12]},"
     "\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[12,20]},"
     "\"h\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[20,26]}}";
 
 static void test_writer(void)
 {
-    static const struct mot_st_decl decl[] = {
-        {"w", MOT_F32, 2, {2, 1}}, {"h", MOT_BF16, 1, {3}}, {"i", MOT_I64, 1, {1}}, {"v", MOT_F32, 1, {1}}};
+    static const struct mot_st_decl decl[] = {{"w", MOT_F32, 2, {2, 1}},
+                                              {"h", MOT_BF16, 1, {3}},
+                                              {"i", MOT_I64, 1, {1}},
+                                              {"v", MOT_F32, 1, {1}}};
     static const char *const metadata[] = {"format", "pt"};
     const float w[] = {1, -2}, v = 3;
     const uint16_t h[] = {mot_bf16(1), mot_bf16(2), mot_bf16(-0.5f)};
@@ -198,13 +217,14 @@ static void test_bf16(void)
         }
         if ((u & 0x7fff0000) >= 0x7f7f0000) /* may round to infinity */
             continue;
-        double d = fabs((double)mot_from_bf16(h) - x), up = fabs((double)mot_from_bf16((uint16_t)(h + 1)) - x),
+        double d = fabs((double)mot_from_bf16(h) - x),
+               up = fabs((double)mot_from_bf16((uint16_t)(h + 1)) - x),
                down = h & 0x7fff ? fabs((double)mot_from_bf16((uint16_t)(h - 1)) - x) : INFINITY;
         CHECK(d <= up && d <= down);
         CHECK((d < up && d < down) || h % 2 == 0);
     }
-    CHECK_INT(mot_bf16(1.00390625f), 0x3f80);  /* halfway above 1: to the even 1 */
-    CHECK_INT(mot_bf16(1.01171875f), 0x3f82);  /* halfway, the lower one odd */
+    CHECK_INT(mot_bf16(1.00390625f), 0x3f80);   /* halfway above 1: to the even 1 */
+    CHECK_INT(mot_bf16(1.01171875f), 0x3f82);   /* halfway, the lower one odd */
     CHECK_INT(mot_bf16(3.4028235e38f), 0x7f80); /* the largest float is beyond */
     CHECK_INT(mot_bf16(-INFINITY), 0xff80);
     CHECK_INT(mot_bf16(-0.0f), 0x8000);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_shard.c - shards there and back, glued together, through a pipe, and damaged in every way that a test can afford: each
- * bit flipped, each length cut.  The rule under test: a reader may fail, but never serves a document that was not written.
+ * test_shard.c - shards there and back, glued together, through a pipe, and damaged in every way
+ * that a test can afford: each bit flipped, each length cut.  The rule under test: a reader may
+ * fail, but never serves a document that was not written.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ static char folder[] = "/tmp/mot-test-XXXXXX", file[64], other[64];
 
 static const char vocab_json[] =
     "{\"version\":1,\"modalities\":[{\"name\":\"text\",\"first\":0,\"size\":100},"
-    "{\"name\":\"image\",\"first\":100,\"size\":50},{\"name\":\"speech\",\"first\":150,\"size\":70000}],"
+    "{\"name\":\"image\",\"first\":100,\"size\":50},{\"name\":\"speech\",\"first\":150,\"size\":"
+    "70000}],"
     "\"special\":{\"bos\":0,\"eos\":1},\"digest\":\"0123456789abcdef\"}";
 
 static struct mot_vocab vocab(void)
@@ -32,7 +34,8 @@ static int64_t make_doc(int k, int32_t *id, int64_t max)
     for (int64_t i = 0; i < n; i++) {
         static const int32_t first[] = {0, 100, 150}, size[] = {100, 50, 70000};
         int m = (int)mot_random_below(7, 2, (uint64_t)(k * 131 + i / 5), 3);
-        id[i] = first[m] + (int32_t)mot_random_below(7, 3, (uint64_t)(k * 1000 + i), (uint64_t)size[m]);
+        id[i] =
+            first[m] + (int32_t)mot_random_below(7, 3, (uint64_t)(k * 1000 + i), (uint64_t)size[m]);
     }
     return n;
 }
@@ -55,7 +58,8 @@ static bool is_doc(const struct mot_doc *d, int k, int64_t max)
 {
     int32_t *id = malloc((size_t)max * sizeof *id);
     int64_t n = make_doc(k, id, max), at = 0;
-    bool same = d->n == n && d->text_bytes == 10 * k && (n == 0 || memcmp(id, d->id, (size_t)n * 4) == 0);
+    bool same =
+        d->n == n && d->text_bytes == 10 * k && (n == 0 || memcmp(id, d->id, (size_t)n * 4) == 0);
     struct mot_vocab v = vocab();
     for (int i = 0; same && i < d->n_spans; i++) { /* spans cover the document and are maximal */
         const struct mot_span *s = &d->span[i];
@@ -68,7 +72,8 @@ static bool is_doc(const struct mot_doc *d, int k, int64_t max)
     return same && at == n;
 }
 
-/* Read a file: every document served must be the next of first.. ; returns how many, *rc the status. */
+/* Read a file: every document served must be the next of first.. ; returns how many, *rc the
+ * status. */
 static int read_docs(const char *path, bool keep_going, int first, int64_t max, int *rc)
 {
     struct mot_vocab v = vocab();
@@ -206,24 +211,25 @@ static void test_bad_ids(void)
 /* The example of mot-shard(5), byte for byte: version 1 must read and write like this for ever. */
 static const char example_vocab[] =
     "{\"version\":1,\"modalities\":[{\"name\":\"text\",\"first\":0,\"size\":256},"
-    "{\"name\":\"image\",\"first\":256,\"size\":70000}],\"special\":{\"bos\":0,\"eos\":1},\"digest\":\"0123456789abcdef\"}\n";
+    "{\"name\":\"image\",\"first\":256,\"size\":70000}],\"special\":{\"bos\":0,\"eos\":1},"
+    "\"digest\":\"0123456789abcdef\"}\n";
 static const unsigned char example_head[] = {
     0x4d, 0x4f, 0x54, 0x53, 0x48, 0x52, 0x44, 0x0a, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0xa4, 0x00, 0x00, 0x00, 0xa4, 0x00, 0x00, 0x00, 0xc4, 0x32, 0x64, 0x8c, 0x72, 0x0c, 0x14, 0x86,
 };
 static const unsigned char example_rest[] = {
-    0x4d, 0x4f, 0x54, 0x44, 0x4f, 0x43, 0x53, 0x0a, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
-    0x54, 0x00, 0x00, 0x00, 0x54, 0x00, 0x00, 0x00, 0xe2, 0x97, 0x2e, 0xcf, 0x59, 0x4b, 0x43, 0xdd,
-    0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x28, 0x00, 0x00, 0x00,
-    0x01, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x48, 0x00, 0x69, 0x00, 0x00, 0x00,
-    0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x6f, 0x12, 0x01, 0x00, 0x01, 0x00,
-    0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
-    0x01, 0x00, 0x00, 0x00, 0x0c, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x01, 0x00, 0x4d, 0x4f, 0x54, 0x44, 0x4f, 0x4e, 0x45, 0x0a, 0x01, 0x00, 0x00, 0x00,
-    0x02, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00, 0x00, 0x2e, 0xfa, 0x40, 0xe9,
-    0xf3, 0x08, 0xaa, 0xee, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00, 0x06, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
-    0x00, 0x00, 0x00, 0x00,
+    0x4d, 0x4f, 0x54, 0x44, 0x4f, 0x43, 0x53, 0x0a, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00,
+    0x00, 0x54, 0x00, 0x00, 0x00, 0x54, 0x00, 0x00, 0x00, 0xe2, 0x97, 0x2e, 0xcf, 0x59, 0x4b,
+    0x43, 0xdd, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x28,
+    0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x48, 0x00,
+    0x69, 0x00, 0x00, 0x00, 0x01, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x6f,
+    0x12, 0x01, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x0c, 0x00, 0x00, 0x00, 0x01,
+    0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x4d, 0x4f, 0x54, 0x44,
+    0x4f, 0x4e, 0x45, 0x0a, 0x01, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x20, 0x00, 0x00,
+    0x00, 0x20, 0x00, 0x00, 0x00, 0x2e, 0xfa, 0x40, 0xe9, 0xf3, 0x08, 0xaa, 0xee, 0x02, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x06,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 };
 
 static void test_example(void)
@@ -248,7 +254,8 @@ static void test_example(void)
     struct mot_shard *s = mot_shard_open(file, &v, false);
     CHECK(s && mot_shard_next(s, &d) == 0 && d);
     CHECK(d && d->n == 6 && memcmp(d->id, id, 24) == 0 && d->n_spans == 3 && d->text_bytes == 2);
-    CHECK(mot_shard_next(s, &d) == 0 && d && d->n == 2 && d->id[1] == 1 && d->n_spans == 1 && d->text_bytes == 0);
+    CHECK(mot_shard_next(s, &d) == 0 && d && d->n == 2 && d->id[1] == 1 && d->n_spans == 1 &&
+          d->text_bytes == 0);
     CHECK(mot_shard_next(s, &d) == 0 && !d);
     mot_shard_close(s);
     mot_bytes_free(&want);
@@ -257,7 +264,8 @@ static void test_example(void)
 
 static void test_foreign(void)
 {
-    static const char *const text[] = {"", "x", "MOTSHRD", "MOTSHRD\r\n and more", "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n"};
+    static const char *const text[] = {"", "x", "MOTSHRD", "MOTSHRD\r\n and more",
+                                       "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n{\"a\":4}\n"};
     for (int i = 0; i < MOT_COUNT(text); i++) {
         CHECK_INT(mot_write_file(file, text[i], strlen(text[i])), 0);
         CHECK(!mot_shard_open(file, NULL, i % 2));
@@ -327,8 +335,8 @@ static void test_truncation(void)
 
 /* -- files of an enemy who knows how to compute CRCs -- */
 
-static int append_frame(struct mot_bytes *b, const char *tag, uint32_t flags, uint32_t number, const void *payload,
-                         uint32_t stored, uint32_t size, size_t given)
+static int append_frame(struct mot_bytes *b, const char *tag, uint32_t flags, uint32_t number,
+                        const void *payload, uint32_t stored, uint32_t size, size_t given)
 {
     unsigned char head[32];
     memcpy(head, tag, 8);
@@ -344,15 +352,17 @@ static int append_frame(struct mot_bytes *b, const char *tag, uint32_t flags, ui
 }
 
 /* A stream whose only document frame holds the payload; the status of reading it to its end. */
-static int status_of(const unsigned char *payload, size_t n, uint64_t documents, uint64_t text_bytes, uint64_t text)
+static int status_of(const unsigned char *payload, size_t n, uint64_t documents,
+                     uint64_t text_bytes, uint64_t text)
 {
     struct mot_bytes b = {0};
     unsigned char end[40] = {0};
     mot_put64(end, documents);
     mot_put64(end + 8, text_bytes);
     mot_put64(end + 16, text);
-    CHECK_INT(append_frame(&b, "MOTSHRD\n", 0, 0, vocab_json, sizeof vocab_json - 1, sizeof vocab_json - 1,
-                           sizeof vocab_json - 1), 0);
+    CHECK_INT(append_frame(&b, "MOTSHRD\n", 0, 0, vocab_json, sizeof vocab_json - 1,
+                           sizeof vocab_json - 1, sizeof vocab_json - 1),
+              0);
     CHECK_INT(append_frame(&b, "MOTDOCS\n", 0, 1, payload, (uint32_t)n, (uint32_t)n, n), 0);
     CHECK_INT(append_frame(&b, "MOTDONE\n", 0, 2, end, 40, 40, 40), 0);
     CHECK_INT(mot_write_file(file, b.data, b.n), 0);
@@ -364,7 +374,8 @@ static int status_of(const unsigned char *payload, size_t n, uint64_t documents,
 static void test_malice(void)
 {
     /* one document: 5 bytes of text, one segment, 12 bytes: u16, text, 2 ids */
-    unsigned char doc[28] = {5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 8, 0};
+    unsigned char doc[28] = {5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 12, 0,
+                             0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 8,  0};
     CHECK_INT(status_of(doc, 28, 1, 5, 2), 0);
     CHECK_INT(status_of(doc, 28, 2, 5, 2), MOT_ECORRUPT); /* wrong counts */
     CHECK_INT(status_of(doc, 28, 1, 6, 2), MOT_ECORRUPT);
@@ -373,10 +384,12 @@ static void test_malice(void)
         CHECK(status_of(doc, n, 1, 5, 2) != 0);
     static const struct {
         int at, value, code;
-    } change[] = {{8, 0, MOT_ECORRUPT},  {8, 2, MOT_ECORRUPT},    {11, 255, MOT_ECORRUPT}, {12, 11, MOT_ECORRUPT},
-                  {15, 255, MOT_ECORRUPT}, {16, 9, MOT_EVERSION}, {16, 0, MOT_ECORRUPT},   {18, 1, MOT_ECORRUPT},
-                  {18, 3, MOT_ECORRUPT}, {19, 1, MOT_ECORRUPT},   {20, 1, MOT_ECORRUPT},   {20, 0, MOT_ECORRUPT},
-                  {23, 255, MOT_ECORRUPT}, {24, 100, MOT_ECORRUPT}, {25, 255, MOT_ECORRUPT}, {7, 255, MOT_ECORRUPT}};
+    } change[] = {{8, 0, MOT_ECORRUPT},    {8, 2, MOT_ECORRUPT},    {11, 255, MOT_ECORRUPT},
+                  {12, 11, MOT_ECORRUPT},  {15, 255, MOT_ECORRUPT}, {16, 9, MOT_EVERSION},
+                  {16, 0, MOT_ECORRUPT},   {18, 1, MOT_ECORRUPT},   {18, 3, MOT_ECORRUPT},
+                  {19, 1, MOT_ECORRUPT},   {20, 1, MOT_ECORRUPT},   {20, 0, MOT_ECORRUPT},
+                  {23, 255, MOT_ECORRUPT}, {24, 100, MOT_ECORRUPT}, {25, 255, MOT_ECORRUPT},
+                  {7, 255, MOT_ECORRUPT}};
     for (int i = 0; i < MOT_COUNT(change); i++) {
         unsigned char bad[28];
         memcpy(bad, doc, 28);
@@ -391,12 +404,10 @@ static void test_bombs(void)
     static const struct {
         uint32_t flags, stored, size;
         const char *text;
-    } bomb[] = {{0, 1u << 30, 1u << 30, "truncated"},
-                {0, 0xffffffff, 0xffffffff, "impossible size"},
-                {0, 8, 9, "impossible size"},
-                {1, 8, 1u << 30, "impossible size"},
-                {1, 8, 8000, "cannot unpack"},
-                {2, 8, 8, "unknown kind of frame"}};
+    } bomb[] = {
+        {0, 1u << 30, 1u << 30, "truncated"}, {0, 0xffffffff, 0xffffffff, "impossible size"},
+        {0, 8, 9, "impossible size"},         {1, 8, 1u << 30, "impossible size"},
+        {1, 8, 8000, "cannot unpack"},        {2, 8, 8, "unknown kind of frame"}};
 #ifndef __SANITIZE_ADDRESS__ /* whose own memory knows no measure */
     struct rlimit old, low;
     getrlimit(RLIMIT_DATA, &old);
@@ -407,7 +418,9 @@ static void test_bombs(void)
     for (int i = 0; i < MOT_COUNT(bomb); i++) {
         struct mot_bytes b = {0};
         struct mot_shard_counts c;
-        CHECK_INT(append_frame(&b, "MOTSHRD\n", bomb[i].flags, 0, "12345678", bomb[i].stored, bomb[i].size, 8), 0);
+        CHECK_INT(append_frame(&b, "MOTSHRD\n", bomb[i].flags, 0, "12345678", bomb[i].stored,
+                               bomb[i].size, 8),
+                  0);
         CHECK_INT(mot_write_file(file, b.data, b.n), 0);
         CHECK(mot_shard_count(file, NULL, &c) != 0);
         if (!strstr(mot_error(), bomb[i].text)) {
@@ -431,12 +444,15 @@ static void test_order(void)
     for (int k = 0; k < 5; k++)
         begin[k + 1] = begin[k] + 32 + mot_get32(b.data + begin[k] + 16);
     CHECK_INT(begin[5], b.n);
-    static const int orders[][6] = {{0, 2, 3, 4, -1}, {0, 1, 1, 2, 3, 4}, {0, 2, 1, 3, 4, -1}, {0, 1, 2, 4, -1},
-                                    {0, 1, 2, 3, -1}, {0, 0, 1, 2, 3, 4}, {1, 2, 3, 4, -1}, {0, 1, 2, 3, 4, 4}};
+    static const int orders[][6] = {{0, 2, 3, 4, -1}, {0, 1, 1, 2, 3, 4}, {0, 2, 1, 3, 4, -1},
+                                    {0, 1, 2, 4, -1}, {0, 1, 2, 3, -1},   {0, 0, 1, 2, 3, 4},
+                                    {1, 2, 3, 4, -1}, {0, 1, 2, 3, 4, 4}};
     for (int i = 0; i < MOT_COUNT(orders); i++) {
         struct mot_bytes t = {0};
         for (int k = 0; k < 6 && orders[i][k] >= 0; k++)
-            CHECK_INT(mot_bytes_append(&t, b.data + begin[orders[i][k]], begin[orders[i][k] + 1] - begin[orders[i][k]]), 0);
+            CHECK_INT(mot_bytes_append(&t, b.data + begin[orders[i][k]],
+                                       begin[orders[i][k] + 1] - begin[orders[i][k]]),
+                      0);
         CHECK_INT(mot_write_file(file, t.data, t.n), 0);
         struct mot_shard_counts c;
         CHECK(mot_shard_count(file, NULL, &c) != 0);

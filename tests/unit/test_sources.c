@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_sources.c - files, folders, JSON Lines and tars (written by libarchive) as records: what comes, in which order, and
- * what is told about what does not come.
+ * test_sources.c - files, folders, JSON Lines and tars (written by libarchive) as records: what
+ * comes, in which order, and what is told about what does not come.
  */
 #include <archive.h>
 #include <archive_entry.h>
@@ -53,8 +53,8 @@ static void on_skip(void *context, const char *sentence)
     CHECK_INT(mot_bytes_format(b, "skip %s\n", sentence), 0);
 }
 
-/* All records of the paths (relative to the folder, "-" apart) as text: "NAME: T5 I3x2 S5@16000\n", the folder's name left
- * out, then an error's code. */
+/* All records of the paths (relative to the folder, "-" apart) as text: "NAME: T5 I3x2 S5@16000\n",
+ * the folder's name left out, then an error's code. */
 static char *list(const char *const *names, int n, const char *format, bool strict)
 {
     struct mot_bytes out = {0};
@@ -70,11 +70,14 @@ static char *list(const char *const *names, int n, const char *format, bool stri
         for (int i = 0; i < r->n_items; i++) {
             const struct mot_item *t = &r->item[i];
             if (t->kind == MOT_KIND_TEXT)
-                CHECK_INT(mot_bytes_format(&out, " T\"%.*s\"", (int)t->text.n, (const char *)t->text.data), 0);
+                CHECK_INT(mot_bytes_format(&out, " T\"%.*s\"", (int)t->text.n,
+                                           (const char *)t->text.data),
+                          0);
             else if (t->kind == MOT_KIND_IMAGE)
                 CHECK_INT(mot_bytes_format(&out, " I%dx%d", t->image.width, t->image.height), 0);
             else
-                CHECK_INT(mot_bytes_format(&out, " S%lld@%d", (long long)t->speech.n, t->speech.rate), 0);
+                CHECK_INT(
+                    mot_bytes_format(&out, " S%lld@%d", (long long)t->speech.n, t->speech.rate), 0);
         }
         CHECK_INT(mot_bytes_append(&out, "\n", 1), 0);
     }
@@ -95,7 +98,8 @@ static char *list(const char *const *names, int n, const char *format, bool stri
     return text;
 }
 
-static void check_list(int line, const char *name, const char *format, bool strict, const char *expected)
+static void check_list(int line, const char *name, const char *format, bool strict,
+                       const char *expected)
 {
     char *found = list(&name, 1, format, strict);
     if (strcmp(found, expected) != 0) {
@@ -118,7 +122,8 @@ static void test_text(void)
     LIST("c.txt", NULL, "c.txt: T\"\"\n");
     LIST("a.txt", "lines", "a.txt:1: T\"one\"\na.txt:3: T\"two\"\n");
     LIST("c.txt", "lines", "");
-    LIST("d.unknown", NULL, "error -1: d.unknown: no known suffix: say -f text, lines, jsonl or tar\n");
+    LIST("d.unknown", NULL,
+         "error -1: d.unknown: no known suffix: say -f text, lines, jsonl or tar\n");
     LIST("d.unknown", "lines", "d.unknown:1: T\"x\"\nd.unknown:2: T\"y\r\"\n");
     LIST("absent.txt", NULL, "error -1: absent.txt: cannot open: No such file or directory\n");
     LIST("a.txt", "csv", "error -1: format \"csv\": expected text, lines, jsonl or tar\n");
@@ -175,7 +180,8 @@ static void test_jsonl(void)
     put_text("j/a.jsonl",
              "{\"text\":\"a\\u0041\",\"id\":7}\n"
              " \t\r\n"
-             "{\"segments\":[{\"speech\":\"../media/s.wav\"},{\"text\":\"x\"},{\"image\":\"../media/p.png\"},{\"text\":\"\"}]}\r\n"
+             "{\"segments\":[{\"speech\":\"../media/s.wav\"},{\"text\":\"x\"},{\"image\":\"../"
+             "media/p.png\"},{\"text\":\"\"}]}\r\n"
              "{\"text\":\"broken\n"
              "{\"text\":7}\n"
              "{\"other\":7}\n"
@@ -202,7 +208,8 @@ static void test_jsonl(void)
     LIST_STRICT("j/a.jsonl", NULL,
                 "j/a.jsonl:1: T\"aA\"\n"
                 "j/a.jsonl:3: S5@16000 T\"x\" I3x2 T\"\"\n"
-                "error 3: j/a.jsonl:4: column 15: not valid JSON: premature end of input near '\"broken'\n");
+                "error 3: j/a.jsonl:4: column 15: not valid JSON: premature end of input near "
+                "'\"broken'\n");
 }
 
 static void test_folder(void)
@@ -245,7 +252,8 @@ struct member {
     const char *name, *text; /* text: "P" the picture, "S" the sound */
 };
 
-static void put_tar(const char *name, const struct member *m, int n, void (*filter)(struct archive *))
+static void put_tar(const char *name, const struct member *m, int n,
+                    void (*filter)(struct archive *))
 {
     char *path = mot_path(folder, name);
     struct archive *a = archive_write_new();
@@ -285,12 +293,22 @@ static void zstd_filter(struct archive *a)
 }
 
 static const struct member members[] = {
-    {"d/0.wav", "S"}, {"d/0.txt", "zero"}, {"d/0.png", "P"},             /* one sample, in the fixed order */
-    {"d/1.left.png", "P"}, {"d/1.right.png", "P"}, {"d/1.cls", "7"},     /* the key ends at the first dot */
-    {"d/2.png", "P"}, {"d/2.json", "{\"caption\":\"two\"}"},
-    {"d/3.json", "{\"text\":NaN}"}, {"d/3.txt", "three"},                /* JSON that is not needed need not be good */
-    {"e/3.txt", "other folder"}, {"e/.hidden.txt", "x"}, {"e/4.json", "{\"width\":7}"},
-    {"e/5.png", "broken"}, {"e/5.txt", "of a broken picture"}, {"e/6.txt", "six"},
+    {"d/0.wav", "S"},
+    {"d/0.txt", "zero"},
+    {"d/0.png", "P"}, /* one sample, in the fixed order */
+    {"d/1.left.png", "P"},
+    {"d/1.right.png", "P"},
+    {"d/1.cls", "7"}, /* the key ends at the first dot */
+    {"d/2.png", "P"},
+    {"d/2.json", "{\"caption\":\"two\"}"},
+    {"d/3.json", "{\"text\":NaN}"},
+    {"d/3.txt", "three"}, /* JSON that is not needed need not be good */
+    {"e/3.txt", "other folder"},
+    {"e/.hidden.txt", "x"},
+    {"e/4.json", "{\"width\":7}"},
+    {"e/5.png", "broken"},
+    {"e/5.txt", "of a broken picture"},
+    {"e/6.txt", "six"},
 };
 static const char tar_list[] = "%1$s: d/0: T\"zero\" I3x2 S5@16000\n"
                                "%1$s: d/1: I3x2 I3x2\n"
@@ -316,11 +334,12 @@ static void test_tar(void)
     mot_free(found);
 }
 
-/* A tar cut anywhere is told of, and gives nothing of the samples that the cut may have touched.  Only a plain tar cut within
- * the zeros at its end is still whole. */
+/* A tar cut anywhere is told of, and gives nothing of the samples that the cut may have touched.
+ * Only a plain tar cut within the zeros at its end is still whole. */
 static void test_tar_cut(void)
 {
-    static const struct member two[] = {{"0.txt", "zero"}, {"0.wav", "S"}, {"1.png", "P"}, {"1.txt", "one"}};
+    static const struct member two[] = {
+        {"0.txt", "zero"}, {"0.wav", "S"}, {"1.png", "P"}, {"1.txt", "one"}};
     put_tar("x.tar", two, 4, NULL);
     put_tar("y.tar.gz", two, 4, gzip_filter);
     static const char *const names[] = {"x.tar", "y.tar.gz"};
@@ -334,7 +353,8 @@ static void test_tar_cut(void)
         while (used > 0 && b.data[used - 1] == 0)
             used--;
         used = i == 0 ? (used + 511) / 512 * 512 + 1024 : b.n;
-        for (size_t n = b.n - 1; n > 0; n -= n > 64 ? 64 : 1) { /* member boundaries, 512, among them */
+        for (size_t n = b.n - 1; n > 0;
+             n -= n > 64 ? 64 : 1) { /* member boundaries, 512, among them */
             n = n < b.n - 64 && n % 64 && n > 64 ? n / 64 * 64 : n;
             CHECK_INT(truncate(path, (off_t)n), 0);
             char *found = list(&names[i], 1, NULL, false), *rest = found;
@@ -344,7 +364,8 @@ static void test_tar_cut(void)
                 rest += strlen(zero);
             if (n >= used && strncmp(rest, one, strlen(one)) == 0)
                 rest += strlen(one);
-            CHECK(told ? strncmp(rest, "skip ", 5) == 0 : *rest == 0 && rest > found + strlen(zero));
+            CHECK(told ? strncmp(rest, "skip ", 5) == 0
+                       : *rest == 0 && rest > found + strlen(zero));
             mot_free(found);
         }
         mot_bytes_free(&b);
@@ -361,8 +382,11 @@ static void test_stdin(void)
         const char *file, *format, *expected;
     } kind[] = {
         {"in", NULL, "standard input: T\"{\"text\":\"a\"}\n{\"image\":\"x\"}\n\"\n"},
-        {"in", "lines", "standard input:1: T\"{\"text\":\"a\"}\"\nstandard input:2: T\"{\"image\":\"x\"}\"\n"},
-        {"in", "jsonl", "standard input:1: T\"a\"\nskip standard input:2: x: cannot open: No such file or directory\n"},
+        {"in", "lines",
+         "standard input:1: T\"{\"text\":\"a\"}\"\nstandard input:2: T\"{\"image\":\"x\"}\"\n"},
+        {"in", "jsonl",
+         "standard input:1: T\"a\"\nskip standard input:2: x: cannot open: No such file or "
+         "directory\n"},
         {"in.tar", "tar", NULL},
     };
     char expected[2000];
