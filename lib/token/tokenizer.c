@@ -6,8 +6,6 @@
  * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or
  * damaged since the folder was made would give ids another meaning without any sign.
  */
-#include <stdlib.h>
-
 #include "token.h"
 
 struct mot_tokenizer {
@@ -93,13 +91,8 @@ struct mot_tokenizer *mot_tokenizer_open(const char *folder)
     if (!t)
         return NULL;
     t->folder = mot_strdup(folder);
-    if (t->folder && open_text(t) == MOT_OK && open_codecs(t) == MOT_OK) {
-        char *absolute = realpath(folder, NULL);
-        if (absolute && strlen(absolute) < sizeof t->vocab.folder)
-            strcpy(t->vocab.folder, absolute);
-        mot_free(absolute);
+    if (t->folder && open_text(t) == MOT_OK && open_codecs(t) == MOT_OK)
         return t;
-    }
     mot_tokenizer_close(t);
     return NULL;
 }
