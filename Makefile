@@ -116,7 +116,7 @@ demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, c
 deps:  ## install the libraries from Debian's packages
 	tests/needs.sh $(DEPS) mandoc
 
-lint:  ## layers, names, what a library must not call, man pages
+lint: all  ## layers, names, what a library must not call, man pages
 	$(Q)B=$(B) tests/lint.sh
 
 $(B)/mot.pc: Makefile lib/mot.h
