@@ -31,7 +31,7 @@ enum {
 /* Where four windows overlap and have one code the error falls by step times 4; so under 2 / 4 it cannot overshoot. */
 static const float STEP = .45f;
 /* Weight of "no change" against a code's members, so that stamps of rare codes do not learn their few members by heart. */
-static const double CAUTION = 4;
+static const double CAUTION = 16;
 
 /* Two windows that overlap by twice the margin; the sine's square makes their weights there add up to 1. */
 static double edge(double inside, int margin)
