@@ -98,6 +98,9 @@ struct mot_map {
 };
 int mot_map_open(struct mot_map *m, const char *path) MOT_CHECKED;
 void mot_map_close(struct mot_map *m);
+/* Take a folder for this process alone, until mot_unlock or its end; *lock is what mot_unlock wants. Held by another: MOT_EIO. */
+int mot_lock(const char *folder, int *lock) MOT_CHECKED;
+void mot_unlock(int lock); /* -1 is fine */
 /* DIR/NAME in a new string. */
 char *mot_path(const char *dir, const char *name) MOT_CHECKED;
 

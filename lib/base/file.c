@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -276,4 +277,23 @@ char *mot_path(const char *dir, const char *name)
 {
     size_t n = strlen(dir);
     return mot_format("%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
+}
+
+/* The system lets go of the lock when the process ends, however it ends. */
+int mot_lock(const char *folder, int *lock)
+{
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return MOT_OK; /* a file system without locks has none to respect */
+    close(*lock);
+    *lock = -1;
+    return mot_fail(MOT_EIO, "%s: another program is writing to it", folder);
+}
+
+void mot_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }

@@ -15,6 +15,7 @@
 struct mot_trainer {
     struct mot_train_options o;
     char *run;
+    int lock; /* of the run's folder */
     struct mot_config config;
     struct mot_vocab vocab;
     struct mot_model *m;
@@ -203,11 +204,7 @@ static int check_same_run(const struct mot_trainer *t)
 static int start_fresh(struct mot_trainer *t)
 {
     const struct mot_train_options *o = &t->o;
-    int rc = mot_make_folder(t->run);
-    if (!rc && o->init)
-        rc = mot_model_load(t->m, o->init);
-    else if (!rc)
-        rc = mot_model_init(t->m, o->seed);
+    int rc = o->init ? mot_model_load(t->m, o->init) : mot_model_init(t->m, o->seed);
     const char *tokenizer = source_of(o->tokenizer, o);
     if (!rc && strcmp(tokenizer, t->run) != 0)
         rc = copy_tokenizer(tokenizer, t->run);
@@ -265,6 +262,7 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
     if (!t)
         return NULL;
     t->o = *options;
+    t->lock = -1;
     t->run = mot_strdup(options->run);
     const struct mot_kernels *k = mot_device_find(options->device, options->dtype);
     bool again = options->resume && mot_checkpoint_exists(options->run);
@@ -292,6 +290,10 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
     if (!rc && t->steps > 0 && t->o.n_shards == 0)
         rc = mot_fail(MOT_EARG, "no shard to train on");
     if (!rc)
+        rc = mot_make_folder(t->run);
+    if (!rc)
+        rc = mot_lock(t->run, &t->lock);
+    if (!rc)
         rc = open_parts(t, k);
     if (!rc && !again) {
         t->options = options_json(&t->o, t->steps);
@@ -318,6 +320,7 @@ void mot_trainer_close(struct mot_trainer *t)
     mot_loader_close(t->loader);
     json_decref(t->options);
     mot_bytes_free(&t->notice);
+    mot_unlock(t->lock);
     mot_free(t->run);
     mot_free(t);
 }

@@ -1,0 +1,116 @@
+# mot-train: log and folder, resuming after kill -9 and SIGINT bit for bit, pipes, freezing, refusals, a full disk.
+. "$T/cli.sh"
+mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
+mot-tokenize -q -t tok -o a.mot "$T/files/samples"
+plain() { sed 's/"seconds":[0-9.]*,//' "$1"; }
+same_but_time() { # LOG LOG
+    plain "$1" > 1.plain
+    plain "$2" > 2.plain
+    diff 1.plain 2.plain >&2
+}
+train() { mot-train -q -c nano -t tok --batch 2 --seq 48 --threads 2 "$@"; }
+
+# The log: the same on stdout and in RUN, one line a step, with what design promises.
+train -o whole --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > out.jsonl
+same out.jsonl whole/log.jsonl
+equal "$(wc -l < out.jsonl | tr -d ' ')" 30
+equal "$(grep -c '"val_loss":.*"val_loss_text":.*"val_loss_image":.*"val_loss_speech":' out.jsonl)" 3
+for key in step tokens flops seconds lr grad_norm loss loss_text loss_image loss_speech grad_norm_image grad_norm_shared; do
+    equal "$(grep -c "\"$key\":" out.jsonl)" 30
+done
+for file in config.json model.safetensors training.safetensors tokenizer.json vocab.json image.safetensors; do
+    [ -s "whole/$file" ] || wrong "whole/$file is missing"
+done
+# Validation is what mot-eval prints.
+val=$(tail -n 1 out.jsonl | sed 's/.*"val_loss":\([0-9.]*\).*/\1/')
+all=$(mot-eval --context 48 whole a.mot | awk '$2 == "all" { print $4 }')
+equal "$(printf '%.4f' "$val")" "$(printf '%.4f' "$all")"
+# Twice the same run is twice the same, but for the clock.
+train -o again --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > again.jsonl
+same whole/model.safetensors again/model.safetensors
+same_but_time again.jsonl out.jsonl
+
+# Killed at any moment and resumed, it ends the same.
+for lines in 1 9 16; do
+    rm -rf killed
+    : > killed.jsonl
+    mot-train -q -c nano -t tok --batch 2 --seq 48 --threads 2 -o killed --steps 30 --val a.mot --val-every 10 --save-every 7 \
+        a.mot > killed.jsonl &
+    pid=$!
+    while [ "$(wc -l < killed.jsonl)" -lt "$lines" ] && kill -0 $pid 2> err; do :; done
+    kill -9 $pid 2> err || true
+    wait $pid || true
+    train --resume -o killed --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > rest.jsonl
+    same whole/model.safetensors killed/model.safetensors
+    same_but_time killed/log.jsonl whole/log.jsonl
+done
+
+# An interrupt saves and stops with the signal's status; config and tokenizer are the run's own on resuming.
+: > stopped.jsonl
+mot-train -q -c nano -t tok --batch 2 --seq 48 -o stopped --steps 100000 --save-every 0 a.mot > stopped.jsonl 2> stop.err &
+pid=$!
+while [ "$(wc -l < stopped.jsonl)" -lt 3 ]; do :; done
+fails mot-train --resume -o stopped a.mot
+says 'another program'
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+equal "$status" 143
+grep -q 'interrupted at step' stop.err || wrong "$(cat stop.err)"
+done=$(wc -l < stopped/log.jsonl)
+mot-train -q --resume -o stopped --steps $((done + 2)) --batch 2 --seq 48 a.mot > more.jsonl 2> err
+equal "$(wc -l < more.jsonl | tr -d ' ')" 2
+says 'steps was 100000'
+
+# A pipe ends when it ends; its length is not known beforehand.
+cat a.mot | train -o piped --steps 1000 - > piped.jsonl 2> err
+says 'the data ended'
+[ "$(wc -l < piped.jsonl)" -gt 3 ] || wrong 'too few steps from a pipe'
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o none - < a.mot
+says 'give --steps'
+mot-eval -q piped a.mot > out
+
+# Dense and MoT: the same FLOPs, the same first tower.
+mot-train -c nano -t tok --dry-run --batch 2 --seq 48 --arch dense > dense.tsv
+mot-train -c nano -t tok --dry-run --batch 2 --seq 48 --arch mot > mot.tsv
+value() { awk -v k="$2" '$1 == k { print $2 }' "$1"; }
+for key in flops_per_step params_active params_embedding bytes_activations; do
+    equal "$(value dense.tsv $key)" "$(value mot.tsv $key)"
+done
+[ "$(value mot.tsv params_total)" -gt "$(value dense.tsv params_total)" ] || wrong 'MoT has no more parameters'
+# By hand: 2 layers of 4 (32 32) + 3 (32 96), a head of V x 32, 96 rows; attention over 2 x 48 x 49 / 2 pairs, 2 products.
+vocab=$(awk -v RS=, '/"size"/ { gsub(/[^0-9]/, ""); n += $0 } END { print n }' tok/vocab.json)
+hand=$((3 * (2 * 96 * (2 * (4 * 32 * 32 + 3 * 32 * 96) + vocab * 32) + 2 * 2 * 2 * 2352 * 32)))
+equal "$(value dense.tsv flops_per_step)" "$hand"
+
+# Freezing, learning rates by name, starting from a folder.
+train -o start --steps 0 > out
+equal "$(cat out)" ''
+train -o frozen --init start --freeze '*' --steps 3 a.mot > out
+same start/model.safetensors frozen/model.safetensors
+train -o scaled --init start --lr-scale '*=0' --steps 3 a.mot > out2
+same_but_time out2 out
+exits 2 mot-train -c nano -t tok -o x --lr-scale nonsense a.mot
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --freeze 'no.such.*' --steps 1 a.mot
+says 'matches no tensor'
+
+# Refusals.
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o whole --steps 1 a.mot
+says 'already holds a model'
+fails mot-train -c nosuch -t tok -o x --steps 1 a.mot
+says 'preset'
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --seq 5000 --steps 1 a.mot
+says 'max_position_embeddings'
+mot-tokenize -q --learn text=290 -t other "$T/files/samples"
+printf "words and words" | mot-tokenize -q -t other -o other.mot -f text -
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --steps 1 other.mot
+says 'vocabulary'
+fails mot-train -q --resume -c micro -t tok -o whole --steps 31 a.mot
+says 'another configuration'
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --device cuda --steps 1 a.mot
+says 'not built'
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --lr 1e6 --clip 0 --steps 200 a.mot
+says 'diverged'
+head -c 600 a.mot > cut.mot
+fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o cut --steps 3 cut.mot
+says 'truncated'
