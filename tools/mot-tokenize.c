@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -347,7 +346,7 @@ static void begin_shard(const struct opts *o, const struct mot_vocab *v)
 {
     const char *path = o->output ? o->output : "-";
     if (strcmp(path, "-") != 0)
-        tool_catch_interrupt();
+        tool_remove_on_signal(path);
     atexit(drop_unfinished);
     unfinished = mot_shard_create(path, v);
     if (!unfinished)
@@ -359,10 +358,6 @@ static void add_to_shard(const struct mot_ids *ids, int64_t text_bytes)
 {
     if (mot_shard_add(unfinished, ids->id, ids->n, text_bytes))
         die_lib(NULL);
-    if (tool_interrupted()) {
-        drop_unfinished();
-        raise(tool_interrupted()); /* its default action is back already */
-    }
 }
 
 static void end_shard(void)

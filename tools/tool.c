@@ -260,6 +260,26 @@ int tool_interrupted(void)
     return interrupted;
 }
 
+static char unfinished[4352];
+
+static void remove_unfinished(int signal_number)
+{
+    unlink(unfinished);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+void tool_remove_on_signal(const char *path)
+{
+    int n = snprintf(unfinished, sizeof unfinished, "%s.tmp-%ld", path, (long)getpid());
+    if (n >= (int)sizeof unfinished)
+        return;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++)
+        if (signal(signals[i], remove_unfinished) == SIG_IGN)
+            signal(signals[i], SIG_IGN); /* nohup, background jobs */
+}
+
 /* ---- JSON ---- */
 
 /* Bytes of the UTF-8 character at s, 0 if it is none. */

@@ -64,6 +64,9 @@ void tool_progress_end(struct tool_progress *p);
 void tool_catch_interrupt(void);
 int tool_interrupted(void); /* the signal's number, 0: none yet */
 
+/* SIGINT, SIGTERM and SIGHUP remove the unfinished file that mot_out_open made for path, then kill as ever. */
+void tool_remove_on_signal(const char *path);
+
 /* Wrong command line, unless something other than a terminal takes the binary output. */
 void tool_refuse_terminal(const char *path, const char *remedy);
 

@@ -88,6 +88,25 @@ absent keep.mot.tmp* *.tmp-*
 fails mot-tokenize -t tok -o nofolder/x.mot notes.txt
 says 'nofolder/x.mot: cannot create'
 
+# A program that is killed leaves nothing behind, also while it waits for input.
+mkfifo pipe
+for signal in TERM HUP; do
+    mot-tokenize -t tok -o killed.mot -f lines - < pipe 2> err &
+    exec 3> pipe
+    echo line >&3
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        [ -e "killed.mot.tmp-$!" ] && break
+        sleep 0.2
+    done
+    [ -e "killed.mot.tmp-$!" ]
+    kill -$signal $!
+    status=0
+    wait $! || status=$?
+    exec 3>&-
+    [ "$status" -gt 128 ]
+    absent killed.mot "killed.mot.tmp-$!"
+done
+
 # A full disk is an error, not a short file; a closed pipe ends quietly by SIGPIPE, as a shell expects.
 if [ -w /dev/full ]; then
     for mode in "-t tok notes.txt" "--dump n.mot" "--decode n.mot" "--info n.mot" "--check n.mot"; do
