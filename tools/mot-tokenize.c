@@ -488,6 +488,11 @@ static void put(const void *data, size_t n)
         die("standard output: cannot write: %s", strerror(errno));
 }
 
+static const char *spoken(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : path;
+}
+
 /* The vocabulary that shards must have: that of -t, or any. */
 static const struct mot_vocab *expected(const struct opts *o)
 {
@@ -629,7 +634,7 @@ static void check_shards(const struct opts *o)
         if (mot_shard_count(o->input[i], expect, &c))
             fail_lib(NULL);
         else if (!tool_quiet)
-            printf("%s: good: %lld documents, %lld tokens\n", o->input[i], (long long)c.documents, (long long)c.tokens);
+            printf("%s: good: %lld documents, %lld tokens\n", spoken(o->input[i]), (long long)c.documents, (long long)c.tokens);
     }
 }
 
@@ -753,8 +758,8 @@ static void decode(const struct opts *o)
     if (o->output && mot_make_folder(o->output))
         die_lib(NULL);
     for (int i = 0; i < o->n_inputs; i++) {
-        c.path = o->input[i];
-        read_shard(o, c.path, expect, decode_document, &c, NULL);
+        c.path = spoken(o->input[i]);
+        read_shard(o, o->input[i], expect, decode_document, &c, NULL);
     }
     tool_progress_end(&c.p);
     if (c.passed_over)

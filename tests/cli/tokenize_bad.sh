@@ -130,7 +130,7 @@ done
 equal "$(cat status)" 141 # more than a pipe holds
 
 # Nothing to read is an empty shard when it says so itself, and a failure when a record turns out empty.
-equal "$(mot-tokenize -q -t tok -f lines < /dev/null | mot-tokenize --check)" '-: good: 0 documents, 0 tokens'
+equal "$(mot-tokenize -q -t tok -f lines < /dev/null | mot-tokenize --check)" 'standard input: good: 0 documents, 0 tokens'
 fails mot-tokenize -t tok -o e.mot - < /dev/null
 says 'nothing to write'
 absent e.mot
