@@ -99,22 +99,38 @@ int mot_mel(const float *x, int64_t n, int64_t frames, int bands, float *out)
     return rc;
 }
 
-/* Magnitudes of all bins: each bin takes the mean of the bands that see it. */
+/* Magnitudes of all bins whose bands are about mel.  A bin begins with the mean of the bands that see it and then is scaled by
+ * how much too low those bands came out (Richardson 1972, Lucy 1974): powers stay positive, bands get sharp again. */
 static int magnitudes(const float *mel, int64_t frames, int bands, float *magnitude)
 {
-    float(*weight)[MOT_BINS] = mot_alloc(MOT_MAX_BANDS, sizeof *weight), sum[MOT_MAX_BANDS];
+    enum { STEPS = 8 }; /* speech through 64 bands and back is 1.5 dB off, 3.1 without, 1.4 with 20 steps */
+    float(*weight)[MOT_BINS] = mot_alloc(MOT_MAX_BANDS, sizeof *weight), sum[MOT_MAX_BANDS], seen[MOT_BINS] = {0};
     if (!weight)
         return MOT_ENOMEM;
     filters(bands, weight, sum);
-    for (int64_t f = 0; f < frames; f++)
-        for (int k = 0; k < MOT_BINS; k++) {
-            float power = 0, seen = 1e-9f;
+    for (int b = 0; b < bands; b++)
+        for (int k = 0; k < MOT_BINS; k++)
+            seen[k] += weight[b][k];
+    for (int64_t f = 0; f < frames; f++) {
+        float power[MOT_BINS];
+        for (int k = 0; k < MOT_BINS; k++)
+            power[k] = 1;
+        for (int t = 0; t <= STEPS; t++) {
+            float factor[MOT_BINS] = {0};
             for (int b = 0; b < bands; b++) {
-                power += weight[b][k] * mel[f * bands + b];
-                seen += weight[b][k];
+                float found = 0;
+                for (int k = 0; t > 0 && k < MOT_BINS; k++)
+                    found += weight[b][k] * power[k];
+                float ratio = mel[f * bands + b] / (t > 0 ? found / sum[b] + 1e-20f : 1);
+                for (int k = 0; k < MOT_BINS; k++)
+                    factor[k] += weight[b][k] * ratio;
             }
-            magnitude[f * MOT_BINS + k] = sqrtf(power / seen);
+            for (int k = 0; k < MOT_BINS; k++)
+                power[k] *= factor[k] / (seen[k] + 1e-9f);
         }
+        for (int k = 0; k < MOT_BINS; k++)
+            magnitude[f * MOT_BINS + k] = sqrtf(power[k]);
+    }
     mot_free(weight);
     return MOT_OK;
 }
@@ -149,7 +165,7 @@ struct inversion {
 
 static void griffin_lim(struct inversion *v, int64_t frames, float *x)
 {
-    enum { ITERATIONS = 40 };
+    enum { ITERATIONS = 60 };
     const float momentum = 0.99f;
     int64_t cells = frames * MOT_BINS;
     for (int64_t i = 0; i < cells; i++) {

@@ -28,7 +28,8 @@ enum {
     BLOCK = 48,        /* windows searched at once */
     TOP = 1, BOTTOM = 2, LEFT = 4, RIGHT = 8, CUTS = 16
 };
-/* Where four windows overlap and have one code the error falls by step times 4; so under 2 / 4 it cannot overshoot. */
+/* Where four windows overlap and have one code the error falls by step times 4, and no more at the field's edges, where
+ * gains stand for the windows that are missing; so under 2 / 4 it cannot overshoot. */
 static const float STEP = .45f;
 /* Weight of "no change" against a code's members, so that stamps of rare codes do not learn their few members by heart. */
 static const double CAUTION = 16;
@@ -42,16 +43,36 @@ static double edge(double inside, int margin)
     return s * s;
 }
 
-static void make_taper(struct mot_lapped *q)
+/* The weight of line i of a window, and its gain where the begin or the end of the field is at the window's patch: nothing
+ * outside, and inside what the missing neighbour would have added.  Both dimensions alike: theirs multiply. */
+static double line_taper(int i, int patch, int margin)
 {
-    float *t = q->taper;
-    for (int y = 0; y < q->window_h; y++)
-        for (int x = 0; x < q->window_w; x++) {
-            double down = y - q->margin_h + .5, across = x - q->margin_w + .5;
-            double w = edge(fmin(down, q->patch_h - down), q->margin_h)
-                     * edge(fmin(across, q->patch_w - across), q->margin_w);
-            for (int c = 0; c < q->channels; c++)
-                *t++ = (float)w;
+    double inside = i - margin + .5;
+    return edge(fmin(inside, patch - inside), margin);
+}
+
+static double line_gain(int i, int patch, int margin, bool at_begin, bool at_end)
+{
+    int from_begin = i - margin, from_end = patch + margin - 1 - i;
+    if ((at_begin && from_begin < 0) || (at_end && from_end < 0))
+        return 0;
+    if ((at_begin && from_begin < margin) || (at_end && from_end < margin))
+        return 1 / line_taper(i, patch, margin);
+    return 1;
+}
+
+static void make_weights(struct mot_lapped *q)
+{
+    float *taper = q->taper, *gain = q->gain;
+    for (int i = 0; i < q->dim; i++) {
+        int y = i / (q->window_w * q->channels), x = i / q->channels % q->window_w;
+        *taper++ = (float)(line_taper(y, q->patch_h, q->margin_h) * line_taper(x, q->patch_w, q->margin_w));
+    }
+    for (int cut = 0; cut < CUTS; cut++)
+        for (int i = 0; i < q->dim; i++) {
+            int y = i / (q->window_w * q->channels), x = i / q->channels % q->window_w;
+            *gain++ = (float)(line_gain(y, q->patch_h, q->margin_h, cut & TOP, cut & BOTTOM)
+                              * line_gain(x, q->patch_w, q->margin_w, cut & LEFT, cut & RIGHT));
         }
 }
 
@@ -64,12 +85,13 @@ int mot_lapped_init(struct mot_lapped *q, int codes, int channels, const int pat
     q->dim = q->window_h * q->window_w * channels;
     q->stamp = mot_alloc((size_t)codes * (size_t)q->dim, sizeof *q->stamp);
     q->taper = mot_alloc((size_t)q->dim, sizeof *q->taper);
+    q->gain = mot_alloc((size_t)q->dim * CUTS, sizeof *q->gain);
     q->norm = mot_alloc((size_t)codes * CUTS, sizeof *q->norm);
-    if (!q->stamp || !q->taper || !q->norm) {
+    if (!q->stamp || !q->taper || !q->gain || !q->norm) {
         mot_lapped_free(q);
         return MOT_ENOMEM;
     }
-    make_taper(q);
+    make_weights(q);
     return MOT_OK;
 }
 
@@ -77,21 +99,10 @@ void mot_lapped_free(struct mot_lapped *q)
 {
     mot_free(q->stamp);
     mot_free(q->taper);
+    mot_free(q->gain);
     mot_free(q->norm);
     mot_codebook_free(&q->search);
     *q = (struct mot_lapped){0};
-}
-
-/* The squared length of what is left of a stamp when the margins in `cut` lie outside the field. */
-static double cut_norm(const struct mot_lapped *q, const float *stamp, int cut)
-{
-    int y0 = cut & TOP ? q->margin_h : 0, y1 = q->window_h - (cut & BOTTOM ? q->margin_h : 0);
-    int x0 = cut & LEFT ? q->margin_w : 0, x1 = q->window_w - (cut & RIGHT ? q->margin_w : 0);
-    double sum = 0;
-    for (int y = y0; y < y1; y++)
-        for (int i = (y * q->window_w + x0) * q->channels; i < (y * q->window_w + x1) * q->channels; i++)
-            sum += (double)stamp[i] * (double)stamp[i];
-    return sum;
 }
 
 int mot_lapped_ready(struct mot_lapped *q)
@@ -99,9 +110,14 @@ int mot_lapped_ready(struct mot_lapped *q)
     mot_codebook_free(&q->search);
     int rc = mot_codebook_init(&q->search, q->stamp, q->codes, q->dim);
     for (int k = 0; !rc && k < q->codes; k++)
-        for (int cut = 0; cut < CUTS; cut++)
-            q->norm[(size_t)cut * (size_t)q->codes + (size_t)k] =
-                (float)cut_norm(q, q->stamp + (size_t)k * (size_t)q->dim, cut);
+        for (int cut = 0; cut < CUTS; cut++) {
+            const float *stamp = q->stamp + (size_t)k * (size_t)q->dim;
+            const float *gain = q->gain + (size_t)cut * (size_t)q->dim;
+            double sum = 0;
+            for (int d = 0; d < q->dim; d++)
+                sum += (double)(stamp[d] * gain[d]) * (double)(stamp[d] * gain[d]);
+            q->norm[(size_t)cut * (size_t)q->codes + (size_t)k] = (float)sum;
+        }
     return rc;
 }
 
@@ -110,24 +126,23 @@ struct span {
     int x0, x1, y0, y1; /* in the window */
     int64_t at;         /* of the window's (0, 0) in f->x, perhaps before its begin */
     int64_t stride;     /* of the field's lines */
+    const float *gain;  /* (dim); NULL: 1 everywhere */
+    int cut;
 };
 static struct span clip(const struct mot_lapped *q, const struct mot_field *f, int row, int col)
 {
     struct span s = {.x1 = q->window_w, .y1 = q->window_h};
-    s.y0 = row == 0 ? q->margin_h : 0;
-    s.x0 = col == 0 ? q->margin_w : 0;
-    s.y1 -= row == f->rows - 1 ? q->margin_h : 0;
-    s.x1 -= col == f->cols - 1 ? q->margin_w : 0;
+    s.cut = (row == 0 ? TOP : 0) | (row == f->rows - 1 ? BOTTOM : 0) | (col == 0 ? LEFT : 0)
+          | (col == f->cols - 1 ? RIGHT : 0);
+    s.y0 = s.cut & TOP ? q->margin_h : 0;
+    s.x0 = s.cut & LEFT ? q->margin_w : 0;
+    s.y1 -= s.cut & BOTTOM ? q->margin_h : 0;
+    s.x1 -= s.cut & RIGHT ? q->margin_w : 0;
     s.stride = (int64_t)f->cols * q->patch_w * q->channels;
     s.at = ((int64_t)row * q->patch_h - q->margin_h) * s.stride
          + ((int64_t)col * q->patch_w - q->margin_w) * q->channels;
+    s.gain = s.cut ? q->gain + (size_t)s.cut * (size_t)q->dim : NULL;
     return s;
-}
-
-static int cuts(const struct mot_field *f, int row, int col)
-{
-    return (row == 0 ? TOP : 0) | (row == f->rows - 1 ? BOTTOM : 0) | (col == 0 ? LEFT : 0)
-         | (col == f->cols - 1 ? RIGHT : 0);
 }
 
 /* f += scale * stamp at patch (row, col). */
@@ -137,9 +152,13 @@ static void add_stamp(const struct mot_lapped *q, struct mot_field *f, int row, 
     int begin = s.x0 * q->channels, end = s.x1 * q->channels, line = q->window_w * q->channels;
     for (int y = s.y0; y < s.y1; y++) {
         float *to = f->x + s.at + y * s.stride;
-        const float *from = stamp + (size_t)y * (size_t)line;
-        for (int i = begin; i < end; i++)
-            to[i] += scale * from[i];
+        const float *from = stamp + y * line, *gain = s.gain ? s.gain + y * line : NULL;
+        if (gain)
+            for (int i = begin; i < end; i++)
+                to[i] += scale * gain[i] * from[i];
+        else
+            for (int i = begin; i < end; i++)
+                to[i] += scale * from[i];
     }
 }
 
@@ -228,7 +247,10 @@ static void choose(const struct mot_lapped *q, struct mot_field *error, struct s
         int32_t now = code[(int64_t)s->row[j] * error->cols + s->col[j]];
         add_stamp(q, error, s->row[j], s->col[j], stamp_of(q, now), 1);
         cut_window(q, error, s->row[j], s->col[j], w);
-        s->norm[j] = q->norm + (size_t)cuts(error, s->row[j], s->col[j]) * (size_t)q->codes;
+        struct span at = clip(q, error, s->row[j], s->col[j]);
+        for (int d = 0; at.gain && d < q->dim; d++)
+            w[d] *= at.gain[d]; /* window . (gain stamp) = (gain window) . stamp */
+        s->norm[j] = q->norm + (size_t)at.cut * (size_t)q->codes;
     }
     mot_codebook_search(&q->search, s->window, n, s->norm, s->best);
     for (int j = 0; j < n; j++) {

@@ -2,7 +2,8 @@
  *
  * lapped.h - lapped vector quantisation, the method of both codecs: a field (a picture, or a spectrogram taken as a picture
  * one row high) is cut into patches of one code each, and a code's stamp reaches over the patch's edge into its neighbours.
- * The decoded field is the sum of the stamps.
+ * The decoded field is the sum of the stamps.  Near the field's edges, where stamps of neighbours are missing, it is that sum
+ * over the sum of the tapers.
  */
 #ifndef MOT_LAPPED_H
 #define MOT_LAPPED_H
@@ -18,7 +19,8 @@ struct mot_lapped {
     int dim;                /* window_h * window_w * channels */
     float *stamp;           /* (codes, window_h, window_w, channels) */
     float *taper;           /* (dim) weights of a window; those of overlapping windows add up to 1 */
-    float *norm;            /* (16, codes) squared lengths, by which edges of the field cut the stamp off */
+    float *gain;            /* (16, dim) what a stamp is multiplied by, by which edges of the field it touches */
+    float *norm;            /* (16, codes) squared lengths of stamps after that */
     struct mot_codebook search;
 };
 /* x (rows * patch_h, cols * patch_w, channels); code (rows, cols). */
