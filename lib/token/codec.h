@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * codec.h - the embedded codecs: pictures to codes and back, sounds to units and back, and how each is
- * learned from data.  A codec is one .safetensors file whose metadata holds all its settings; loaded, it
- * never changes, so any number of threads may use one.  A learner belongs to one thread; while it learns
- * it uses as many OpenMP threads as are allowed (omp_set_num_threads), with the same result for any number.
+ * codec.h - the embedded codecs: pictures to codes and back, sounds to units and back, and how each
+ * is learned from data.  A codec is one .safetensors file whose metadata holds all its settings;
+ * loaded, it never changes, so any number of threads may use one.  A learner belongs to one thread;
+ * while it learns it uses as many OpenMP threads as are allowed (omp_set_num_threads), with the
+ * same result for any number.
  */
 #ifndef MOT_CODEC_H
 #define MOT_CODEC_H
@@ -25,7 +26,8 @@ int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_im
 /* Appends mot_image_codec_tokens codes in [0, size). */
 int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im,
                            struct mot_ids *out) MOT_CHECKED;
-/* Any n from 0 on: what a cut-short picture lacks is grey.  More than a picture's codes, or a code out of range: MOT_EARG. */
+/* Any n from 0 on: what a cut-short picture lacks is grey.  More than a picture's codes, or a code
+ * out of range: MOT_EARG. */
 int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n,
                            struct mot_image *out) MOT_CHECKED;
 
@@ -44,8 +46,9 @@ struct mot_speech_codec;
 struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
 void mot_speech_codec_free(struct mot_speech_codec *c);
 int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
-int mot_speech_codec_rate(const struct mot_speech_codec *c); /* samples a second of what decode gives */
-/* Appends one unit for each 40 ms begun (fewer where the codec merges repeats); any rate, level and length; no samples, no units. */
+int mot_speech_codec_rate(const struct mot_speech_codec *c); /* of what decode gives, in Hz */
+/* Appends one unit for each 40 ms begun (fewer where the codec merges repeats); any rate, level and
+ * length; no samples, no units. */
 int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a,
                             struct mot_ids *out) MOT_CHECKED;
 int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
@@ -53,7 +56,8 @@ int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *cod
 
 struct mot_speech_learner;
 /* units 2 to 65536. */
-struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats, uint64_t seed) MOT_CHECKED;
+struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats,
+                                                  uint64_t seed) MOT_CHECKED;
 int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio *a) MOT_CHECKED;
 int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
                             void *context) MOT_CHECKED;

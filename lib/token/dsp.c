@@ -23,7 +23,8 @@ static int stft_init(struct stft *s)
     for (int i = 0; i < MOT_WINDOW; i++)
         s->window[i] = 0.5f - 0.5f * cosf(2 * PI * ((float)i + 0.5f) / MOT_WINDOW); /* Hann */
     memset(s->buffer, 0, sizeof s->buffer);
-    return s->forward && s->inverse ? MOT_OK : mot_fail(MOT_ENOMEM, "out of memory for a Fourier transform");
+    return s->forward && s->inverse ? MOT_OK
+                                    : mot_fail(MOT_ENOMEM, "out of memory for a Fourier transform");
 }
 
 static void stft_free(struct stft *s)
@@ -38,7 +39,8 @@ static int64_t frame_begin(int64_t f)
     return f * MOT_HOP + MOT_HOP / 2 - MOT_WINDOW / 2;
 }
 
-static void analyse(struct stft *s, const float *x, int64_t n, int64_t f, kiss_fft_cpx out[MOT_BINS])
+static void analyse(struct stft *s, const float *x, int64_t n, int64_t f,
+                    kiss_fft_cpx out[MOT_BINS])
 {
     int64_t begin = frame_begin(f);
     for (int i = 0; i < MOT_WINDOW; i++) {
@@ -61,7 +63,7 @@ static void filters(int bands, float weight[MOT_MAX_BANDS][MOT_BINS], float sum[
     for (int b = 0; b < bands; b++) {
         sum[b] = 0;
         for (int k = 0; k < MOT_BINS; k++) {
-            /* Narrower than two bins a triangle could miss them all: it is made at least so wide. */
+            /* Narrower than two bins a triangle could miss all: it is made at least so wide. */
             float hertz = (float)k * MOT_RATE / MOT_FFT, bin = (float)MOT_RATE / MOT_FFT;
             float centre = 700 * (powf(10, step * (float)(b + 1) / 2595) - 1);
             float below = 700 * (powf(10, step * (float)b / 2595) - 1);
@@ -99,12 +101,15 @@ int mot_mel(const float *x, int64_t n, int64_t frames, int bands, float *out)
     return rc;
 }
 
-/* Magnitudes of all bins whose bands are about mel.  A bin begins with the mean of the bands that see it and then is scaled by
- * how much too low those bands came out (Richardson 1972, Lucy 1974): powers stay positive, bands get sharp again. */
+/* Magnitudes of all bins whose bands are about mel.  A bin begins with the mean of the bands that
+ * see it and then is scaled by how much too low those bands came out (Richardson 1972, Lucy 1974):
+ * powers stay positive, bands get sharp again. */
 static int magnitudes(const float *mel, int64_t frames, int bands, float *magnitude)
 {
-    enum { STEPS = 8 }; /* speech through 64 bands and back is 1.5 dB off, 3.1 without, 1.4 with 20 steps */
-    float(*weight)[MOT_BINS] = mot_alloc(MOT_MAX_BANDS, sizeof *weight), sum[MOT_MAX_BANDS], seen[MOT_BINS] = {0};
+    /* Speech through 64 bands and back is 1.5 dB off; without these 3.1, with 20 of them 1.4. */
+    enum { STEPS = 8 };
+    float(*weight)[MOT_BINS] = mot_alloc(MOT_MAX_BANDS, sizeof *weight);
+    float sum[MOT_MAX_BANDS], seen[MOT_BINS] = {0};
     if (!weight)
         return MOT_ENOMEM;
     filters(bands, weight, sum);
@@ -135,8 +140,10 @@ static int magnitudes(const float *mel, int64_t frames, int bands, float *magnit
     return MOT_OK;
 }
 
-/* Overlap-add of all frames, divided by the overlapped squares of the window: the sound whose transform is nearest. */
-static void synthesise(struct stft *s, const kiss_fft_cpx *z, int64_t frames, float *x, float *weight)
+/* Overlap-add of all frames, divided by the overlapped squares of the window: the sound whose
+ * transform is nearest. */
+static void synthesise(struct stft *s, const kiss_fft_cpx *z, int64_t frames, float *x,
+                       float *weight)
 {
     int64_t n = frames * MOT_HOP;
     memset(x, 0, (size_t)n * sizeof *x);

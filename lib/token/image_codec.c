@@ -2,13 +2,14 @@
  *
  * image_codec.c - pictures by lapped vector quantisation of square patches.
  *
- * A picture is brought to a fixed square: shorter side resized, centre cropped.  It is then a sum of stamps, one for each
- * patch, that reach half a patch into their neighbours (lapped.c has the method): no blocks are seen, and flat areas, edges
- * and shading go on from patch to patch.  Values are R, G, B less GREY: the error that is made small is the one PSNR
- * measures, and where there is no code the picture is grey.
+ * A picture is brought to a fixed square: shorter side resized, centre cropped.  It is then a sum
+ * of stamps, one for each patch, that reach half a patch into their neighbours (lapped.c has the
+ * method): no blocks are seen, and flat areas, edges and shading go on from patch to patch.  Values
+ * are R, G, B less GREY: the error that is made small is the one PSNR measures, and where there is
+ * no code the picture is grey.
  *
- * File: tensor "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; metadata "format" =
- * "mot-image-vq", "version", "image_size", "patch_size", "margin".
+ * File: tensor "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; metadata
+ * "format" = "mot-image-vq", "version", "image_size", "patch_size", "margin".
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 enum {
     VERSION = 1,
-    SAMPLE_FLOATS = 16 << 20, /* pictures that are learned from: 1365 of 64 x 64, their mirror images counted */
+    SAMPLE_FLOATS = 16 << 20, /* learned from: 1365 pictures of 64 x 64, mirror images counted */
     MAX_SIDE = 4096,
     GREY = 128
 };
@@ -45,7 +46,8 @@ static int prepare(const struct mot_image *im, int size, struct mot_image *out)
     int shorter = im->width < im->height ? im->width : im->height;
     int64_t width = ((int64_t)im->width * size + shorter / 2) / shorter;
     int64_t height = ((int64_t)im->height * size + shorter / 2) / shorter;
-    /* A strip a thousand times longer than wide would be blown up for nothing: only its middle is kept. */
+    /* A strip a thousand times longer than wide would be blown up for nothing: only its middle is
+     * kept. */
     struct mot_image middle = *im, scaled = {0};
     if (width > 8 * (int64_t)size || height > 8 * (int64_t)size) {
         int side = 8 * shorter;
@@ -55,7 +57,8 @@ static int prepare(const struct mot_image *im, int size, struct mot_image *out)
         middle.rgb = mot_alloc((size_t)middle.height, row);
         if (!middle.rgb)
             return MOT_ENOMEM;
-        size_t x0 = (size_t)(im->width - middle.width) / 2, y0 = (size_t)(im->height - middle.height) / 2;
+        size_t x0 = (size_t)(im->width - middle.width) / 2,
+               y0 = (size_t)(im->height - middle.height) / 2;
         for (size_t y = 0; y < (size_t)middle.height; y++)
             memcpy(middle.rgb + y * row, im->rgb + ((y + y0) * (size_t)im->width + x0) * 3, row);
         width = middle.width > middle.height ? 8 * (int64_t)size : size;
@@ -69,7 +72,8 @@ static int prepare(const struct mot_image *im, int size, struct mot_image *out)
     *out = (struct mot_image){size, size, mot_alloc((size_t)size * (size_t)size, 3)};
     size_t x0 = (size_t)(width - size) / 2, y0 = (size_t)(height - size) / 2;
     for (size_t y = 0; out->rgb && y < (size_t)size; y++)
-        memcpy(out->rgb + y * (size_t)size * 3, scaled.rgb + ((y + y0) * (size_t)width + x0) * 3, (size_t)size * 3);
+        memcpy(out->rgb + y * (size_t)size * 3, scaled.rgb + ((y + y0) * (size_t)width + x0) * 3,
+               (size_t)size * 3);
     mot_image_free(&scaled);
     return out->rgb ? MOT_OK : MOT_ENOMEM;
 }
@@ -92,7 +96,8 @@ static unsigned char to_byte(float x)
 
 static int init_lapped(struct mot_lapped *q, int codes, int patch)
 {
-    return mot_lapped_init(q, codes, 3, (const int[]){patch, patch}, (const int[]){patch / 2, patch / 2});
+    return mot_lapped_init(q, codes, 3, (const int[]){patch, patch},
+                           (const int[]){patch / 2, patch / 2});
 }
 
 /* ---- learning ---- */
@@ -102,12 +107,15 @@ static int check_sizes(int codes, int size, int patch)
     if (codes < 2 || codes > 65536)
         return mot_fail(MOT_EARG, "image codes: %d is not in 2..65536", codes);
     if (patch < 1 || patch > 64 || size < patch || size > MAX_SIDE || size % patch != 0)
-        return mot_fail(MOT_EARG, "pictures of %d in patches of %d: the size must be a multiple of the patch, patches 1..64, "
-                                  "sizes up to %d", size, patch, MAX_SIDE);
+        return mot_fail(MOT_EARG,
+                        "pictures of %d in patches of %d: the size must be a multiple of the "
+                        "patch, patches 1..64, sizes up to %d",
+                        size, patch, MAX_SIDE);
     return MOT_OK;
 }
 
-struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int patch_size, uint64_t seed)
+struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int patch_size,
+                                                uint64_t seed)
 {
     int size = image_size ? image_size : 64, patch = patch_size ? patch_size : 8;
     if (check_sizes(codes, size, patch))
@@ -115,7 +123,8 @@ struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int p
     struct mot_image_learner *l = mot_alloc(1, sizeof *l);
     if (!l)
         return NULL;
-    *l = (struct mot_image_learner){size, patch, codes, seed, 0, SAMPLE_FLOATS / (int64_t)bytes_of(size), NULL};
+    *l = (struct mot_image_learner){
+        size, patch, codes, seed, 0, SAMPLE_FLOATS / (int64_t)bytes_of(size), NULL};
     if (l->capacity < 2)
         l->capacity = 2;
     l->sample = mot_alloc((size_t)l->capacity, bytes_of(size));
@@ -126,7 +135,8 @@ struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int p
     return l;
 }
 
-/* The picture and its mirror image are two of the stream that is sampled: patches have no handedness. */
+/* The picture and its mirror image are two of the stream that is sampled: patches have no
+ * handedness. */
 int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *im)
 {
     int64_t at[2];
@@ -148,14 +158,15 @@ int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *i
     return MOT_OK;
 }
 
-static int write_file(const struct mot_image_learner *l, const char *path, const struct mot_lapped *q)
+static int write_file(const struct mot_image_learner *l, const char *path,
+                      const struct mot_lapped *q)
 {
     char size[16], patch[16], margin[16];
     snprintf(size, sizeof size, "%d", l->size);
     snprintf(patch, sizeof patch, "%d", l->patch);
     snprintf(margin, sizeof margin, "%d", q->margin_h);
-    const char *const metadata[] = {"format", "mot-image-vq", "version", "1", "image_size", size,
-                                    "patch_size", patch, "margin", margin};
+    const char *const metadata[] = {"format",     "mot-image-vq", "version", "1",   "image_size", size,
+                                    "patch_size", patch,          "margin",  margin};
     const struct mot_st_decl decl = {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}};
     struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 5, NULL);
     if (!w)
@@ -167,7 +178,8 @@ static int write_file(const struct mot_image_learner *l, const char *path, const
     return rc;
 }
 
-int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_progress *progress, void *context)
+int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_progress *progress,
+                           void *context)
 {
     if (l->seen == 0)
         return mot_fail(MOT_EARG, "%s: no picture to learn from", path);
@@ -211,7 +223,9 @@ static int setting(const struct mot_st *s, const char *key, int *out)
     char *end;
     long x = text ? strtol(text, &end, 10) : 0;
     if (!text || end == text || *end || x < 0 || x > 65536)
-        return mot_fail(MOT_EFORMAT, "%s: not a picture codec: metadata \"%s\" is missing or no number", s->path, key);
+        return mot_fail(MOT_EFORMAT,
+                        "%s: not a picture codec: metadata \"%s\" is missing or no number", s->path,
+                        key);
     *out = (int)x;
     return MOT_OK;
 }
@@ -220,10 +234,13 @@ static int read_codec(struct mot_image_codec *c, const struct mot_st *s)
 {
     const char *format = mot_st_metadata(s, "format");
     if (!format || strcmp(format, "mot-image-vq") != 0)
-        return mot_fail(MOT_EFORMAT, "%s: not a picture codec: metadata \"format\" is not \"mot-image-vq\"", s->path);
+        return mot_fail(MOT_EFORMAT,
+                        "%s: not a picture codec: metadata \"format\" is not \"mot-image-vq\"",
+                        s->path);
     int version = 0, margin = 0, rc = setting(s, "version", &version);
     if (!rc && version != VERSION)
-        return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, version, VERSION);
+        return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, version,
+                        VERSION);
     if (!rc)
         rc = setting(s, "image_size", &c->size);
     if (!rc)
@@ -234,16 +251,21 @@ static int read_codec(struct mot_image_codec *c, const struct mot_st *s)
     if (rc)
         return rc;
     int window = c->patch + 2 * margin;
-    if (!t || t->rank != 4 || t->shape[0] > 65536 || check_sizes((int)t->shape[0], c->size, c->patch) ||
-        margin > c->patch / 2 || t->shape[1] != window || t->shape[2] != window || t->shape[3] != 3)
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"stamps\" is missing or does not fit image_size, patch_size and margin",
-                        s->path);
-    rc = mot_lapped_init(&c->q, (int)t->shape[0], 3, (const int[]){c->patch, c->patch}, (const int[]){margin, margin});
+    if (!t || t->rank != 4 || t->shape[0] > 65536
+        || check_sizes((int)t->shape[0], c->size, c->patch) || margin > c->patch / 2
+        || t->shape[1] != window || t->shape[2] != window || t->shape[3] != 3)
+        return mot_fail(
+            MOT_EFORMAT,
+            "%s: tensor \"stamps\" is missing or does not fit image_size, patch_size and margin",
+            s->path);
+    rc = mot_lapped_init(&c->q, (int)t->shape[0], 3, (const int[]){c->patch, c->patch},
+                         (const int[]){margin, margin});
     if (!rc)
         rc = mot_st_read_f32(s, t, c->q.stamp);
     for (int64_t i = 0; !rc && i < t->count; i++)
         if (!(fabsf(c->q.stamp[i]) <= 1e6f))
-            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"stamps\" has values that are no pixels", s->path);
+            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"stamps\" has values that are no pixels",
+                          s->path);
     return rc ? rc : mot_lapped_ready(&c->q);
 }
 
@@ -281,12 +303,14 @@ int mot_image_codec_tokens(const struct mot_image_codec *c)
 
 /* ---- there and back ---- */
 
-int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im, struct mot_image *out)
+int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
+                            struct mot_image *out)
 {
     return prepare(im, c->size, out);
 }
 
-int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im, struct mot_ids *out)
+int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im,
+                           struct mot_ids *out)
 {
     struct mot_image square;
     int rc = prepare(im, c->size, &square);
@@ -308,15 +332,18 @@ int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_ima
     return rc;
 }
 
-int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n, struct mot_image *out)
+int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n,
+                           struct mot_image *out)
 {
     *out = (struct mot_image){0};
     int tokens = mot_image_codec_tokens(c), side = c->size / c->patch;
     if (n < 0 || n > tokens)
-        return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n, tokens);
+        return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n,
+                        tokens);
     for (int64_t i = 0; i < n; i++)
         if (code[i] < 0 || code[i] >= c->q.codes)
-            return mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i], c->q.codes - 1);
+            return mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i],
+                            c->q.codes - 1);
     struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
     int32_t *whole = mot_alloc((size_t)tokens, sizeof *whole);
     *out = (struct mot_image){c->size, c->size, mot_alloc(bytes_of(c->size), 1)};

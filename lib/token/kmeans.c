@@ -2,20 +2,21 @@
  *
  * kmeans.c - k-means (Lloyd) with k-means++ seeding (Arthur and Vassilvitskii, SODA 2007).
  *
- * The search for the nearest centre is nearly all of the work: |x|^2 - 2 x.c + |c|^2, where |x|^2 does not
- * matter and x.c is a matrix product.  It is done here and not by a BLAS so that a code never depends on
- * the library, the thread count or what else is in the batch: each product is one sum in coordinate order.
- * Centres are sums over their members in order, so learning too gives the same bits for any thread count.
+ * The search for the nearest centre is nearly all of the work: |x|^2 - 2 x.c + |c|^2, where |x|^2
+ * does not matter and x.c is a matrix product.  It is done here and not by a BLAS so that a code
+ * never depends on the library, the thread count or what else is in the batch: each product is one
+ * sum in coordinate order. Centres are sums over their members in order, so learning too gives the
+ * same bits for any thread count.
  */
 #include <math.h>
 
 #include "kmeans.h"
 
 enum {
-    LANES = 16,        /* codes in a panel: one AVX-512 register, two of AVX2 */
-    ROWS = 6,          /* vectors at a time: 6 x 16 sums stay in registers */
-    SEED_SAMPLE = 16,  /* seeding looks at this many vectors a centre, and */
-    SEED_LEAST = 8192, /* at least so many: D^2 sampling of all would cost more than Lloyd's steps */
+    LANES = 16,       /* codes in a panel: one AVX-512 register, two of AVX2 */
+    ROWS = 6,         /* vectors at a time: 6 x 16 sums stay in registers */
+    SEED_SAMPLE = 16, /* seeding looks at this many vectors a centre, and */
+    SEED_LEAST = 8192 /* at least so many: sampling from all would cost more than Lloyd's steps */
 };
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
@@ -51,7 +52,8 @@ void mot_codebook_free(struct mot_codebook *b)
 }
 
 /* The products of ROWS vectors with one panel. */
-static inline void multiply(const float *const x[ROWS], const float *panel, int dim, lanes sum[ROWS])
+static inline void multiply(const float *const x[ROWS], const float *panel, int dim,
+                            lanes sum[ROWS])
 {
     lanes s0 = {0}, s1 = {0}, s2 = {0}, s3 = {0}, s4 = {0}, s5 = {0};
     for (int d = 0; d < dim; d++) {
@@ -62,7 +64,8 @@ static inline void multiply(const float *const x[ROWS], const float *panel, int 
     sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3, sum[4] = s4, sum[5] = s5;
 }
 
-void mot_codebook_search(const struct mot_codebook *b, const float *x, int64_t n, const float *const *norms, int32_t *best)
+void mot_codebook_search(const struct mot_codebook *b, const float *x, int64_t n,
+                         const float *const *norms, int32_t *best)
 {
     for (int64_t i = 0; i < n; i += ROWS) {
         int rows = n - i < ROWS ? (int)(n - i) : ROWS;
@@ -127,10 +130,11 @@ static float distance(const float *a, const float *b, int dim)
     return sum;
 }
 
-/* The first centres: each is drawn from a sample of x with probability in proportion to its squared distance from the nearest
- * centre so far.  When all distances are 0 there are fewer different vectors than centres: copies follow, which the search,
- * preferring low numbers, never returns. */
-static int seed_centres(const float *x, int64_t n, int dim, int k, uint64_t seed, const struct mot_report *r, float *centre)
+/* The first centres: each is drawn from a sample of x with probability in proportion to its squared
+ * distance from the nearest centre so far.  When all distances are 0 there are fewer different
+ * vectors than centres: copies follow, which the search, preferring low numbers, never returns. */
+static int seed_centres(const float *x, int64_t n, int dim, int k, uint64_t seed,
+                        const struct mot_report *r, float *centre)
 {
     uint64_t pick_stream = mot_stream("kmeans sample"), stream = mot_stream("kmeans seeding");
     int64_t m = (int64_t)SEED_SAMPLE * k;
@@ -168,7 +172,8 @@ static int seed_centres(const float *x, int64_t n, int dim, int k, uint64_t seed
 }
 
 /* Each centre becomes the mean of its members. */
-static void move_centres(const float *x, int dim, int k, const int64_t *begin, const int64_t *order, double *sums, float *centre)
+static void move_centres(const float *x, int dim, int k, const int64_t *begin, const int64_t *order,
+                         double *sums, float *centre)
 {
 #pragma omp parallel for schedule(dynamic, 16)
     for (int j = 0; j < k; j++) {
@@ -184,8 +189,8 @@ static void move_centres(const float *x, int dim, int k, const int64_t *begin, c
 }
 
 /* Centres without members go to the vectors that are worst served, one each. */
-static void revive(const float *x, int64_t n, int dim, int k, const int64_t *begin, const int32_t *best, float *far,
-                   float *centre)
+static void revive(const float *x, int64_t n, int dim, int k, const int64_t *begin,
+                   const int32_t *best, float *far, float *centre)
 {
     int dead = 0;
     for (int j = 0; j < k; j++)
@@ -209,7 +214,8 @@ static void revive(const float *x, int64_t n, int dim, int k, const int64_t *beg
     }
 }
 
-static int assign(const float *x, int64_t n, int dim, int k, const float *centre, int32_t *best, int64_t *changed)
+static int assign(const float *x, int64_t n, int dim, int k, const float *centre, int32_t *best,
+                  int64_t *changed)
 {
     enum { BLOCK = 8 * ROWS };
     struct mot_codebook b;
@@ -231,17 +237,19 @@ static int assign(const float *x, int64_t n, int dim, int k, const float *centre
     return MOT_OK;
 }
 
-int mot_kmeans(const float *x, int64_t n, int dim, int k, int iterations, uint64_t seed, const struct mot_report *r,
-               float *centre, int32_t *best)
+int mot_kmeans(const float *x, int64_t n, int dim, int k, int iterations, uint64_t seed,
+               const struct mot_report *r, float *centre, int32_t *best)
 {
     int64_t *begin = mot_alloc((size_t)k + 1, sizeof *begin);
     int64_t *order = mot_alloc((size_t)n, sizeof *order);
     float *far = mot_alloc((size_t)n, sizeof *far);
     double *sums = mot_alloc((size_t)k * (size_t)dim, sizeof *sums);
-    int rc = begin && order && far && sums ? seed_centres(x, n, dim, k, seed, r, centre) : MOT_ENOMEM;
+    int rc =
+        begin && order && far && sums ? seed_centres(x, n, dim, k, seed, r, centre) : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < n; i++)
         best[i] = -1;
-    /* Stop early when fewer than one vector in a thousand moves: more steps change the mean distance by less than that. */
+    /* Stop early when fewer than one vector in a thousand moves: more steps change the mean
+     * distance by less than that. */
     int64_t changed = n;
     for (int t = 0; !rc && t <= iterations && changed > n / 1000; t++) {
         rc = assign(x, n, dim, k, centre, best, &changed);

@@ -41,7 +41,8 @@ int mot_speech_distance(const struct mot_audio *a, const struct mot_audio *b, do
     if (!rc)
         rc = mot_sound_prepare(b, &y);
     int64_t longer = x.n > y.n ? x.n : y.n, frames = (longer + MOT_HOP - 1) / MOT_HOP;
-    float *p = mot_alloc((size_t)frames, BANDS * sizeof *p), *q = mot_alloc((size_t)frames, BANDS * sizeof *q);
+    float *p = mot_alloc((size_t)frames, BANDS * sizeof *p),
+          *q = mot_alloc((size_t)frames, BANDS * sizeof *q);
     if (!rc && frames == 0)
         rc = mot_fail(MOT_EARG, "two empty sounds have no distance");
     if (!rc && (!p || !q))

@@ -2,15 +2,16 @@
  *
  * speech_codec.c - sounds as units of 40 ms: lapped vector quantisation of mel spectrograms.
  *
- * A unit stands for FRAMES frames of 10 ms, so that decoding has the time detail of consonants and not one spectrum a
- * unit; its stamp (lapped.c) reaches MARGIN frames into the units before and after, so that vowels glide instead of stepping.
- * Values are logarithms of power over the clip's own level, 0 for all that is RANGE or more below it: so units do not
- * depend on how loud the recording was.  What is lost is just that: all sounds come back equally loud.
- * Decoding adds up the stamps and finds phases for the spectrogram (dsp.c).
+ * A unit stands for FRAMES frames of 10 ms, so that decoding has the time detail of consonants and
+ * not one spectrum a unit; its stamp (lapped.c) reaches MARGIN frames into the units before and
+ * after, so that vowels glide instead of stepping. Values are logarithms of power over the clip's
+ * own level, 0 for all that is RANGE or more below it: so units do not depend on how loud the
+ * recording was.  What is lost is just that: all sounds come back equally loud. Decoding adds up
+ * the stamps and finds phases for the spectrogram (dsp.c).
  *
- * File: tensor "stamps" F32 (units, FRAMES + 2 MARGIN, bands); with merged repeats also "duration" F32 (units), the mean
- * length of a run; metadata "format" = "mot-speech-units", "version", "rate", "hop", "frames", "margin", "bands",
- * "merge_repeats".
+ * File: tensor "stamps" F32 (units, FRAMES + 2 MARGIN, bands); with merged repeats also "duration"
+ * F32 (units), the mean length of a run; metadata "format" = "mot-speech-units", "version", "rate",
+ * "hop", "frames", "margin", "bands", "merge_repeats".
  */
 #include <math.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ enum {
     FRAMES = 4,
     MARGIN = 2,
     BANDS = 64,
-    PIECE = 64, /* units; clips are sampled in pieces of at most so many, */
+    PIECE = 64,   /* units; clips are sampled in pieces of at most so many, */
     PIECES = 1024 /* and so many pieces learned from: 44 minutes */
 };
 static const float RANGE = 13.8f;    /* 60 dB in natural logarithms of power */
@@ -39,14 +40,14 @@ struct mot_speech_learner {
     int units;
     bool merge;
     uint64_t seed;
-    int64_t seen;                  /* pieces */
+    int64_t seen;                   /* pieces */
     struct mot_field piece[PIECES]; /* 1 row */
 };
 
 /* ---- features: (units, FRAMES, BANDS) of a sound ---- */
 
-/* The level of a clip: the mean power of its frames within 30 dB of the loudest, so that pauses do not count.  1e-5, a noise 70 dB
- * below full scale, keeps what is as good as silent silent. */
+/* The level of a clip: the mean power of its frames within 30 dB of the loudest, so that pauses do
+ * not count.  1e-5, a noise 70 dB below full scale, keeps what is as good as silent silent. */
 static double clip_level(const float *mel, int64_t frames)
 {
     double loudest = 0, sum = 0;
@@ -71,7 +72,8 @@ static int features(const struct mot_audio *a, struct mot_field *f)
     int rc = mot_sound_prepare(a, &x);
     if (rc)
         return rc;
-    int64_t units = (x.n + FRAMES * MOT_HOP - 1) / (FRAMES * MOT_HOP), cells = units * FRAMES * BANDS;
+    int64_t units = (x.n + FRAMES * MOT_HOP - 1) / (FRAMES * MOT_HOP),
+            cells = units * FRAMES * BANDS;
     f->cols = (int)units;
     f->x = mot_alloc((size_t)cells, sizeof *f->x);
     if (units > INT32_MAX / 2)
@@ -116,7 +118,8 @@ int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio 
         return rc;
     for (int begin = 0; !rc && begin < f.cols; begin += PIECE) {
         int64_t at = mot_sample_place(l->seed, mot_stream("speech pieces"), l->seen, PIECES);
-        struct mot_field piece = {.rows = 1, .cols = f.cols - begin < PIECE ? f.cols - begin : PIECE};
+        struct mot_field piece = {.rows = 1,
+                                  .cols = f.cols - begin < PIECE ? f.cols - begin : PIECE};
         size_t unit = FRAMES * BANDS, n = (size_t)piece.cols * unit;
         piece.x = at < 0 ? NULL : mot_alloc(n, sizeof *piece.x);
         if (at >= 0 && !piece.x) {
@@ -135,7 +138,8 @@ int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio 
 }
 
 /* Mean length of the runs of each unit. */
-static int durations(const struct mot_speech_learner *l, const struct mot_lapped *q, int64_t n, float *duration)
+static int durations(const struct mot_speech_learner *l, const struct mot_lapped *q, int64_t n,
+                     float *duration)
 {
     int32_t code[PIECE];
     int64_t *runs = mot_alloc((size_t)l->units, sizeof *runs);
@@ -157,13 +161,17 @@ static int durations(const struct mot_speech_learner *l, const struct mot_lapped
 static const struct {
     const char *key;
     int value;
-} FIXED[] = {{"rate", MOT_RATE}, {"hop", MOT_HOP}, {"frames", FRAMES}, {"margin", MARGIN}, {"bands", BANDS}};
+} FIXED[] = {
+    {"rate", MOT_RATE}, {"hop", MOT_HOP}, {"frames", FRAMES}, {"margin", MARGIN}, {"bands", BANDS}};
 
-static int write_file(const struct mot_speech_learner *l, const char *path, const struct mot_lapped *q, const float *duration)
+static int write_file(const struct mot_speech_learner *l, const char *path,
+                      const struct mot_lapped *q, const float *duration)
 {
     enum { N = MOT_COUNT(FIXED) };
     char text[N][16];
-    const char *metadata[2 * (N + 3)] = {"format", "mot-speech-units", "version", "1", "merge_repeats", l->merge ? "1" : "0"};
+    const char *metadata[2 * (N + 3)] = {"format",  "mot-speech-units",
+                                         "version", "1",
+                                         "merge_repeats", l->merge ? "1" : "0"};
     for (int i = 0; i < N; i++) {
         snprintf(text[i], sizeof text[i], "%d", FIXED[i].value);
         metadata[6 + 2 * i] = FIXED[i].key;
@@ -171,11 +179,12 @@ static int write_file(const struct mot_speech_learner *l, const char *path, cons
     }
     const struct mot_st_decl decl[2] = {{"duration", MOT_F32, 1, {l->units}},
                                         {"stamps", MOT_F32, 3, {l->units, q->window_w, BANDS}}};
-    struct mot_st_writer *w =
-        mot_st_writer_begin(path, l->merge ? decl : decl + 1, l->merge ? 2 : 1, metadata, N + 3, NULL);
+    struct mot_st_writer *w = mot_st_writer_begin(path, l->merge ? decl : decl + 1,
+                                                  l->merge ? 2 : 1, metadata, N + 3, NULL);
     if (!w)
         return MOT_EIO;
-    int rc = l->merge ? mot_st_writer_data(w, duration, (size_t)l->units * sizeof *duration) : MOT_OK;
+    int rc =
+        l->merge ? mot_st_writer_data(w, duration, (size_t)l->units * sizeof *duration) : MOT_OK;
     if (!rc)
         rc = mot_st_writer_data(w, q->stamp, (size_t)l->units * (size_t)q->dim * sizeof *q->stamp);
     if (!rc)
@@ -184,7 +193,8 @@ static int write_file(const struct mot_speech_learner *l, const char *path, cons
     return rc;
 }
 
-int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress, void *context)
+int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
+                            void *context)
 {
     if (l->seen == 0)
         return mot_fail(MOT_EARG, "%s: no sound to learn from", path);
@@ -222,7 +232,9 @@ static int setting(const struct mot_st *s, const char *key, int *out)
     char *end;
     long x = text ? strtol(text, &end, 10) : 0;
     if (!text || end == text || *end || x < 0 || x > 1000000)
-        return mot_fail(MOT_EFORMAT, "%s: not a speech codec: metadata \"%s\" is missing or no number", s->path, key);
+        return mot_fail(MOT_EFORMAT,
+                        "%s: not a speech codec: metadata \"%s\" is missing or no number", s->path,
+                        key);
     *out = (int)x;
     return MOT_OK;
 }
@@ -231,15 +243,17 @@ static int check_settings(const struct mot_st *s, bool *merge)
 {
     const char *format = mot_st_metadata(s, "format");
     if (!format || strcmp(format, "mot-speech-units") != 0)
-        return mot_fail(MOT_EFORMAT, "%s: not a speech codec: metadata \"format\" is not \"mot-speech-units\"", s->path);
+        return mot_fail(MOT_EFORMAT,
+                        "%s: not a speech codec: metadata \"format\" is not \"mot-speech-units\"",
+                        s->path);
     int x = 0, rc = setting(s, "version", &x);
     if (!rc && x != VERSION)
         return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, x, VERSION);
     for (int i = 0; !rc && i < MOT_COUNT(FIXED); i++) {
         rc = setting(s, FIXED[i].key, &x);
         if (!rc && x != FIXED[i].value)
-            rc = mot_fail(MOT_EVERSION, "%s: metadata \"%s\" is %d, this program reads %d", s->path, FIXED[i].key, x,
-                          FIXED[i].value);
+            rc = mot_fail(MOT_EVERSION, "%s: metadata \"%s\" is %d, this program reads %d", s->path,
+                          FIXED[i].key, x, FIXED[i].value);
     }
     if (!rc)
         rc = setting(s, "merge_repeats", &x);
@@ -252,7 +266,8 @@ static int read_floats(const struct mot_st *s, const struct mot_st_tensor *t, fl
     int rc = mot_st_read_f32(s, t, out);
     for (int64_t i = 0; !rc && i < t->count; i++)
         if (!(fabsf(out[i]) <= 1e4f))
-            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\" has values out of all range", s->path, t->name);
+            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"%s\" has values out of all range", s->path,
+                          t->name);
     return rc;
 }
 
@@ -263,8 +278,8 @@ static int read_codec(struct mot_speech_codec *c, const struct mot_st *s)
     if (rc)
         return rc;
     const struct mot_st_tensor *t = mot_st_find(s, "stamps"), *d = mot_st_find(s, "duration");
-    if (!t || t->rank != 3 || t->shape[0] < 2 || t->shape[0] > 65536 || t->shape[1] != FRAMES + 2 * MARGIN ||
-        t->shape[2] != BANDS)
+    if (!t || t->rank != 3 || t->shape[0] < 2 || t->shape[0] > 65536
+        || t->shape[1] != FRAMES + 2 * MARGIN || t->shape[2] != BANDS)
         return mot_fail(MOT_EFORMAT, "%s: tensor \"stamps\" is missing or misshapen", s->path);
     if (merge && (!d || d->rank != 1 || d->shape[0] != t->shape[0]))
         return mot_fail(MOT_EFORMAT, "%s: tensor \"duration\" is missing or misshapen", s->path);
@@ -314,7 +329,8 @@ int mot_speech_codec_rate(const struct mot_speech_codec *c)
 
 /* ---- there and back ---- */
 
-int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a, struct mot_ids *out)
+int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a,
+                            struct mot_ids *out)
 {
     struct mot_field f;
     int rc = features(a, &f);
@@ -351,9 +367,10 @@ static void set_level(float *x, int64_t n)
         x[i] *= gain;
 }
 
-/* Each unit as often as its run is long in the mean.  What rounding took or gave is made up for by the next unit: the whole has the
- * right length.  long_code NULL: only count. */
-static int64_t lengthen(const struct mot_speech_codec *c, const int32_t *code, int64_t n, int32_t *long_code)
+/* Each unit as often as its run is long in the mean.  What rounding took or gave is made up for by
+ * the next unit: the whole has the right length.  long_code NULL: only count. */
+static int64_t lengthen(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
+                        int32_t *long_code)
 {
     const float longest = 50; /* 2 s */
     int64_t units = 0;
@@ -369,17 +386,21 @@ static int64_t lengthen(const struct mot_speech_codec *c, const int32_t *code, i
     return units;
 }
 
-int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n, struct mot_audio *out)
+int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
+                            struct mot_audio *out)
 {
     enum { MAX_UNITS = 1 << 22 }; /* 46 hours */
     *out = (struct mot_audio){.rate = MOT_RATE};
     for (int64_t i = 0; i < n; i++)
         if (code[i] < 0 || code[i] >= c->q.codes)
-            return mot_fail(MOT_EARG, "speech unit %d, this codec has 0..%d", code[i], c->q.codes - 1);
+            return mot_fail(MOT_EARG, "speech unit %d, this codec has 0..%d", code[i],
+                            c->q.codes - 1);
     int64_t units = lengthen(c, code, n, NULL), frames = units * FRAMES;
     if (units > MAX_UNITS)
-        return mot_fail(MOT_EARG, "a sound of %lld units is too long to decode at once", (long long)units);
-    struct mot_field f = {.rows = 1, .cols = (int)units, .x = mot_alloc((size_t)frames, BANDS * sizeof *f.x)};
+        return mot_fail(MOT_EARG, "a sound of %lld units is too long to decode at once",
+                        (long long)units);
+    struct mot_field f = {
+        .rows = 1, .cols = (int)units, .x = mot_alloc((size_t)frames, BANDS * sizeof *f.x)};
     int32_t *long_code = mot_alloc((size_t)units, sizeof *long_code);
     out->sample = mot_alloc((size_t)frames, MOT_HOP * sizeof *out->sample);
     out->n = frames * MOT_HOP;
@@ -387,7 +408,8 @@ int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *cod
     if (!rc) {
         lengthen(c, code, n, long_code);
         mot_lapped_decode(&c->q, long_code, &f);
-        /* The logarithm back to power, which is none at all where it is 0: the bottom of the range is silence. */
+        /* The logarithm back to power, which is none at all where it is 0: the bottom of the range
+         * is silence. */
         for (int64_t i = 0; i < frames * BANDS; i++)
             f.x[i] = fmaxf(expf(fminf(f.x[i], RANGE + 10)) - 1, 0);
         rc = mot_mel_invert(f.x, frames, BANDS, out->sample);

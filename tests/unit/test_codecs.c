@@ -2,8 +2,8 @@
  *
  * test_codecs.c - pictures and sounds through the embedded codecs.
  *
- * Search and stamps are compared with loops that follow the definitions; pictures and sounds are made here, so that it is
- * known what has to come back.
+ * Search and stamps are compared with loops that follow the definitions; pictures and sounds are
+ * made here, so that it is known what has to come back.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -33,7 +33,8 @@ static void test_search(void)
         code[i] = noise(i);
     for (int i = 0; i < N * DIM; i++)
         x[i] = noise(1000 + i);
-    memcpy(code + 21 * DIM, code + 9 * DIM, DIM * sizeof *code); /* equal codes: the lower number wins */
+    memcpy(code + 21 * DIM, code + 9 * DIM,
+           DIM * sizeof *code); /* equal codes: the lower number wins */
     memcpy(x, code + 9 * DIM, DIM * sizeof *code);
     struct mot_codebook b;
     int32_t best[N];
@@ -55,7 +56,8 @@ static void test_search(void)
     mot_codebook_free(&b);
 }
 
-/* Points around corners far apart, seven to a corner: as many centres as corners must find them all. */
+/* Points around corners far apart, seven to a corner: as many centres as corners must find them
+ * all. */
 static void test_kmeans_finds_clusters(void)
 {
     enum { K = 24, EACH = 7, DIM = 5, N = K * EACH };
@@ -120,20 +122,23 @@ enum { PH = 4, PW = 6, MH = 2, MW = 3, CHANNELS = 2, CODES = 20 };
 
 static void make_stamps(struct mot_lapped *q)
 {
-    CHECK_INT(mot_lapped_init(q, CODES, CHANNELS, (const int[]){PH, PW}, (const int[]){MH, MW}), MOT_OK);
+    CHECK_INT(mot_lapped_init(q, CODES, CHANNELS, (const int[]){PH, PW}, (const int[]){MH, MW}),
+              MOT_OK);
     for (int i = 0; i < CODES * q->dim; i++)
         q->stamp[i] = noise(i);
     CHECK_INT(mot_lapped_ready(q), MOT_OK);
 }
 
-/* What a field's point is, from the definition: all stamps that reach it over all tapers that do. */
-static double point(const struct mot_lapped *q, const struct mot_field *f, const int32_t *code, int y, int x, int c,
-                    double *tapers)
+/* What a field's point is, from the definition: all stamps that reach it over all tapers that do.
+ */
+static double point(const struct mot_lapped *q, const struct mot_field *f, const int32_t *code,
+                    int y, int x, int c, double *tapers)
 {
     double sum = 0, weight = 0;
     for (int row = 0; row < f->rows; row++)
         for (int col = 0; col < f->cols; col++) {
-            int wy = y - (row * PH - MH), wx = x - (col * PW - MW), at = (wy * (PW + 2 * MW) + wx) * CHANNELS + c;
+            int wy = y - (row * PH - MH), wx = x - (col * PW - MW),
+                at = (wy * (PW + 2 * MW) + wx) * CHANNELS + c;
             if (wy < 0 || wy >= PH + 2 * MH || wx < 0 || wx >= PW + 2 * MW)
                 continue;
             sum += (double)q->stamp[code[row * f->cols + col] * q->dim + at];
@@ -153,7 +158,10 @@ static void test_stamps_add_up(void)
     int32_t code[12] = {0, 5, 5, 19, 2, 3, 11, 7, 8, 9, 10, 11};
     mot_lapped_decode(&q, code, &f);
     for (int i = 0; i < 3 * PH * 4 * PW * CHANNELS; i++)
-        CHECK_NEAR(x[i], point(&q, &f, code, i / (4 * PW * CHANNELS), i / CHANNELS % (4 * PW), i % CHANNELS, NULL), 1e-5, 1e-5);
+        CHECK_NEAR(x[i],
+                   point(&q, &f, code, i / (4 * PW * CHANNELS), i / CHANNELS % (4 * PW),
+                         i % CHANNELS, NULL),
+                   1e-5, 1e-5);
     mot_lapped_free(&q);
 }
 
@@ -178,22 +186,27 @@ static void test_tapers_add_up_to_one(void)
     mot_lapped_free(&q);
 }
 
-static double field_error(const struct mot_lapped *q, const struct mot_field *f, const int32_t *code)
+static double field_error(const struct mot_lapped *q, const struct mot_field *f,
+                          const int32_t *code)
 {
     double sum = 0;
     int line = f->cols * PW * CHANNELS;
     for (int i = 0; i < f->rows * PH * line; i++)
-        sum += pow((double)f->x[i] - point(q, f, code, i / line, i % line / CHANNELS, i % CHANNELS, NULL), 2);
+        sum += pow((double)f->x[i]
+                       - point(q, f, code, i / line, i % line / CHANNELS, i % CHANNELS, NULL),
+                   2);
     return sum;
 }
 
-/* A field of one patch, where the edges cut the stamp off on all sides: the best code is known by trying all. */
+/* A field of one patch, where the edges cut the stamp off on all sides: the best code is known by
+ * trying all. */
 static void test_one_patch_is_best(void)
 {
     struct mot_lapped q;
     make_stamps(&q);
     for (int k = 0; k < q.dim; k++)
-        q.stamp[7 * q.dim + k] *= 30; /* a stamp that is large outside the patch too must not be punished for that */
+        q.stamp[7 * q.dim + k] *=
+            30; /* a stamp that is large outside the patch too must not be punished for that */
     for (int y = 0; y < PH; y++)
         for (int k = 0; k < PW * CHANNELS; k++)
             q.stamp[7 * q.dim + ((y + MH) * (PW + 2 * MW) + MW) * CHANNELS + k] /= 30;
@@ -213,7 +226,8 @@ static void test_one_patch_is_best(void)
     mot_lapped_free(&q);
 }
 
-/* Choosing together may not be worse than each code's nearest tapered window alone; here it finds what was put in. */
+/* Choosing together may not be worse than each code's nearest tapered window alone; here it finds
+ * what was put in. */
 static void test_stamps_come_back(void)
 {
     struct mot_lapped q;
@@ -242,14 +256,16 @@ static struct mot_image make_picture(int width, int height, uint64_t n)
     double r[12];
     for (uint64_t i = 0; i < 12; i++)
         r[i] = mot_random_uniform(9, n, i);
-    double cx = width * (.3 + .4 * r[0]), cy = height * (.3 + .4 * r[1]), radius = fmin(width, height) * (.15 + .2 * r[2]);
+    double cx = width * (.3 + .4 * r[0]), cy = height * (.3 + .4 * r[1]),
+           radius = fmin(width, height) * (.15 + .2 * r[2]);
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) {
             double inside = radius + .5 - hypot(x - cx, y - cy);
             inside = fmin(fmax(inside, 0), 1);
             for (int c = 0; c < 3; c++) {
                 double ground = r[3 + c] + (r[6 + c] - r[3 + c]) * x / width;
-                im.rgb[(y * width + x) * 3 + c] = (unsigned char)(255 * (inside * r[9 + c] + (1 - inside) * ground));
+                im.rgb[(y * width + x) * 3 + c] =
+                    (unsigned char)(255 * (inside * r[9 + c] + (1 - inside) * ground));
             }
         }
     return im;
@@ -273,8 +289,8 @@ static int learn_pictures(const char *path)
 static bool same_files(const char *a, const char *b)
 {
     struct mot_bytes x = {0}, y = {0};
-    bool same = mot_read_file(a, 1 << 28, &x) == 0 && mot_read_file(b, 1 << 28, &y) == 0 && x.n == y.n && x.n > 0
-             && memcmp(x.data, y.data, x.n) == 0;
+    bool same = mot_read_file(a, 1 << 28, &x) == 0 && mot_read_file(b, 1 << 28, &y) == 0
+             && x.n == y.n && x.n > 0 && memcmp(x.data, y.data, x.n) == 0;
     mot_bytes_free(&x);
     mot_bytes_free(&y);
     return same;
@@ -514,8 +530,8 @@ static void test_odd_sounds(void)
     static const struct {
         int rate;
         int64_t n, units;
-    } cases[] = {{16000, 0, 0}, {16000, 1, 1}, {16000, 640, 1}, {16000, 641, 2}, {8000, 320, 1}, {8000, 8000, 25},
-                 {44100, 44100, 25}, {192000, 19200, 3}};
+    } cases[] = {{16000, 0, 0},  {16000, 1, 1},    {16000, 640, 1},    {16000, 641, 2},
+                 {8000, 320, 1}, {8000, 8000, 25}, {44100, 44100, 25}, {192000, 19200, 3}};
     for (int k = 0; k < MOT_COUNT(cases); k++)
         for (int silent = 0; silent < 2; silent++) {
             struct mot_audio a = make_sound(cases[k].rate, 1.5, 3), d;
@@ -571,7 +587,8 @@ static void test_merged_repeats(void)
 static void test_mel_inversion(void)
 {
     enum { FRAMES = 150, BANDS = 64 };
-    struct mot_audio a = {MOT_RATE, FRAMES * MOT_HOP, malloc(FRAMES * MOT_HOP * sizeof(float))}, b = a;
+    struct mot_audio a = {MOT_RATE, FRAMES * MOT_HOP, malloc(FRAMES * MOT_HOP * sizeof(float))},
+                     b = a;
     float *mel = malloc(FRAMES * BANDS * sizeof *mel), last = 0;
     b.sample = malloc(FRAMES * MOT_HOP * sizeof(float));
     for (int i = 0; i < a.n; i++)
@@ -619,7 +636,8 @@ static int load_speech(const char *path)
 }
 
 /* The file with `from` replaced by `to`, as long, loads or does not. */
-static int load_changed(const char *path, const char *from, const char *to, int (*load)(const char *))
+static int load_changed(const char *path, const char *from, const char *to,
+                        int (*load)(const char *))
 {
     struct mot_bytes b = {0};
     if (mot_read_file(path, 1 << 28, &b))
@@ -642,25 +660,35 @@ static void test_damaged_files(void)
     CHECK_INT(load_speech(image_file), 0);
     CHECK(strstr(mot_error(), "not a speech codec"));
     CHECK_INT(load_image("/nonexistent/x"), 0);
-    static const char *const image[][2] = {
-        {"\"version\":\"1\"", "\"version\":\"9\""}, {"\"patch_size\":\"8\"", "\"patch_size\":\"4\""},
-        {"\"patch_size\":\"8\"", "\"patch_size\":\"0\""}, {"\"patch_size\":\"8\"", "\"patch_size\":\"x\""},
-        {"\"image_size\":\"32\"", "\"image_size\":\"33\""}, {"\"image_size\":\"32\"", "\"image_size\":\"-8\""},
-        {"\"margin\":\"4\"", "\"margin\":\"3\""}, {"\"margin\":\"4\"", "\"margim\":\"4\""},
-        {"\"stamps\"", "\"stamqs\""}, {"mot-image-vq", "mot-image-vr"}, {"[128,16,16,3]", "[128,16,3,16]"},
-        {"[128,16,16,3]", "[128,768,1,1]"}, {"[128,16,16,3]", "[16,128,16,3]"}};
+    static const char *const image[][2] = {{"\"version\":\"1\"", "\"version\":\"9\""},
+                                           {"\"patch_size\":\"8\"", "\"patch_size\":\"4\""},
+                                           {"\"patch_size\":\"8\"", "\"patch_size\":\"0\""},
+                                           {"\"patch_size\":\"8\"", "\"patch_size\":\"x\""},
+                                           {"\"image_size\":\"32\"", "\"image_size\":\"33\""},
+                                           {"\"image_size\":\"32\"", "\"image_size\":\"-8\""},
+                                           {"\"margin\":\"4\"", "\"margin\":\"3\""},
+                                           {"\"margin\":\"4\"", "\"margim\":\"4\""},
+                                           {"\"stamps\"", "\"stamqs\""},
+                                           {"mot-image-vq", "mot-image-vr"},
+                                           {"[128,16,16,3]", "[128,16,3,16]"},
+                                           {"[128,16,16,3]", "[128,768,1,1]"},
+                                           {"[128,16,16,3]", "[16,128,16,3]"}};
     for (int i = 0; i < MOT_COUNT(image); i++)
         CHECK_INT(load_changed(image_file, image[i][0], image[i][1], load_image), 0);
-    static const char *const speech[][2] = {
-        {"\"version\":\"1\"", "\"version\":\"9\""}, {"\"bands\":\"64\"", "\"bands\":\"32\""},
-        {"\"hop\":\"160\"", "\"hop\":\"161\""}, {"\"rate\":\"16000\"", "\"rate\":\"     \""},
-        {"\"merge_repeats\":\"0\"", "\"merge_repeats\":\"1\""}, {"\"stamps\"", "\"stamqs\""},
-        {"[48,8,64]", "[64,8,48]"}, {"mot-speech-units", "mot-speech-unitz"}};
+    static const char *const speech[][2] = {{"\"version\":\"1\"", "\"version\":\"9\""},
+                                            {"\"bands\":\"64\"", "\"bands\":\"32\""},
+                                            {"\"hop\":\"160\"", "\"hop\":\"161\""},
+                                            {"\"rate\":\"16000\"", "\"rate\":\"     \""},
+                                            {"\"merge_repeats\":\"0\"", "\"merge_repeats\":\"1\""},
+                                            {"\"stamps\"", "\"stamqs\""},
+                                            {"[48,8,64]", "[64,8,48]"},
+                                            {"mot-speech-units", "mot-speech-unitz"}};
     for (int i = 0; i < MOT_COUNT(speech); i++)
         CHECK_INT(load_changed(speech_file, speech[i][0], speech[i][1], load_speech), 0);
 }
 
-/* Cut off anywhere a file does not load; a flipped bit may give another codec but no crash; NaN is no pixel. */
+/* Cut off anywhere a file does not load; a flipped bit may give another codec but no crash; NaN is
+ * no pixel. */
 static void cut_and_flip(const char *path, int (*load)(const char *))
 {
     struct mot_bytes b = {0};
