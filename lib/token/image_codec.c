@@ -165,8 +165,8 @@ static int write_file(const struct mot_image_learner *l, const char *path,
     snprintf(size, sizeof size, "%d", l->size);
     snprintf(patch, sizeof patch, "%d", l->patch);
     snprintf(margin, sizeof margin, "%d", q->margin_h);
-    const char *const metadata[] = {"format",     "mot-image-vq", "version", "1",   "image_size", size,
-                                    "patch_size", patch,          "margin",  margin};
+    const char *const metadata[] = {"format",     "mot-image-vq", "version", "1",    "image_size",
+                                    size,         "patch_size",   patch,     "margin", margin};
     const struct mot_st_decl decl = {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}};
     struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 5, NULL);
     if (!w)
