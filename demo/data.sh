@@ -97,7 +97,7 @@ prompts() {
         -f "$here/json.awk" -f "$here/prompts.awk" "$out/data/prompts.sums" -
 }
 
-# Every 12th gloss and every fortune: text is then about half of all tokens.
+# A part of the glosses and fortunes: text is then less than half of all tokens.
 texts() {
     cat "$out"/packages/wordnet-base/usr/share/wordnet/data.* | awk -f "$here/json.awk" -f "$here/wordnet.awk"
     cd "$out/packages/fortunes/usr/share/games/fortunes"

@@ -22,7 +22,7 @@ function document(keys, kind, segments) {
 
 # Two segments in both orders, half of the documents each: a picture is to be described and to be made.
 function pair(keys, kind, a, b) {
-    document(keys, kind, n_pairs++ % 2 ? b "," a : a "," b)
+    document(keys, kind, n_pairs[kind]++ % 2 ? b "," a : a "," b)
 }
 
 function trimmed(s) {

@@ -25,8 +25,8 @@ NR == FNR { # first pass: join keys
     file = side < 8 ? "val" : side < 12 ? "dev" : "train"
     json = substr($0, length($1) + length($2) + 3)
     print json > (out file ".jsonl")
-    # All train texts, and a third of its pictures and sounds, are plenty to learn tokenizers from.
-    if (file == "train" && ($2 == "text" || ++seen[$2] % 3 == 0))
+    # All texts, a third of the pictures and a sixth of the sounds are plenty to learn tokenizers from.
+    if (file == "train" && ($2 == "text" || ++seen[$2] % ($2 == "image" ? 3 : 6) == 0))
         print json > (out "learn.jsonl")
 }
 

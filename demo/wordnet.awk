@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# WordNet: "OFFSET FILE TYPE COUNT(hex) WORD ID WORD ID ... | gloss".  Every 12th entry: "word, word: gloss".
+# WordNet: "OFFSET FILE TYPE COUNT(hex) WORD ID WORD ID ... | gloss".  Every 30th entry: "word, word: gloss".
 
-/^[0-9]/ && ++n % 12 == 0 {
+/^[0-9]/ && ++n % 30 == 0 {
     words = ""
     for (i = 5; $i !~ /^[0-9][0-9][0-9]$/; i += 2)
         words = words (words == "" ? "" : ", ") $i
