@@ -274,7 +274,10 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
             t->o.config = t->run;
         if (!t->o.tokenizer && in_run(t->run, "tokenizer.json"))
             t->o.tokenizer = t->run;
-        rc = mot_bytes_format(&t->notice, "%s: nothing saved yet to resume, starting at step 1", t->run);
+        if (!t->o.config && !t->o.init)
+            rc = mot_fail(MOT_EARG, "%s: holds no run to resume; give -c and -t to begin one", t->run);
+        if (!rc)
+            rc = mot_bytes_format(&t->notice, "%s: nothing saved yet to resume, starting at step 1", t->run);
         if (!rc)
             rc = mot_bytes_append(&t->notice, "", 1);
     }
