@@ -59,6 +59,20 @@ struct mot_segment {
     int64_t begin, length;
 };
 
+/* A piece of an operation as the worker saw it that did it: a thread of the CPU, a stream of a GPU. */
+struct mot_work {
+    int32_t worker;
+    int32_t group;     /* index in the operation's groups; -1: the piece belongs to no group */
+    double begin, end; /* seconds of the system's monotonic clock */
+};
+
+/* Where a device writes its work while it is watched. */
+struct mot_watch {
+    struct mot_work *work;
+    int64_t capacity;
+    int64_t n; /* pieces seen; those beyond the capacity are counted and not kept */
+};
+
 /* The largest sizes that any call will have; what the workspace is measured for. */
 struct mot_limits {
     int64_t N;       /* rows of a batch */
@@ -94,6 +108,14 @@ struct mot_kernels {
     /* Wait for all work.  0, or -1 after a device fault; error() then tells which.  Faults stick. */
     int (*sync)(struct mot_device *d);
     const char *(*error)(const struct mot_device *d);
+
+    /* -- for profilers ---------------------------------------------------------------------------- */
+
+    /* From now on add every piece of work to w; NULL: no more. Unwatched, a piece costs one branch. */
+    void (*watch)(struct mot_device *d, struct mot_watch *w);
+    /* Say that what follows belongs to a layer's forward or backward pass (-1: to no layer).  Backends need not
+     * care; a profiler that puts itself between the model and a backend learns where it is. */
+    void (*mark)(struct mot_device *d, int64_t layer, int backward);
 
     /* -- embedding -------------------------------------------------------------------------------- */
 

@@ -211,8 +211,11 @@ void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *
         struct space w = space_of(d, omp_get_thread_num(), D);
 #pragma omp for collapse(2) schedule(dynamic, 1)
         for (int64_t n = n_chunks - 1; n >= 0; n--) /* the last see most keys: first */
-            for (int64_t h = 0; h < H; h++)
+            for (int64_t h = 0; h < H; h++) {
+                double begin = mot_cpu_begin(d);
                 chunk_forward(&a, &w, h, n * CHUNK, (n + 1) * CHUNK < N ? (n + 1) * CHUNK : N);
+                mot_cpu_end(d, -1, begin);
+            }
     }
 }
 
@@ -377,17 +380,26 @@ void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *d
         if (!uneven) {
 #pragma omp for collapse(2) schedule(dynamic, 1)
             for (int64_t n = 0; n < n_segments; n++)
-                for (int64_t e = 0; e < K; e++)
+                for (int64_t e = 0; e < K; e++) {
+                    double begin = mot_cpu_begin(d);
                     segment_back(&a, &w, e, &segments[n]);
+                    mot_cpu_end(d, -1, begin);
+                }
         } else {
 #pragma omp for collapse(2) schedule(dynamic, 1) nowait
             for (int64_t n = n_chunks - 1; n >= 0; n--)
-                for (int64_t h = 0; h < H; h++)
+                for (int64_t h = 0; h < H; h++) {
+                    double begin = mot_cpu_begin(d);
                     queries_back(&a, &w, h, n * CHUNK, (n + 1) * CHUNK < N ? (n + 1) * CHUNK : N);
+                    mot_cpu_end(d, -1, begin);
+                }
 #pragma omp for collapse(2) schedule(dynamic, 1)
             for (int64_t n = 0; n < n_chunks; n++)
-                for (int64_t e = 0; e < K; e++)
+                for (int64_t e = 0; e < K; e++) {
+                    double begin = mot_cpu_begin(d);
                     keys_back(&a, &w, e, n * CHUNK, (n + 1) * CHUNK < N ? (n + 1) * CHUNK : N);
+                    mot_cpu_end(d, -1, begin);
+                }
         }
     }
 }

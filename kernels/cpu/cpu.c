@@ -107,8 +107,10 @@ static void cpu_copy(struct mot_device *d, void *to, const void *from, size_t by
 #pragma omp parallel for num_threads(workers) schedule(static)
     for (int part = 0; part < workers; part++) {
         struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
+        double begin = mot_cpu_begin(d);
         if (r.begin < r.end)
             memcpy((char *)to + r.begin, (const char *)from + r.begin, (size_t)(r.end - r.begin));
+        mot_cpu_end(d, -1, begin);
     }
 }
 
@@ -118,8 +120,10 @@ static void cpu_zero(struct mot_device *d, void *to, size_t bytes)
 #pragma omp parallel for num_threads(workers) schedule(static)
     for (int part = 0; part < workers; part++) {
         struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
+        double begin = mot_cpu_begin(d);
         if (r.begin < r.end)
             memset((char *)to + r.begin, 0, (size_t)(r.end - r.begin));
+        mot_cpu_end(d, -1, begin);
     }
 }
 
@@ -134,6 +138,26 @@ static const char *cpu_error(const struct mot_device *d)
 {
     (void)d;
     return "";
+}
+
+/* -- for profilers ----------------------------------------------------------------------------- */
+
+static void cpu_watch(struct mot_device *d, struct mot_watch *w)
+{
+    d->watch = w;
+}
+
+void mot_cpu_note(struct mot_device *d, int32_t group, double begin)
+{
+    struct mot_watch *w = d->watch;
+    int64_t at = __atomic_fetch_add(&w->n, 1, __ATOMIC_RELAXED);
+    if (at < w->capacity)
+        w->work[at] = (struct mot_work){omp_get_thread_num(), group, begin, mot_cpu_now()};
+}
+
+static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
+{
+    (void)d, (void)layer, (void)backward;
 }
 
 const struct mot_kernels mot_kernels_cpu = {
@@ -151,6 +175,8 @@ const struct mot_kernels mot_kernels_cpu = {
     .zero = cpu_zero,
     .sync = cpu_sync,
     .error = cpu_error,
+    .watch = cpu_watch,
+    .mark = cpu_mark,
     .embed = mot_cpu_embed,
     .embed_back = mot_cpu_embed_back,
     .rmsnorm = mot_cpu_rmsnorm,

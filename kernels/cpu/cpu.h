@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #include "../kernels.h"
 
@@ -22,6 +23,7 @@ struct mot_device {
     int threads;
     char *block; /* the workspace: shared, then threads times scratch */
     size_t shared_bytes, scratch_bytes;
+    struct mot_watch *watch; /* NULL: nobody looks */
 };
 
 /* Sizes of the workspace, in bytes. */
@@ -68,6 +70,27 @@ static inline struct mot_range mot_cpu_share(int64_t n, int64_t step, int part, 
     r.begin = r.begin < n ? r.begin : n;
     r.end = r.end < n ? r.end : n;
     return r;
+}
+
+/* For profilers: the beginning of a piece of work of the calling thread, and its end. */
+void mot_cpu_note(struct mot_device *d, int32_t group, double begin); /* (cpu.c) */
+
+static inline double mot_cpu_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static inline double mot_cpu_begin(const struct mot_device *d)
+{
+    return d->watch ? mot_cpu_now() : 0;
+}
+
+static inline void mot_cpu_end(struct mot_device *d, int group, double begin)
+{
+    if (d->watch)
+        mot_cpu_note(d, group, begin);
 }
 
 static inline int64_t mot_cpu_rows(const struct mot_group *g, int G)

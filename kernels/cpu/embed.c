@@ -12,9 +12,14 @@ void mot_cpu_embed(struct mot_device *d, float *y, const float *table, const int
     (void)V;
     int workers = mot_cpu_workers(d, N * C);
 #pragma omp parallel for num_threads(workers) schedule(static)
-    for (int64_t i = 0; i < N; i++) {
-        assert(id[i] >= 0 && id[i] < V);
-        memcpy(y + i * C, table + id[i] * C, (size_t)C * sizeof(float));
+    for (int part = 0; part < workers; part++) {
+        struct mot_range rows = mot_cpu_share(N, 1, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t i = rows.begin; i < rows.end; i++) {
+            assert(id[i] >= 0 && id[i] < V);
+            memcpy(y + i * C, table + id[i] * C, (size_t)C * sizeof(float));
+        }
+        mot_cpu_end(d, -1, begin);
     }
 }
 
@@ -28,6 +33,7 @@ void mot_cpu_embed_back(struct mot_device *d, float *dtable, const float *dy, co
 #pragma omp parallel for num_threads(workers) schedule(static)
     for (int part = 0; part < workers; part++) {
         struct mot_range r = mot_cpu_share(C, 16, part, workers);
+        double begin = mot_cpu_begin(d);
         for (int64_t i = 0; i < N; i++) {
             assert(id[i] >= 0 && id[i] < V);
             float *to = dtable + id[i] * C;
@@ -36,5 +42,6 @@ void mot_cpu_embed_back(struct mot_device *d, float *dtable, const float *dy, co
             for (int64_t c = r.begin; c < r.end; c++)
                 to[c] += from[c];
         }
+        mot_cpu_end(d, -1, begin);
     }
 }

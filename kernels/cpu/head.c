@@ -97,9 +97,11 @@ static void forward(struct mot_device *d, float *nll, float *lse, const float *x
         for (int64_t b = 0; b < blocks; b++)
             for (int64_t s = 0; s < slices; s++) {
                 int64_t i = b * ROWS, at = s * N + i;
+                double begin = mot_cpu_begin(d);
                 slice_forward(z, max + at, sum + at, nll + i, x + i * C, w, target + i,
                               N - i < ROWS ? N - i : ROWS,
                               mot_cpu_share(V, CHUNK, (int)s, (int)slices), C);
+                mot_cpu_end(d, -1, begin);
             }
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < N; i++) {
@@ -168,11 +170,19 @@ void mot_cpu_head_loss(struct mot_device *d, float *nll, float *lse, float *dx, 
 #pragma omp for schedule(dynamic, 1)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t j = c * CHUNK, n = V - j < CHUNK ? V - j : CHUNK;
+            double begin = mot_cpu_begin(d);
             mot_cpu_gemm(0, 1, rows, n, C, x_i, C, w + j * C, C, z + j, V, 0);
+            mot_cpu_end(d, -1, begin);
         }
 #pragma omp for schedule(static)
-        for (int64_t r = 0; r < rows; r++)
-            row_back(z + r * V, &nll[i + r], &lse[i + r], target[i + r], weight[i + r], zloss, V);
+        for (int part = 0; part < workers; part++) {
+            struct mot_range mine = mot_cpu_share(rows, 1, part, workers);
+            double begin = mot_cpu_begin(d);
+            for (int64_t r = mine.begin; r < mine.end; r++)
+                row_back(z + r * V, &nll[i + r], &lse[i + r], target[i + r], weight[i + r], zloss,
+                         V);
+            mot_cpu_end(d, -1, begin);
+        }
 
         /* dx is cut along its longer side, so that less is packed twice. */
         bool by_rows = rows >= C;
@@ -181,15 +191,19 @@ void mot_cpu_head_loss(struct mot_device *d, float *nll, float *lse, float *dx, 
 #pragma omp for schedule(dynamic, 1) nowait
         for (int part = 0; part < parts; part++) {
             struct mot_range r = {0, rows}, c = {0, C};
+            double begin = mot_cpu_begin(d);
             *(by_rows ? &r : &c) = mot_cpu_share(by_rows ? rows : C, 16, part, parts);
             if (r.begin < r.end && c.begin < c.end)
                 mot_cpu_gemm(0, 0, r.end - r.begin, c.end - c.begin, V, z + r.begin * V, V,
                              w + c.begin, C, dx + (i + r.begin) * C + c.begin, C, 0);
+            mot_cpu_end(d, -1, begin);
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t c = 0; c < chunks; c++) {
             int64_t j = c * CHUNK, n = V - j < CHUNK ? V - j : CHUNK;
+            double begin = mot_cpu_begin(d);
             mot_cpu_gemm(1, 0, n, C, rows, z + j, V, x_i, C, dw + j * C, C, 1);
+            mot_cpu_end(d, -1, begin);
         }
     }
 }

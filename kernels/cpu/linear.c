@@ -94,11 +94,13 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
 #pragma omp for schedule(dynamic, 1) nowait
         for (int64_t n = 0; n < c.n_rows * c.n_cols; n++) {
             struct tile t = tile_of(&c, n);
+            double begin = mot_cpu_begin(d);
             if (g[k].b >= 0)
                 put_bias(y_k, params + g[k].b, t, O, add);
             mot_cpu_gemm(0, 1, t.rows.end - t.rows.begin, t.cols.end - t.cols.begin, I,
                          x_k + t.rows.begin * I, I, w + t.cols.begin * I, I,
                          y_k + t.rows.begin * O + t.cols.begin, O, add || g[k].b >= 0);
+            mot_cpu_end(d, k, begin);
         }
     }
 }
@@ -116,9 +118,11 @@ void mot_cpu_linear_back_x(struct mot_device *d, float *dx, const float *dy, con
 #pragma omp for schedule(dynamic, 1) nowait
         for (int64_t n = 0; n < c.n_rows * c.n_cols; n++) {
             struct tile t = tile_of(&c, n);
+            double begin = mot_cpu_begin(d);
             mot_cpu_gemm(0, 0, t.rows.end - t.rows.begin, t.cols.end - t.cols.begin, O,
                          dy_k + t.rows.begin * O, O, w + t.cols.begin, I,
                          dx_k + t.rows.begin * I + t.cols.begin, I, add);
+            mot_cpu_end(d, k, begin);
         }
     }
 }
@@ -176,15 +180,21 @@ void mot_cpu_linear_back_w(struct mot_device *d, float *grads, const float *dy, 
         if (rows > 0 && !named_before(g, k, 0)) {
             struct cut c = cut_of(O, I, tiles_of(workers, rows, N));
 #pragma omp for schedule(dynamic, 1) nowait
-            for (int64_t n = 0; n < c.n_rows * c.n_cols; n++)
+            for (int64_t n = 0; n < c.n_rows * c.n_cols; n++) {
+                double begin = mot_cpu_begin(d);
                 weight_tile(grads + g[k].w, dy, x, g, G, g[k].w, tile_of(&c, n), I, O);
+                mot_cpu_end(d, k, begin);
+            }
         }
         if (g[k].b >= 0 && !named_before(g, k, 1)) {
 #pragma omp for schedule(static) nowait
-            for (int part = 0; part < workers; part++)
+            for (int part = 0; part < workers; part++) {
+                double begin = mot_cpu_begin(d);
                 for (int j = k; j < G; j++)
                     if (g[j].b == g[k].b)
                         sum_rows(grads + g[k].b, dy, &g[j], mot_cpu_share(O, 16, part, workers), O);
+                mot_cpu_end(d, k, begin);
+            }
         }
     }
 }

@@ -48,9 +48,11 @@ void mot_cpu_rmsnorm(struct mot_device *d, float *y, float *rstd, const float *x
         int64_t seen = 0;
         for (int k = 0; k < G; k++) {
             struct mot_range r = mot_cpu_part(&g[k], mine, &seen);
+            double begin = mot_cpu_begin(d);
             for (int64_t i = r.begin; i < r.end; i++)
                 rstd[i] = norm_row(y + i * C, x + i * C, res ? res + i * C : NULL, params + g[k].w,
                                    C, eps);
+            mot_cpu_end(d, k, begin);
         }
     }
 }
@@ -88,9 +90,11 @@ void mot_cpu_rmsnorm_back(struct mot_device *d, float *dx, float *grads, const f
             memset(dw, 0, (size_t)(G * C) * sizeof(float));
             for (int k = 0; k < G; k++, dw += C) {
                 struct mot_range r = mot_cpu_part(&g[k], mine, &seen);
+                double begin = mot_cpu_begin(d);
                 for (int64_t i = r.begin; i < r.end; i++)
                     norm_row_back(dx + i * C, dw, dy + i * C, x + i * C, params + g[k].w, rstd[i],
                                   C, add);
+                mot_cpu_end(d, k, begin);
             }
         }
 #pragma omp for schedule(static)

@@ -23,13 +23,18 @@ void mot_cpu_sumsq(struct mot_device *d, double *out, const float *x, int64_t n)
     double *sums = (double *)(void *)mot_cpu_shared(d, PIECES * sizeof(double));
     int workers = mot_cpu_workers(d, n);
 #pragma omp parallel for num_threads(workers) schedule(static)
-    for (int piece = 0; piece < PIECES; piece++) {
-        struct mot_range r = mot_cpu_share(n, 16, piece, PIECES);
-        double sum = 0;
+    for (int part = 0; part < workers; part++) {
+        struct mot_range mine = mot_cpu_share(PIECES, 1, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t piece = mine.begin; piece < mine.end; piece++) {
+            struct mot_range r = mot_cpu_share(n, 16, (int)piece, PIECES);
+            double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t i = r.begin; i < r.end; i++)
-            sum += (double)x[i] * (double)x[i];
-        sums[piece] = sum;
+            for (int64_t i = r.begin; i < r.end; i++)
+                sum += (double)x[i] * (double)x[i];
+            sums[piece] = sum;
+        }
+        mot_cpu_end(d, -1, begin);
     }
     out[0] = 0;
     for (int piece = 0; piece < PIECES; piece++)
@@ -60,6 +65,7 @@ void mot_cpu_adamw(struct mot_device *d, float *w, float *m, float *v, float *gr
 #pragma omp parallel for num_threads(workers) schedule(static)
     for (int part = 0; part < workers; part++) {
         struct mot_range r = mot_cpu_share(n, 16, part, workers);
+        double begin = mot_cpu_begin(d);
 #pragma omp simd
         for (int64_t i = r.begin; i < r.end; i++) {
             float g = grad[i] * s;
@@ -68,5 +74,6 @@ void mot_cpu_adamw(struct mot_device *d, float *w, float *m, float *v, float *gr
             w[i] = keep * w[i] - rate * m[i] / (sqrtf(v[i]) + eps2);
             grad[i] = 0;
         }
+        mot_cpu_end(d, -1, begin);
     }
 }

@@ -91,6 +91,7 @@ void mot_cpu_rope(struct mot_device *d, float *q, float *k, float *v, const floa
             struct mot_range r = mot_cpu_part(&g[n], mine, &seen);
             const float *wq = g[n].w >= 0 ? params + g[n].w : NULL;
             const float *wk = g[n].w >= 0 ? params + g[n].b : NULL;
+            double begin = mot_cpu_begin(d);
             for (int64_t i = r.begin; i < r.end; i++) {
                 const float *x = qkv + i * width;
                 const float *c = cos + pos[i] * (D / 2), *s = sin + pos[i] * (D / 2);
@@ -101,6 +102,7 @@ void mot_cpu_rope(struct mot_device *d, float *q, float *k, float *v, const floa
                 for (int64_t e = 0; e < K; e++, x += D)
                     memcpy(v + (e * N + seq[i]) * D, x, (size_t)D * sizeof(float));
             }
+            mot_cpu_end(d, n, begin);
         }
     }
 }
@@ -124,6 +126,7 @@ void mot_cpu_rope_back(struct mot_device *d, float *dqkv, float *grads, const fl
             struct mot_range r = mot_cpu_part(&g[n], mine, &seen);
             bool norm = g[n].w >= 0;
             float *dwq = sums + (part * G + n) * 2 * D, *dwk = dwq + D;
+            double begin = mot_cpu_begin(d);
             for (int64_t i = r.begin; i < r.end; i++) {
                 int64_t at = i * width;
                 const float *c = cos + pos[i] * (D / 2), *s = sin + pos[i] * (D / 2);
@@ -140,6 +143,7 @@ void mot_cpu_rope_back(struct mot_device *d, float *dqkv, float *grads, const fl
                 for (int64_t e = 0; e < K; e++, at += D)
                     memcpy(dqkv + at, dv + (e * N + seq[i]) * D, (size_t)D * sizeof(float));
             }
+            mot_cpu_end(d, n, begin);
         }
     }
 

@@ -11,12 +11,17 @@ void mot_cpu_swiglu(struct mot_device *d, float *h, const float *gu, int64_t N, 
 {
     int workers = mot_cpu_workers(d, 4 * N * F);
 #pragma omp parallel for num_threads(workers) schedule(static)
-    for (int64_t i = 0; i < N; i++) {
-        const float *gate = gu + i * 2 * F, *up = gate + F;
-        float *h_i = h + i * F;
+    for (int part = 0; part < workers; part++) {
+        struct mot_range rows = mot_cpu_share(N, 1, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t i = rows.begin; i < rows.end; i++) {
+            const float *gate = gu + i * 2 * F, *up = gate + F;
+            float *h_i = h + i * F;
 #pragma omp simd
-        for (int64_t f = 0; f < F; f++)
-            h_i[f] = gate[f] / (1 + mot_cpu_exp(-gate[f])) * up[f];
+            for (int64_t f = 0; f < F; f++)
+                h_i[f] = gate[f] / (1 + mot_cpu_exp(-gate[f])) * up[f];
+        }
+        mot_cpu_end(d, -1, begin);
     }
 }
 
@@ -27,15 +32,20 @@ void mot_cpu_swiglu_back(struct mot_device *d, float *dgu, const float *dh, cons
 {
     int workers = mot_cpu_workers(d, 8 * N * F);
 #pragma omp parallel for num_threads(workers) schedule(static)
-    for (int64_t i = 0; i < N; i++) {
-        const float *gate = gu + i * 2 * F, *up = gate + F, *dh_i = dh + i * F;
-        float *dgate = dgu + i * 2 * F, *dup = dgate + F;
+    for (int part = 0; part < workers; part++) {
+        struct mot_range rows = mot_cpu_share(N, 1, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t i = rows.begin; i < rows.end; i++) {
+            const float *gate = gu + i * 2 * F, *up = gate + F, *dh_i = dh + i * F;
+            float *dgate = dgu + i * 2 * F, *dup = dgate + F;
 #pragma omp simd
-        for (int64_t f = 0; f < F; f++) {
-            float x = gate[f], u = up[f], dy = dh_i[f];
-            float a = 1 / (1 + mot_cpu_exp(-x));
-            dgate[f] = dy * u * (a * (1 + x * (1 - a)));
-            dup[f] = dy * (x * a);
+            for (int64_t f = 0; f < F; f++) {
+                float x = gate[f], u = up[f], dy = dh_i[f];
+                float a = 1 / (1 + mot_cpu_exp(-x));
+                dgate[f] = dy * u * (a * (1 + x * (1 - a)));
+                dup[f] = dy * (x * a);
+            }
         }
+        mot_cpu_end(d, -1, begin);
     }
 }

@@ -119,6 +119,16 @@ static const char *ref_error(const struct mot_device *d)
     return "";
 }
 
+static void ref_watch(struct mot_device *d, struct mot_watch *w)
+{
+    (void)d, (void)w;
+}
+
+static void ref_mark(struct mot_device *d, int64_t layer, int backward)
+{
+    (void)d, (void)layer, (void)backward;
+}
+
 /* -- small helpers ---------------------------------------------------------------------------- */
 
 static double dot(const mot_real *a, const mot_real *b, int64_t n)
@@ -580,6 +590,8 @@ const struct mot_kernels mot_kernels_ref = {
     .zero = ref_zero,
     .sync = ref_sync,
     .error = ref_error,
+    .watch = ref_watch,
+    .mark = ref_mark,
     .embed = ref_embed,
     .embed_back = ref_embed_back,
     .rmsnorm = ref_rmsnorm,

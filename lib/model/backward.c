@@ -80,11 +80,14 @@ static void attention_back(struct mot_model *m, int64_t l)
 void mot_backward_layers(struct mot_model *m)
 {
     const struct mot_config *c = &m->config;
+    m->k->mark(m->d, -1, 1);
     norm_back(m, MOT_FINAL_NORM, 0, MOT_W_FINAL_NORM, m->dx, m->dside, m->final, m->final_rstd, 0);
     for (int64_t l = c->num_hidden_layers - 1; l >= 0; l--) {
+        m->k->mark(m->d, l, 1);
         feed_forward_back(m, l);
         attention_back(m, l);
     }
+    m->k->mark(m->d, -1, 1);
     m->k->embed_back(m->d, m->grads + mot_offset(&m->table, MOT_W_EMBED, 0, 0), m->dx, m->batch.id, m->batch.n,
                      c->hidden_size, c->vocab_size);
 }

@@ -95,8 +95,10 @@ void mot_forward_layers(struct mot_model *m)
     m->k->embed(m->d, mot_residual(m, 0), m->params + mot_offset(&m->table, MOT_W_EMBED, 0, 0), m->batch.id,
                 m->batch.n, c->hidden_size, c->vocab_size);
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
+        m->k->mark(m->d, l, 0);
         attention(m, l);
         feed_forward(m, l);
     }
+    m->k->mark(m->d, -1, 0);
     norm(m, MOT_FINAL_NORM, 0, MOT_W_FINAL_NORM, m->final_norm, m->final_rstd, m->final, NULL);
 }
