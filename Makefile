@@ -45,6 +45,7 @@ LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
 lib_src := $(wildcard lib/*/*.c kernels/cpu/*.c)
 ref_src := $(wildcard kernels/ref/*.c)
 tools := $(patsubst tools/%.c,%,$(wildcard tools/mot-*.c))
+tool_obj := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tools/mot-*.c),$(wildcard tools/*.c)))
 units := $(patsubst tests/unit/%.c,%,$(filter-out %_double.c,$(wildcard tests/unit/test_*.c)))
 doubles := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*_double.c))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -64,7 +65,11 @@ $(B)/libmot.a: $(lib_obj)
 	@echo "  AR   $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(B)/mot-%: $(B)/obj/tools/mot-%.o $(B)/obj/tools/tool.o $(B)/libmot.a
+# What the programs share; an archive, so that each takes only what it calls.
+$(B)/obj/tools.a: $(tool_obj)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(B)/mot-%: $(B)/obj/tools/mot-%.o $(B)/obj/tools.a $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

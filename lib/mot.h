@@ -9,6 +9,7 @@
  *   3 sources, shards      lib/data/
  *   4 the model            lib/model/
  *   5 training, scoring    lib/train/
+ *   6 profiling            lib/profile/
  *
  * Rules.  A function that can fail returns int (MOT_OK = 0, else an enum mot_status) or a pointer
  * (NULL = failed); mot_error() then tells in one line what, where and what to do about it.  Nothing prints
@@ -359,7 +360,7 @@ int mot_config_settle(struct mot_config *c, const char *name, const struct mot_v
 /* Write FOLDER/config.json. */
 int mot_config_save(const struct mot_config *c, const char *folder) MOT_CHECKED;
 
-/* Sizes of a settled config, without allocating it (table.c, flops.c). */
+/* Sizes of a settled config, without allocating it (table.c, size.c). */
 struct mot_size {
     int64_t params_total, params_embedding; /* embedding: embed_tokens and lm_head */
     int64_t params_matrices;                /* without norms and biases, as the paper counts */
@@ -450,6 +451,40 @@ int mot_trainer_log(struct mot_trainer *t, const char *line) MOT_CHECKED;
 /* Save weights, optimizer and position, each file atomically: RUN is a model folder at every moment. */
 int mot_trainer_save(struct mot_trainer *t) MOT_CHECKED;
 void mot_trainer_close(struct mot_trainer *t);
+
+/* ==== 6 profiling (lib/profile/) ================================================================== */
+
+/* -- what a config costs, without running it (cost.c; its head says what counts) -- */
+struct mot_workload {
+    int64_t batch, seq; /* sequences a step, tokens a sequence; 0: 8; max_position_embeddings, at most 4096 */
+    int64_t document;   /* tokens of a document: sequences are cut into such, which do not see each other; 0: seq */
+    double mix[MOT_MAX_MODALITIES]; /* share of each modality in the tokens; all 0: equal shares */
+};
+enum mot_cost_part {
+    MOT_COST_EMBED, MOT_COST_ATTN_NORM, MOT_COST_QKV, MOT_COST_QK_NORM, MOT_COST_ATTENTION, MOT_COST_O,
+    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COSTS
+};
+extern const char *const mot_cost_names[MOT_COSTS];
+struct mot_cost {
+    struct mot_size size;
+    int64_t params[MOT_COSTS], params_active[MOT_COSTS]; /* of all towers; of those that one token passes */
+    double forward[MOT_COSTS]; /* FLOPs of one token in the forward pass; the backward pass takes twice as many */
+    double attention_full;     /* what forward[MOT_COST_ATTENTION] would be with every key seen by every query */
+    double forward_tower[MOT_MAX_MODALITIES], forward_shared; /* the same by tower, over the mix; in all: forward_per_token */
+    double forward_per_token, train_per_token;
+};
+/* Settles w (fills in what is 0, makes the mix sum to 1), then counts. */
+int mot_cost_of(const struct mot_config *c, struct mot_workload *w, struct mot_cost *cost) MOT_CHECKED;
+/* Bytes for a settled workload, by kind, with nothing allocated. */
+int mot_cost_memory(const struct mot_config *c, const struct mot_workload *w, const char *device, const char *dtype,
+                    int threads, bool train, struct mot_memory *memory) MOT_CHECKED;
+/* How others count: the i-th convention, NULL past the last; and the training FLOPs of a token by its name. */
+struct mot_convention {
+    const char *name, *formula;
+};
+const struct mot_convention *mot_flops_convention(int i);
+int mot_flops_by_convention(const char *name, const struct mot_config *c, const struct mot_workload *w,
+                            const struct mot_cost *cost, double *train_per_token) MOT_CHECKED;
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # lint.sh: what the compiler does not check.  B=bin tests/lint.sh; one line a finding, exit 1 if there is one.
 #
-#   layers    includes point down only: tools -> mot.h, tool.h; lib: convert, profile, train -> model -> token, data -> base;
+#   layers    includes point down only: tools -> mot.h; lib: profile -> train, convert -> model -> token, data -> base;
 #             kernels include nothing of lib
 #   library   names begin with mot_; it neither prints nor exits; memory comes from lib/base/memory.c alone
 #   headers   each compiles by itself, the public ones as C++ too
@@ -27,7 +27,7 @@ sources=$(git ls-files -co --exclude-standard 'lib/*.[ch]' 'kernels/*.[ch]' 'too
 # ---- layers ----
 level() { # FOLDER: a layer may include those with a smaller number, and itself
     case $1 in
-    base) echo 1 ;; token | data) echo 2 ;; model) echo 3 ;; train | convert | profile) echo 4 ;;
+    base) echo 1 ;; token | data) echo 2 ;; model) echo 3 ;; train | convert) echo 4 ;; profile) echo 5 ;;
     *) finding "lib/$1: which layer is this?"; echo 0 ;;
     esac
 }
@@ -36,7 +36,7 @@ for f in $sources; do
     for name in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$f"); do
         case $f in
         tools/*)
-            case $name in mot.h | tool.h) continue ;; esac ;;
+            [ "$name" = mot.h ] || [ -f "tools/$name" ] && continue ;;
         kernels/*)
             case $(realpath -m --relative-to=. "$folder/$name") in kernels/*) continue ;; esac ;;
         lib/*)
@@ -102,7 +102,10 @@ for page in man/mot-*.1; do
     # In mdoc "Fl -name" is --name; words that follow Fl on its line are options too.
     sed -n 's/\(^\|.* \)\.\{0,1\}Fl //p' "$page" | tr ' ' '\n' | sed -n 's/^-\([a-z]\)/--\1/p' | sort -u > "$B/lint.man"
     sed -n 's/^\.It Fl //p' "$page" | tr ' ' '\n' | sed -n 's/^-\([a-z]\)/--\1/p' | sort -u > "$B/lint.items"
-    "$B/$p" --help | grep -oE -e '--[a-z][a-z0-9-]*' | sort -u > "$B/lint.help"
+    # A section "PROGRAM COMMAND" is of a sub-command, which has a help of its own.
+    for command in $(sed -n "s/^\.Ss $p //p" "$page") ''; do
+        "$B/$p" $command --help
+    done | grep -oE -e '--[a-z][a-z0-9-]*' | sort -u > "$B/lint.help"
     for o in $(comm -13 "$B/lint.man" "$B/lint.help"); do
         grep -q -- "Fl ${o#-}\b\|Fl .* ${o#-}\b" "$page" || finding "$page: does not name $o, which --help does"
     done

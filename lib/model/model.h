@@ -49,6 +49,8 @@ int mot_table_build(struct mot_table *t, const struct mot_config *c) MOT_CHECKED
 void mot_table_free(struct mot_table *t);
 /* The offset of a weight; -1 where there is none.  layer and tower 0 for what has none. */
 int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower);
+/* Does a token of modality m use this tensor? (size.c) */
+bool mot_tensor_serves(const struct mot_config *c, const struct mot_tensor *t, int m);
 /* Decayed by AdamW: matrices, not norms or biases. */
 static inline bool mot_decays(const struct mot_tensor *t)
 {

@@ -5,7 +5,7 @@
 #include "model.h"
 
 /* A token of modality m uses, of each component, the tower of m; embedding and head are everybody's. */
-static bool serves(const struct mot_config *c, const struct mot_tensor *t, int m)
+bool mot_tensor_serves(const struct mot_config *c, const struct mot_tensor *t, int m)
 {
     static const enum mot_component component[MOT_WEIGHTS] = {
         [MOT_W_Q] = MOT_ATTN_QKV,         [MOT_W_K] = MOT_ATTN_QKV,      [MOT_W_V] = MOT_ATTN_QKV,
@@ -35,7 +35,7 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s)
         else
             s->params_tower[w->tower] += w->count;
         /* Every modality's share is the same by construction; the first one's is taken. */
-        if (serves(c, w, 0))
+        if (mot_tensor_serves(c, w, 0))
             s->params_active += w->count;
     }
     mot_table_free(&t);

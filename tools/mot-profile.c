@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * mot-profile: what a model costs and where the time goes.  See mot-profile(1).
+ * This file only finds the sub-command; tools/profile_NAME.c does the work.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mot.h"
+#include "profile.h"
+#include "tool.h"
+
+static const struct command {
+    const char *name, *title; /* title: how getopt's own messages name it */
+    int (*run)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"flops", "mot-profile flops", profile_flops, "parameters, FLOPs and memory of a configuration, without running it"},
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void usage(FILE *f)
+{
+    fputs("usage: mot-profile COMMAND [options] ...\n"
+          "what a dense or Mixture-of-Transformers model costs; mot-profile COMMAND --help tells more\n",
+          f);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(f, "  %-8s%s\n", commands[i].name, commands[i].what);
+    fputs(TOOL_HELP, f);
+}
+
+/* ---- what sub-commands share ---- */
+
+void profile_operand(int argc, char **argv, struct profile_model *m)
+{
+    if (optind < argc && !m->config)
+        m->config = argv[optind++];
+    if (!m->config)
+        die_usage("no configuration: give -c PRESET, a config.json or a model folder");
+    if (optind < argc)
+        die_usage("%s: one configuration is enough", argv[optind]);
+}
+
+void profile_config(const struct profile_model *m, struct mot_config *c)
+{
+    struct mot_vocab v;
+    if ((m->tokenizer && mot_vocab_load(&v, m->tokenizer)) || mot_config_load(c, m->config) ||
+        mot_config_settle(c, m->config, m->tokenizer ? &v : NULL, m->arch))
+        die_lib(NULL);
+}
+
+static int modality_of(const struct mot_config *c, const char *name, size_t n)
+{
+    for (int m = 0; m < c->n_modalities; m++)
+        if (strlen(c->modality[m]) == n && strncmp(c->modality[m], name, n) == 0)
+            return m;
+    die_usage("--mix: the configuration has no modality \"%.*s\"", (int)n, name);
+}
+
+void profile_mix(const char *s, const struct mot_config *c, struct mot_workload *w)
+{
+    while (s && *s) {
+        size_t name = strcspn(s, "=,"), all = strcspn(s, ",");
+        char share[32];
+        if (s[name] != '=' || all - name - 1 >= sizeof share)
+            die_usage("--mix %s: expected NAME=SHARE,NAME=SHARE...", s);
+        memcpy(share, s + name + 1, all - name - 1);
+        share[all - name - 1] = 0;
+        w->mix[modality_of(c, s, name)] = opt_real("--mix", share, 0, 1e9);
+        s += all + (s[all] == ',');
+    }
+}
+
+/* ---- the program ---- */
+
+int main(int argc, char **argv)
+{
+    tool_start("mot-profile");
+    for (int i = 0; i < COMMANDS && argc > 1; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            char title[64];
+            snprintf(title, sizeof title, "%s", commands[i].title);
+            argv[1] = title;
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    static const struct option longopts[] = {TOOL_OPTIONS, {NULL, 0, NULL, 0}};
+    for (int c; (c = getopt_long(argc, argv, "+" TOOL_SHORT, longopts, NULL)) != -1;)
+        tool_option(c, usage);
+    if (optind < argc)
+        die_usage("%s: no such command", argv[optind]);
+    die_usage("no command given");
+}
