@@ -486,6 +486,48 @@ const struct mot_convention *mot_flops_convention(int i);
 int mot_flops_by_convention(const char *name, const struct mot_config *c, const struct mot_workload *w,
                             const struct mot_cost *cost, double *train_per_token) MOT_CHECKED;
 
+/* -- measuring (profiler.c, probe.c, trace.c, ceiling.c) -- */
+/* The best rates of a device: matrix products in FLOP/s, and moving memory in bytes read plus bytes written a second. */
+struct mot_ceiling {
+    double gemm, bandwidth;
+};
+/* Takes about a second and 256 MB. */
+int mot_ceiling_measure(const char *device, const char *dtype, int threads, struct mot_ceiling *c) MOT_CHECKED;
+
+struct mot_profiler_options {
+    struct mot_workload work;
+    const char *device, *dtype;
+    int threads;
+    bool forward_only; /* scoring; else whole training steps */
+    bool trace;        /* keep every operation for mot_profiler_trace */
+    uint64_t seed;
+};
+struct mot_profiler;
+/* A settled config with random weights on made-up tokens; v NULL: id ranges are made up too. */
+struct mot_profiler *mot_profiler_open(const struct mot_config *c, const struct mot_vocab *v,
+                                       const struct mot_profiler_options *o) MOT_CHECKED;
+const struct mot_workload *mot_profiler_workload(const struct mot_profiler *p); /* settled; owned by p */
+const struct mot_memory *mot_profiler_memory(const struct mot_profiler *p);     /* planned; owned by p */
+int mot_profiler_threads(const struct mot_profiler *p);
+double mot_profiler_flops(const struct mot_profiler *p); /* of one step, analytic */
+/* One step and the seconds it took; with record its operations are added to the rows. */
+int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds) MOT_CHECKED;
+void mot_profiler_reset(struct mot_profiler *p); /* forget what was recorded */
+/* Sums over the recorded steps. The last row, "(between)", is the time in no operation. */
+struct mot_profile_row {
+    const char *op, *direction;
+    int64_t layer; /* -1: none */
+    int tower;     /* -1: shared by all */
+    int64_t calls;       /* each group of rows counts */
+    double seconds;      /* of the clock; of an operation over several towers each one's share, by its workers' time */
+    double busy;         /* of all workers together */
+    double flops, bytes; /* counted from the calls; bytes if every array moved once */
+};
+int mot_profiler_rows(struct mot_profiler *p, const struct mot_profile_row **rows, int64_t *n) MOT_CHECKED; /* owned by p */
+/* The recorded steps as a timeline for chrome://tracing or Perfetto. */
+int mot_profiler_trace(const struct mot_profiler *p, const char *path) MOT_CHECKED;
+void mot_profiler_close(struct mot_profiler *p);
+
 #ifdef __cplusplus
 }
 #endif

@@ -17,6 +17,7 @@ static const struct command {
     const char *what;
 } commands[] = {
     {"flops", "mot-profile flops", profile_flops, "parameters, FLOPs and memory of a configuration, without running it"},
+    {"run", "mot-profile run", profile_run, "measured time by operation, layer and tower, against the machine's roofline"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -42,12 +43,12 @@ void profile_operand(int argc, char **argv, struct profile_model *m)
         die_usage("%s: one configuration is enough", argv[optind]);
 }
 
-void profile_config(const struct profile_model *m, struct mot_config *c)
+bool profile_config(const struct profile_model *m, struct mot_config *c, struct mot_vocab *v)
 {
-    struct mot_vocab v;
-    if ((m->tokenizer && mot_vocab_load(&v, m->tokenizer)) || mot_config_load(c, m->config) ||
-        mot_config_settle(c, m->config, m->tokenizer ? &v : NULL, m->arch))
+    if ((m->tokenizer && mot_vocab_load(v, m->tokenizer)) || mot_config_load(c, m->config) ||
+        mot_config_settle(c, m->config, m->tokenizer ? v : NULL, m->arch))
         die_lib(NULL);
+    return m->tokenizer != NULL;
 }
 
 static int modality_of(const struct mot_config *c, const char *name, size_t n)

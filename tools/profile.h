@@ -12,6 +12,7 @@
 #include "tool.h"
 
 int profile_flops(int argc, char **argv);
+int profile_run(int argc, char **argv);
 
 /* ---- which model, and what it is given (mot-profile.c) ---- */
 
@@ -39,9 +40,12 @@ enum { OPT_ARCH = OPT_LONG, OPT_BATCH, OPT_SEQ, OPT_DOCUMENT, OPT_MIX, PROFILE_L
 
 /* The config may be given as an operand instead of by -c; none, or more operands, end the program. */
 void profile_operand(int argc, char **argv, struct profile_model *m);
-/* Load and settle; ends the program on failure. */
-void profile_config(const struct profile_model *m, struct mot_config *c);
+/* Load and settle; ends the program on failure.  True, with *v filled in, where there is a vocabulary: m's tokenizer. */
+bool profile_config(const struct profile_model *m, struct mot_config *c, struct mot_vocab *v);
 /* Shares from "text=.5,image=.5"; NULL: equal.  A modality that is not named gets none. */
 void profile_mix(const char *s, const struct mot_config *c, struct mot_workload *w);
+
+/* This machine's best rates; cache: remembered from an earlier measurement, or for later ones (profile_ceiling.c). */
+struct mot_ceiling profile_ceiling(const char *device, const char *dtype, int threads, bool cache);
 
 #endif

@@ -86,7 +86,8 @@ static struct opts parse(int argc, char **argv)
 static struct facts find(struct opts *o)
 {
     struct facts x = {.o = o};
-    profile_config(&o->model, &x.c);
+    struct mot_vocab ignored;
+    profile_config(&o->model, &x.c, &ignored);
     profile_mix(o->mix, &x.c, &o->work);
     if (mot_cost_of(&x.c, &o->work, &x.cost) ||
         mot_flops_by_convention(o->convention, &x.c, &o->work, &x.cost, &x.train) ||
