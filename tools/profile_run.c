@@ -612,6 +612,20 @@ static struct combination combination_of(const struct opts *o, int i)
     return (struct combination){value[0], value[1], value[2], number[0], number[1], number[2], (int)number[3]};
 }
 
+/* Measured once for each dtype and number of threads; x holds the i results before this one. */
+static struct mot_ceiling ceiling_for(const struct opts *o, const struct combination *c, const struct result *x, int i)
+{
+    if (o->ceiling_given)
+        return o->ceiling;
+    for (int k = 0; k < i; k++) {
+        struct combination before = combination_of(o, k);
+        if (before.threads == c->threads && before.dtype == c->dtype)
+            return x[k].ceiling;
+    }
+    note("measuring what this machine can do");
+    return profile_ceiling(o->device, c->dtype, c->threads, o->cache);
+}
+
 int profile_run(int argc, char **argv)
 {
     struct opts o = parse(argc, argv);
@@ -623,11 +637,9 @@ int profile_run(int argc, char **argv)
         die("out of memory");
     for (int i = 0; i < n; i++) {
         struct combination c = combination_of(&o, i);
+        struct mot_ceiling best = ceiling_for(&o, &c, x, i);
         x[i] = run(&o, &c);
-        bool same = i > 0 && x[i].c.threads == x[i - 1].c.threads && strcmp(dtype_of(&x[i]), dtype_of(&x[i - 1])) == 0;
-        x[i].ceiling = o.ceiling_given ? o.ceiling
-                       : same          ? x[i - 1].ceiling
-                                       : profile_ceiling(o.device, c.dtype, x[i].c.threads, o.cache);
+        x[i].ceiling = best;
     }
     print(x, n, &o);
     for (int i = 0; i < n; i++)
