@@ -335,6 +335,9 @@ static int settle_towers(struct mot_config *c, const char *name, const char *arc
         c->n_towers = 1;
         memset(c->tower_of_given, 0, sizeof c->tower_of_given);
     } else if (arch || !c->n_towers) {
+        /* tower_of counts the towers that the config names; where they are not one a modality, it goes with them. */
+        if (c->n_towers && c->n_towers != c->n_modalities)
+            memset(c->tower_of_given, 0, sizeof c->tower_of_given);
         memcpy(c->tower, c->modality, sizeof c->tower);
         c->n_towers = c->n_modalities;
     }

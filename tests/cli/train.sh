@@ -78,6 +78,10 @@ for key in flops_per_step params_active params_embedding bytes_activations; do
     equal "$(value dense.tsv $key)" "$(value mot.tsv $key)"
 done
 [ "$(value mot.tsv params_total)" -gt "$(value dense.tsv params_total)" ] || wrong 'MoT has no more parameters'
+# A dense run's config, which maps everything to tower 0, is no obstacle to --arch mot.
+mot-train -c nano -t tok -o flat --arch dense --steps 0
+mot-train -c flat/config.json -t tok --dry-run --batch 2 --seq 48 --arch mot > flat.tsv
+same flat.tsv mot.tsv
 # By hand: 2 layers of 4 (32 32) + 3 (32 96), a head of V x 32, 96 rows; attention over 2 x 48 x 49 / 2 pairs, 2 products.
 vocab=$(awk -v RS=, '/"size"/ { gsub(/[^0-9]/, ""); n += $0 } END { print n }' tok/vocab.json)
 hand=$((3 * (2 * 96 * (2 * (4 * 32 * 32 + 3 * 32 * 96) + vocab * 32) + 2 * 2 * 2 * 2352 * 32)))
