@@ -101,6 +101,8 @@ void mot_map_close(struct mot_map *m);
 /* Take a folder for this process alone, until mot_unlock or its end; *lock is what mot_unlock wants. Held by another: MOT_EIO. */
 int mot_lock(const char *folder, int *lock) MOT_CHECKED;
 void mot_unlock(int lock); /* -1 is fine */
+/* Remove what killed writers of FOLDER/NAME left beside it; for who holds the folder's lock, as others may be writing. */
+void mot_out_sweep(const char *folder, const char *name);
 /* DIR/NAME in a new string. */
 char *mot_path(const char *dir, const char *name) MOT_CHECKED;
 

@@ -4,8 +4,9 @@
  *
  * Output goes to PATH.tmp-PID in the same folder, is synced, and takes its name by rename(2); the folder
  * is synced too, so that after a power cut there is either the old file or the new one.  A killed program
- * leaves at most a .tmp- file.
+ * leaves at most a .tmp- file, which mot_out_sweep removes.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -149,6 +150,22 @@ void mot_out_abort(struct mot_out *o)
     if (o->tmp)
         unlink(o->tmp);
     out_free(o);
+}
+
+static bool is_number(const char *s)
+{
+    return *s && s[strspn(s, "0123456789")] == 0;
+}
+
+void mot_out_sweep(const char *folder, const char *name)
+{
+    DIR *dir = opendir(folder);
+    size_t n = strlen(name);
+    for (const struct dirent *e; dir && (e = readdir(dir));)
+        if (strncmp(e->d_name, name, n) == 0 && strncmp(e->d_name + n, ".tmp-", 5) == 0 && is_number(e->d_name + n + 5))
+            (void)!unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        closedir(dir);
 }
 
 int mot_write_file(const char *path, const void *data, size_t n)

@@ -151,8 +151,11 @@ static int count_steps(const struct mot_train_options *o, const struct mot_vocab
     return MOT_OK;
 }
 
-static int check_run_folder(const struct mot_train_options *o)
+static int check_run_folder(const struct mot_train_options *o, bool asked_to_resume)
 {
+    if (!o->resume && asked_to_resume && in_run(o->run, "model.safetensors"))
+        return mot_fail(MOT_EARG, "%s: has no training.safetensors to resume from, only weights: start from them with "
+                                  "--init %s -o NEW", o->run, o->run);
     if (!o->resume && (mot_checkpoint_exists(o->run) || in_run(o->run, "model.safetensors")))
         return mot_fail(MOT_EARG, "%s: already holds a model: --resume goes on with it; or choose another folder", o->run);
     return MOT_OK;
@@ -170,6 +173,20 @@ static int copy_tokenizer(const char *from, const char *to)
         mot_free(b);
     }
     return rc;
+}
+
+/* Whether tensors of the same names and shapes stand for the same function and the same loss. */
+static bool same_meaning(const struct mot_config *a, const struct mot_config *b)
+{
+    bool same = a->norm_post == b->norm_post && a->qk_norm == b->qk_norm && a->rope_theta == b->rope_theta &&
+                a->rms_norm_eps == b->rms_norm_eps && a->num_attention_heads == b->num_attention_heads &&
+                a->z_loss == b->z_loss && a->n_modalities == b->n_modalities;
+    for (int m = 0; same && m < a->n_modalities; m++) {
+        same = a->loss_weight[m] == b->loss_weight[m];
+        for (int k = 0; same && k < MOT_COMPONENTS; k++)
+            same = a->tower_of[k][m] == b->tower_of[k][m] || (k == MOT_QK_NORM && !a->qk_norm);
+    }
+    return same;
 }
 
 /* A resumed run must be the same model over the same vocabulary. */
@@ -190,15 +207,23 @@ static int check_same_run(const struct mot_trainer *t)
     rc = mot_table_build(&a, &c);
     if (!rc)
         rc = mot_table_build(&b, &t->config);
-    bool same = !rc && a.n == b.n && c.norm_post == t->config.norm_post && c.qk_norm == t->config.qk_norm &&
-                c.rope_theta == t->config.rope_theta && c.num_attention_heads == t->config.num_attention_heads;
+    bool same = !rc && a.n == b.n && same_meaning(&c, &t->config);
     for (int64_t i = 0; same && i < a.n; i++)
         same = strcmp(a.tensor[i].name, b.tensor[i].name) == 0 && a.tensor[i].count == b.tensor[i].count;
     if (!rc && !same)
-        rc = mot_fail(MOT_EARG, "%s: the run has another configuration than %s", t->run, t->o.config);
+        rc = mot_fail(MOT_EARG, "%s: the run has another configuration than %s", t->run,
+                      t->o.config ? t->o.config : "--arch asks for");
     mot_table_free(&a);
     mot_table_free(&b);
     return rc;
+}
+
+/* Files half written by runs that were killed.  The folder is locked: nobody is writing them now. */
+static void sweep(const char *run)
+{
+    static const char *const files[] = {"model.safetensors", "training.safetensors", "config.json", "log.jsonl"};
+    for (int i = 0; i < MOT_COUNT(files); i++)
+        mot_out_sweep(run, files[i]);
 }
 
 static int start_fresh(struct mot_trainer *t)
@@ -282,7 +307,7 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
             rc = mot_bytes_append(&t->notice, "", 1);
     }
     if (!rc)
-        rc = check_run_folder(&t->o);
+        rc = check_run_folder(&t->o, options->resume);
     if (!rc)
         rc = find_config(&t->o, &t->config, &t->vocab);
     if (!rc)
@@ -296,6 +321,8 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
         rc = mot_make_folder(t->run);
     if (!rc)
         rc = mot_lock(t->run, &t->lock);
+    if (!rc)
+        sweep(t->run);
     if (!rc)
         rc = open_parts(t, k);
     if (!rc && !again) {
@@ -508,10 +535,12 @@ int mot_trainer_log(struct mot_trainer *t, const char *line)
     return rc;
 }
 
+/* The state to resume from goes first: stopped between the two, weights alone would be a run that cannot go on, while a
+ * state whose weights are one save behind writes them anew when it is resumed. */
 int mot_trainer_save(struct mot_trainer *t)
 {
-    int rc = mot_model_save(t->m, t->run);
+    int rc = mot_checkpoint_save(&t->optimizer, t->run, &t->done, t->options);
     if (!rc)
-        rc = mot_checkpoint_save(&t->optimizer, t->run, &t->done, t->options);
+        rc = mot_model_save(t->m, t->run);
     return rc;
 }

@@ -44,6 +44,30 @@ for lines in 1 9 16; do
     same whole/model.safetensors killed/model.safetensors
     same_but_time killed/log.jsonl whole/log.jsonl
 done
+# What a killed save left behind is swept up by the next run.
+echo half > killed/training.safetensors.tmp-123
+train --resume -o killed --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot
+absent killed/*.tmp-*
+
+# A disk that fills up within the first save: with room again, --resume begins anew and ends the same.
+size() { wc -c < "$1"; }
+blocks=$(($(size whole/model.safetensors) / 512 + 64))
+[ $((blocks * 512)) -lt "$(size whole/training.safetensors)" ] || wrong 'both files would fit'
+(
+    trap '' XFSZ
+    ulimit -f $blocks
+    fails mot-train -q -c nano -t tok --batch 2 --seq 48 --threads 2 -o full --steps 30 --val a.mot --val-every 10 --save-every 7 \
+        a.mot > full.jsonl
+    says 'training.safetensors: cannot write'
+)
+train --resume -o full --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > full.jsonl 2> err
+says 'nothing saved yet'
+same whole/model.safetensors full/model.safetensors
+same_but_time full/log.jsonl whole/log.jsonl
+# A folder with weights alone has nothing to go on with.
+rm full/training.safetensors
+fails mot-train -q --resume -o full --steps 30 a.mot
+says 'full: .*training.safetensors.*--init'
 
 # An interrupt saves and stops with the signal's status; config and tokenizer are the run's own on resuming.
 : > stopped.jsonl
@@ -111,6 +135,14 @@ fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --steps 1 other.mot
 says 'vocabulary'
 fails mot-train -q --resume -c micro -t tok -o whole --steps 31 a.mot
 says 'another configuration'
+# Weights of the same shapes can be another function, or another loss.
+swap='/"ffn": \[/,/\]/{s/1/x/;s/2/1/;s/x/2/;}'
+for change in 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.1/' 's/"z_loss": [^,]*/"z_loss": 0.1/' "$swap" \
+    's/"norm_placement": "pre"/"norm_placement": "post"/' '/"loss_weights"/,/\]/s/1.0/2.0/'; do
+    sed "$change" whole/config.json > other.json
+    fails mot-train -q --resume -c other.json -o whole --steps 31 a.mot
+    says 'another configuration'
+done
 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --device cuda --steps 1 a.mot
 says 'not built'
 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --lr 1e6 --clip 0 --steps 200 a.mot
