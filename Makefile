@@ -89,6 +89,10 @@ $(B)/demo-%: $(B)/obj/demo/%.o $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(B)/obj/double/%.o: %.c $(B)/obj/flags
 	@mkdir -p $(@D)
 	@echo "  CC   $< (double)"
