@@ -13,7 +13,7 @@ DESTDIR ?=
 CC ?= cc
 CFLAGS ?= -O3 -g
 LDFLAGS ?=
-ARCH ?= native
+ARCH ?=
 B = bin
 SAN ?=
 WERROR ?= 1
@@ -39,10 +39,17 @@ WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototy
        -Wwrite-strings -Wformat=2 -Wundef -Wpointer-arith $(if $(filter 1,$(WERROR)),-Werror)
 # -std=c11 turns FMA contraction off in gcc, hence -ffp-contract; never -ffast-math: isnan must work.
 FLAGS = -std=c11 -D_GNU_SOURCE -I. -Ilib -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math \
-        $(if $(ARCH),-march=$(ARCH)) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(PKG_CFLAGS)
+        $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(PKG_CFLAGS)
+MARCH = $(if $(ARCH),-march=$(ARCH))
 LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
 
-lib_src := $(wildcard lib/*/*.c kernels/cpu/*.c)
+# The sets of instructions that kernels/cpu/ is compiled for beside the ordinary build ("baseline"), and their flags;
+# kernels/select.c chooses at run time and asks the processor for what these flags allow.
+SETS = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
+avx2 = -march=x86-64 -mavx2 -mfma
+avx512 = $(avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+
+lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c)
 ref_src := $(wildcard kernels/ref/*.c)
 tools := $(patsubst tools/%.c,%,$(wildcard tools/mot-*.c))
 tool_obj := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tools/mot-*.c),$(wildcard tools/*.c)))
@@ -51,7 +58,7 @@ doubles := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*_double.c))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 man := $(wildcard man/*)
 
-lib_obj := $(lib_src:%.c=$(B)/obj/%.o)
+lib_obj := $(lib_src:%.c=$(B)/obj/%.o) $(foreach s,$(SETS),$(patsubst %.c,$(B)/obj/$(s)/%.o,$(wildcard kernels/cpu/*.c)))
 ref_obj := $(ref_src:%.c=$(B)/obj/%.o)
 # The model once more in double, over the reference kernels: gradients are checked against differences there.
 double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
@@ -93,20 +100,32 @@ $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/obj/double/%.o: %.c $(B)/obj/flags
+define COMPILE # FLAGS,REMARK
 	@mkdir -p $(@D)
-	@echo "  CC   $< (double)"
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(WARN) -DMOT_REAL_IS_DOUBLE -MMD -MP -c -o $@ $<
+	@echo "  CC   $<$(2)"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(WARN) $(1) -MMD -MP -c -o $@ $<
+endef
+
+$(B)/obj/double/%.o: %.c $(B)/obj/flags
+	$(call COMPILE,$(MARCH) -DMOT_REAL_IS_DOUBLE, (double))
+
+$(B)/obj/avx2/%.o: %.c $(B)/obj/flags
+	$(call COMPILE,$(avx2) -DMOT_CPU_SET=avx2, (avx2))
+
+$(B)/obj/avx512/%.o: %.c $(B)/obj/flags
+	$(call COMPILE,$(avx512) -DMOT_CPU_SET=avx512, (avx512))
 
 $(B)/obj/%.o: %.c $(B)/obj/flags
-	@mkdir -p $(@D)
-	@echo "  CC   $<"
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(WARN) -MMD -MP -c -o $@ $<
+	$(call COMPILE,$(MARCH))
+
+# A picture's codes do not depend on the processor.
+$(B)/obj/lib/token/kmeans.o: private MARCH += -ffp-contract=off
 
 # Changed flags rebuild everything.
+ALL_FLAGS = $(CC) $(CFLAGS) $(FLAGS) $(MARCH) $(foreach s,$(SETS),$($(s))) $(WARN) $(LDFLAGS)
 $(B)/obj/flags: FORCE
 	@mkdir -p $(@D)
-	@echo '$(CC) $(CFLAGS) $(FLAGS) $(WARN) $(LDFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(FLAGS) $(WARN) $(LDFLAGS)' > $@
+	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' > $@
 
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 

@@ -4,7 +4,8 @@
  *
  * A backend is one `struct mot_kernels`: memory, then the operations of the model, each with its
  * `_back`.  kernels/cpu/NAME.c and kernels/cuda/NAME.cu implement the same names; kernels/ref/ is the
- * plain oracle that the tests compare them with.  Nothing here knows of lib/: no config, no tensors by
+ * plain oracle that the tests compare them with.  kernels/cpu/ is compiled once for each set of
+ * instructions, and there is a backend of each.  Nothing here knows of lib/: no config, no tensors by
  * name, no files.
  *
  * Shapes, used in every comment below (all row-major, no padding between rows):
@@ -231,7 +232,13 @@ struct mot_kernels {
                   mot_real decay, int64_t step);
 };
 
-extern const struct mot_kernels mot_kernels_cpu; /* kernels/cpu/cpu.c */
+/* The cpu backend for a set of instructions, NULL: the best that this processor has.  NULL, with the reason
+ * in err, when the program has no such set or the processor lacks it.  Sets round differently.
+ * (kernels/select.c) */
+const struct mot_kernels *mot_kernels_cpu(const char *set, char *err, size_t err_size);
+/* The name of the i-th set in this program, the best first; NULL beyond the last, which runs everywhere. */
+const char *mot_kernels_cpu_set(int i);
+
 extern const struct mot_kernels mot_kernels_ref; /* kernels/ref/ref.c: tests only, not in libmot.a */
 
 #ifdef __cplusplus

@@ -5,7 +5,8 @@
  *   static void test_sum(void) { CHECK_INT(1 + 1, 2); }
  *   int main(void) { RUN(test_sum); return test_end(); }
  *
- * Each RUN prints one line, "ok NAME" or "FAILED NAME"; tests/run.sh adds them up.
+ * Each RUN prints one line, "ok NAME" or "FAILED NAME"; tests/run.sh adds them up.  Tests that run again under other
+ * conditions say which in test_note.
  */
 #ifndef MOT_TEST_H
 #define MOT_TEST_H
@@ -16,6 +17,7 @@
 #include <string.h>
 
 static int test_failures, test_failed_runs;
+static const char *test_note = ""; /* printed after the names of tests */
 
 #define CHECK(condition)                                                                               \
     do {                                                                                               \
@@ -58,7 +60,8 @@ static int test_failures, test_failed_runs;
     do {                                                                                               \
         int before_ = test_failures;                                                                   \
         test();                                                                                        \
-        printf("%s %s\n", test_failures == before_ ? "ok" : "FAILED", #test);                          \
+        printf("%s %s%s%s\n", test_failures == before_ ? "ok" : "FAILED", #test,                       \
+               *test_note ? " on " : "", test_note);                                                   \
         fflush(stdout);                                                                                \
         test_failed_runs += test_failures != before_;                                                  \
     } while (0)

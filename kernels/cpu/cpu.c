@@ -160,8 +160,11 @@ static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
     (void)d, (void)layer, (void)backward;
 }
 
-const struct mot_kernels mot_kernels_cpu = {
-    .name = "cpu",
+#define TEXT(x) #x
+#define NAME_OF(set) "cpu-" TEXT(set)
+
+const struct mot_kernels mot_cpu_f32 = {
+    .name = NAME_OF(MOT_CPU_SET),
     .open = cpu_open,
     .close = cpu_close,
     .threads = cpu_threads,

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "../kernels.h"
+#include "names.h"
 
 struct mot_device {
     int threads;
@@ -146,6 +147,9 @@ static inline float mot_cpu_exp(float x)
  * transpose.  (linear.c) */
 void mot_cpu_gemm(int tA, int tB, int64_t m, int64_t n, int64_t k, const float *A, int64_t lda,
                   const float *B, int64_t ldb, float *C, int64_t ldc, int add);
+
+/* The table of operations. (cpu.c) */
+extern const struct mot_kernels mot_cpu_f32;
 
 void mot_cpu_embed(struct mot_device *d, float *y, const float *table, const int32_t *id, int64_t N,
                    int64_t C, int64_t V);

@@ -21,6 +21,15 @@ enum {
 
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
+/* Hot functions are compiled for several sets of instructions, and glibc binds the best that the
+ * processor has.  They give the same bits: lanes are independent of each other, and the Makefile
+ * forbids this file to fuse a product with a sum. */
+#if defined __x86_64__ && defined __GLIBC__
+#define EVERY_SET __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define EVERY_SET
+#endif
+
 int mot_codebook_init(struct mot_codebook *b, const float *code, int codes, int dim)
 {
     int panels = (codes + LANES - 1) / LANES;
@@ -64,7 +73,7 @@ static inline void multiply(const float *const x[ROWS], const float *panel, int 
     sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3, sum[4] = s4, sum[5] = s5;
 }
 
-void mot_codebook_search(const struct mot_codebook *b, const float *x, int64_t n,
+EVERY_SET void mot_codebook_search(const struct mot_codebook *b, const float *x, int64_t n,
                          const float *const *norms, int32_t *best)
 {
     for (int64_t i = 0; i < n; i += ROWS) {
@@ -121,12 +130,19 @@ void mot_sort_by_code(const int32_t *code, int64_t n, int k, int64_t *begin, int
     begin[0] = 0;
 }
 
-static float distance(const float *a, const float *b, int dim)
+EVERY_SET static float distance(const float *a, const float *b, int dim)
 {
+    lanes sums = {0};
+    int d = 0;
+    for (; d + LANES <= dim; d += LANES) {
+        lanes apart = *(const lanes *)(a + d) - *(const lanes *)(b + d);
+        sums += apart * apart;
+    }
     float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int d = 0; d < dim; d++)
+    for (; d < dim; d++)
         sum += (a[d] - b[d]) * (a[d] - b[d]);
+    for (int l = 0; l < LANES; l++)
+        sum += sums[l];
     return sum;
 }
 

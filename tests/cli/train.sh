@@ -30,6 +30,11 @@ train -o again --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > agai
 same whole/model.safetensors again/model.safetensors
 same_but_time again.jsonl out.jsonl
 
+# Another set of instructions rounds otherwise, and computes the same.
+(export MOT_CPU=baseline && train -o plain --steps 1 a.mot > plain.jsonl)
+loss() { sed 's/.*"loss":\([0-9]*\.[0-9]\{4\}\).*/\1/'; }
+equal "$(loss < plain.jsonl)" "$(head -n 1 out.jsonl | loss)"
+
 # Killed at any moment and resumed, it ends the same.
 for lines in 1 9 16; do
     rm -rf killed
@@ -145,6 +150,8 @@ for change in 's/"rms_norm_eps": [^,]*/"rms_norm_eps": 0.1/' 's/"z_loss": [^,]*/
 done
 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --device cuda --steps 1 a.mot
 says 'not built'
+MOT_CPU=avx9 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --steps 1 a.mot
+says 'MOT_CPU.*avx9.*baseline'
 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --lr 1e6 --clip 0 --steps 200 a.mot
 says 'diverged'
 head -c 600 a.mot > cut.mot

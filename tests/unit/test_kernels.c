@@ -2,10 +2,11 @@
  *
  * test_kernels.c - the cpu kernels against the reference ones, operation by operation.
  *
- * Every case runs once on "ref" and, for 1, 2 and 3 threads, twice on "cpu": results must agree
- * within the operation's tolerance, the two runs to the bit, and nothing outside the outputs may
- * change. Outputs that are overwritten begin as NaN, those that are added to as random
- * numbers.  The reference itself is checked in test_gradients_double.c.
+ * All of it for every set of instructions that the program has and the processor too.  Every case
+ * runs once on "ref" and, for 1, 2 and 3 threads, twice on "cpu": results must agree within the
+ * operation's tolerance, the two runs to the bit, and nothing outside the outputs may change.
+ * Outputs that are overwritten begin as NaN, those that are added to as random numbers.  The
+ * reference itself is checked in test_gradients_double.c.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "../../kernels/kernels.h"
 #include "../test.h"
 
-static const struct mot_kernels *const ref = &mot_kernels_ref, *const cpu = &mot_kernels_cpu;
+static const struct mot_kernels *const ref = &mot_kernels_ref, *cpu;
 
 /* -- random inputs ----------------------------------------------------------------------------- */
 
@@ -840,23 +841,52 @@ static void test_memory(void)
     }
 }
 
+static void test_selection(void)
+{
+    char err[200] = "";
+    int n = 0;
+    while (mot_kernels_cpu_set(n))
+        n++;
+    CHECK(n >= 1 && mot_kernels_cpu(mot_kernels_cpu_set(n - 1), err, sizeof err));
+    CHECK(mot_kernels_cpu_set(n + 1) == NULL);
+    /* Without a name, the first that there is. */
+    int first = 0;
+    while (first < n && !mot_kernels_cpu(mot_kernels_cpu_set(first), err, sizeof err))
+        first++;
+    CHECK(mot_kernels_cpu(NULL, err, sizeof err) ==
+          mot_kernels_cpu(mot_kernels_cpu_set(first), err, sizeof err));
+    CHECK(!mot_kernels_cpu("avx1024", err, sizeof err));
+    CHECK(strstr(err, "avx1024") && strstr(err, mot_kernels_cpu_set(n - 1)));
+    char small[12];
+    CHECK(!mot_kernels_cpu("avx1024", small, sizeof small) && strlen(small) == sizeof small - 1);
+}
+
 int main(void)
 {
-    RUN(test_memory);
-    RUN(test_workspace);
-    RUN(test_embed);
-    RUN(test_rmsnorm);
-    RUN(test_rmsnorm_back);
-    RUN(test_linear);
-    RUN(test_linear_back);
-    RUN(test_rope);
-    RUN(test_attention);
-    RUN(test_attention_extremes);
-    RUN(test_swiglu);
-    RUN(test_head_loss);
-    RUN(test_head_loss_blocks);
-    RUN(test_optimizer);
-    RUN(test_clip);
-    RUN(test_not_finite);
+    RUN(test_selection);
+    char err[200];
+    for (int i = 0; (test_note = mot_kernels_cpu_set(i)); i++) {
+        cpu = mot_kernels_cpu(test_note, err, sizeof err);
+        if (!cpu) {
+            printf("skip %s: %s\n", test_note, err);
+            continue;
+        }
+        RUN(test_memory);
+        RUN(test_workspace);
+        RUN(test_embed);
+        RUN(test_rmsnorm);
+        RUN(test_rmsnorm_back);
+        RUN(test_linear);
+        RUN(test_linear_back);
+        RUN(test_rope);
+        RUN(test_attention);
+        RUN(test_attention_extremes);
+        RUN(test_swiglu);
+        RUN(test_head_loss);
+        RUN(test_head_loss_blocks);
+        RUN(test_optimizer);
+        RUN(test_clip);
+        RUN(test_not_finite);
+    }
     return test_end();
 }

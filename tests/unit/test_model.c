@@ -86,12 +86,18 @@ static double largest(const float *x, int64_t n)
     return best;
 }
 
+static const struct mot_kernels *cpu(void)
+{
+    char err[200];
+    return mot_kernels_cpu(NULL, err, sizeof err);
+}
+
 static void same_as_reference(const struct mot_config *c)
 {
     struct mot_vocab v = vocab();
     struct result ref = run(c, &v, &mot_kernels_ref, 1);
     for (int threads = 1; threads <= 3; threads++) {
-        struct result a = run(c, &v, &mot_kernels_cpu, threads), again = run(c, &v, &mot_kernels_cpu, threads);
+        struct result a = run(c, &v, cpu(), threads), again = run(c, &v, cpu(), threads);
         double scale = largest(ref.grads, ref.values);
         int bad = 0;
         for (int64_t i = 0; i < ref.n; i++)
@@ -186,8 +192,8 @@ static void test_folder(void)
     CHECK_INT(mot_config_settle(&again, dir, &v, NULL), MOT_OK);
     CHECK(memcmp(c.tower_of, again.tower_of, sizeof c.tower_of) == 0);
     CHECK(c.n_towers == again.n_towers && c.qk_norm == again.qk_norm && again.loss_weight[1] == 0.5);
-    struct mot_model *a = mot_model_new(&c, &v, &mot_kernels_cpu, 1, 8, 8, false);
-    struct mot_model *b = mot_model_new(&again, &v, &mot_kernels_cpu, 1, 8, 8, true);
+    struct mot_model *a = mot_model_new(&c, &v, cpu(), 1, 8, 8, false);
+    struct mot_model *b = mot_model_new(&again, &v, cpu(), 1, 8, 8, true);
     CHECK(a && b);
     if (a && b) {
         CHECK_INT(mot_model_init(a, 5), MOT_OK);
@@ -199,7 +205,7 @@ static void test_folder(void)
     mot_model_free(b);
     /* Another config finds tensors missing or unknown, and names them. */
     c.tower_of[MOT_FFN][2] = 2;
-    b = mot_model_new(&c, &v, &mot_kernels_cpu, 1, 8, 8, false);
+    b = mot_model_new(&c, &v, cpu(), 1, 8, 8, false);
     CHECK(b && mot_model_load(b, dir) == MOT_EFORMAT);
     CHECK(strstr(mot_error(), "mlp_image"));
     mot_model_free(a);
