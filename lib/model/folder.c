@@ -33,11 +33,22 @@ static bool known(const struct mot_model *m, const char *name)
     return m->config.tie_word_embeddings && strcmp(name, "lm_head.weight") == 0;
 }
 
+static int open_weights(struct mot_st *s, const char *folder, const char *path)
+{
+    char *index = mot_path(folder, "model.safetensors.index.json");
+    int rc = index ? MOT_OK : MOT_ENOMEM;
+    if (!rc && !mot_file_exists(path) && mot_file_exists(index))
+        rc = mot_fail(MOT_EFORMAT, "%s: the weights lie in several files, this program reads one, model.safetensors: save "
+                                   "them with a larger max_shard_size", index);
+    mot_free(index);
+    return rc ? rc : mot_st_open(s, path);
+}
+
 int mot_model_load(struct mot_model *m, const char *folder)
 {
     char *path = mot_path(folder, "model.safetensors");
     struct mot_st s = {0};
-    int rc = path ? mot_st_open(&s, path) : MOT_ENOMEM;
+    int rc = path ? open_weights(&s, folder, path) : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < s.n; i++)
         if (!known(m, s.tensor[i].name))
             rc = mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is not part of the model that config.json describes", path,
