@@ -13,6 +13,7 @@ case $B in /*) ;; *) B=$top/$B ;; esac
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/mot-test.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT TERM
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}" # as programs set it for themselves
 export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_leaks=1}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
 passed=0 failed=0 skipped=0
 

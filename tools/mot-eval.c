@@ -187,7 +187,7 @@ static void eval(struct mot_scorer **s, const char *folder, const char *path, co
 
 int main(int argc, char **argv)
 {
-    tool_start("mot-eval");
+    tool_start("mot-eval", argv);
     struct opts o = parse(argc, argv);
     struct mot_scorer *s = NULL;
     if (!o.per_token && !o.json)

@@ -77,7 +77,7 @@ void profile_mix(const char *s, const struct mot_config *c, struct mot_workload 
 
 int main(int argc, char **argv)
 {
-    tool_start("mot-profile");
+    tool_start("mot-profile", argv);
     for (int i = 0; i < COMMANDS && argc > 1; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             char title[64];

@@ -770,7 +770,7 @@ static void decode(const struct opts *o)
 
 int main(int argc, char **argv)
 {
-    tool_start("mot-tokenize");
+    tool_start("mot-tokenize", argv);
     struct opts o = parse(argc, argv);
     switch (o.mode) {
     case ENCODE: encode(&o); break;

@@ -340,7 +340,7 @@ static void train(const struct opts *o)
 
 int main(int argc, char **argv)
 {
-    tool_start("mot-train");
+    tool_start("mot-train", argv);
     struct opts o = parse(argc, argv);
     o.train.patterns = o.pattern; /* the copy's own */
     if (o.dry_run) {

@@ -14,8 +14,8 @@
 
 #include "mot.h"
 
-/* First and last thing of every main. */
-void tool_start(const char *name);
+/* First and last thing of every main. The first may start the program anew, once; see wait_briefly in tool.c. */
+void tool_start(const char *name, char **argv);
 int tool_finish(void); /* flush stdout; 1 if anything was warned about as a failure or stdout failed */
 
 /* "NAME: sentence" on stderr. The _lib forms append mot_error(); their format may be NULL. */

@@ -70,3 +70,10 @@ fi
 (status=0; mot-eval --per-token run n.mot 2> err || status=$?; echo $status > status) | true
 equal "$(cat err)" ''
 equal "$(cat status)" 141
+
+# Started anew to set how threads wait, a program is still the same: arguments, standard input, exit status.
+(
+    unset GOMP_SPINCOUNT OMP_WAIT_POLICY
+    equal "$(echo 'a  b' | mot-tokenize -q -t tok -f text - | mot-tokenize --decode -)" 'a  b'
+    exits 2 mot-eval --no-such-option
+)
