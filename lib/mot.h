@@ -64,6 +64,8 @@ int mot_out_write(struct mot_out *o, const void *data, size_t n) MOT_CHECKED;
 int mot_out_flush(struct mot_out *o) MOT_CHECKED; /* hand what is buffered to the system */
 int mot_out_commit(struct mot_out *o) MOT_CHECKED; /* frees o in either case */
 void mot_out_abort(struct mot_out *o);
+/* Remove the temporary files of all that is open; a signal handler may call it.  What comes after can only end. */
+void mot_out_remove_all(void);
 /* The three steps at once. */
 int mot_write_file(const char *path, const void *data, size_t n) MOT_CHECKED;
 /* Make a folder and its parents; an existing folder is fine. */
@@ -352,6 +354,7 @@ struct mot_config {
 };
 /* A preset's name, a config.json or a folder that holds one. */
 int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
+int mot_config_load_folder(struct mot_config *c, const char *folder) MOT_CHECKED; /* even one that is named like a preset */
 /* The names of the presets, ended by NULL. */
 const char *const *mot_preset_names(void);
 /* Settle modalities and vocab_size from the vocabulary (v may be NULL), towers from arch ("dense", "mot" or NULL: as the

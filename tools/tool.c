@@ -175,7 +175,7 @@ double opt_real(const char *option, const char *s, double lo, double hi)
     char *end;
     double x = strtod(s, &end);
     if (end == s || *end || !(x >= lo && x <= hi))
-        die_usage("%s %s: expected a number from %g to %g", option, s, lo, hi);
+        die_usage("%s %s: expected a number from %.9g to %.9g", option, s, lo, hi);
     return x;
 }
 
@@ -255,16 +255,31 @@ void tool_progress_end(struct tool_progress *p)
 
 static volatile sig_atomic_t interrupted;
 
+static void remove_unfinished(int signal_number)
+{
+    mot_out_remove_all();
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
 static void remember(int signal_number)
 {
     interrupted = signal_number;
-    signal(signal_number, SIG_DFL);
+    signal(signal_number, remove_unfinished);
+}
+
+/* Unless it is ignored: nohup, background jobs. */
+static void handle(int signal_number, void (*handler)(int))
+{
+    if (signal(signal_number, handler) == SIG_IGN)
+        signal(signal_number, SIG_IGN);
 }
 
 void tool_catch_interrupt(void)
 {
-    signal(SIGINT, remember);
+    signal(SIGINT, remember); /* also in the background: it loses nothing */
     signal(SIGTERM, remember);
+    handle(SIGHUP, remember);
 }
 
 int tool_interrupted(void)
@@ -272,24 +287,11 @@ int tool_interrupted(void)
     return interrupted;
 }
 
-static char unfinished[4352];
-
-static void remove_unfinished(int signal_number)
+void tool_remove_on_signal(void)
 {
-    unlink(unfinished);
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
-}
-
-void tool_remove_on_signal(const char *path)
-{
-    int n = snprintf(unfinished, sizeof unfinished, "%s.tmp-%ld", path, (long)getpid());
-    if (n >= (int)sizeof unfinished)
-        return;
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    for (int i = 0; i < 3; i++)
-        if (signal(signals[i], remove_unfinished) == SIG_IGN)
-            signal(signals[i], SIG_IGN); /* nohup, background jobs */
+    handle(SIGINT, remove_unfinished);
+    handle(SIGTERM, remove_unfinished);
+    handle(SIGHUP, remove_unfinished);
 }
 
 /* ---- JSON ---- */

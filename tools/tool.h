@@ -60,12 +60,12 @@ struct tool_progress tool_progress_start(const char *what, const char *unit, dou
 void tool_progress_show(struct tool_progress *p, double done, double total, const char *format, ...) MOT_PRINTF(4, 5);
 void tool_progress_end(struct tool_progress *p);
 
-/* After tool_catch_interrupt a first SIGINT or SIGTERM is only remembered; a second one kills. */
+/* After tool_catch_interrupt a first SIGINT, SIGTERM or SIGHUP is only remembered; a second one kills. */
 void tool_catch_interrupt(void);
 int tool_interrupted(void); /* the signal's number, 0: none yet */
 
-/* SIGINT, SIGTERM and SIGHUP remove the unfinished file that mot_out_open made for path, then kill as ever. */
-void tool_remove_on_signal(const char *path);
+/* SIGINT, SIGTERM and SIGHUP remove unfinished files, then kill as ever. */
+void tool_remove_on_signal(void);
 
 /* Wrong command line, unless something other than a terminal takes the binary output. */
 void tool_refuse_terminal(const char *path, const char *remedy);

@@ -4,11 +4,12 @@
  *
  * Output goes to PATH.tmp-PID in the same folder, is synced, and takes its name by rename(2); the folder
  * is synced too, so that after a power cut there is either the old file or the new one.  A killed program
- * leaves at most a .tmp- file, which mot_out_sweep removes.
+ * leaves at most a .tmp- file, which mot_out_sweep removes; none if it calls mot_out_remove_all on its way out.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,7 +17,11 @@
 
 #include "base.h"
 
-enum { BUFFER = 1 << 16 };
+enum { BUFFER = 1 << 16, LISTED = 16 };
+
+/* The temporary files there are now, for signal handlers, which may do little but unlink.  Programs have one or two open;
+ * of more than LISTED some would stay behind a signal. */
+static char *_Atomic listed[LISTED];
 
 struct mot_out {
     char *path, *tmp; /* tmp: NULL for standard output and for what is not a regular file */
@@ -26,21 +31,41 @@ struct mot_out {
     unsigned char buffer[BUFFER];
 };
 
+static void list(char *tmp)
+{
+    for (int i = 0; i < LISTED; i++) {
+        char *none = NULL;
+        if (atomic_compare_exchange_strong(&listed[i], &none, tmp))
+            return;
+    }
+}
+
+static void unlist(char *tmp)
+{
+    for (int i = 0; tmp && i < LISTED; i++) {
+        char *it = tmp;
+        if (atomic_compare_exchange_strong(&listed[i], &it, NULL))
+            return;
+    }
+}
+
+void mot_out_remove_all(void)
+{
+    for (int i = 0; i < LISTED; i++) {
+        const char *tmp = atomic_load(&listed[i]);
+        if (tmp)
+            unlink(tmp);
+    }
+}
+
 static void out_free(struct mot_out *o)
 {
     if (o->fd > STDERR_FILENO)
         close(o->fd);
+    unlist(o->tmp);
     mot_free(o->path);
     mot_free(o->tmp);
     mot_free(o);
-}
-
-/* A device or pipe that is already there (/dev/null, /dev/full, a fifo) is written in place: renaming a
- * file over it would replace it. */
-static bool in_place(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
 }
 
 struct mot_out *mot_out_open(const char *path)
@@ -56,12 +81,20 @@ struct mot_out *mot_out_open(const char *path)
         o->fd = STDOUT_FILENO;
         return o;
     }
-    if (in_place(path)) {
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (!*path || (there && S_ISDIR(st.st_mode))) { /* told now: rename would tell after all the work */
+        mot_fail(MOT_EIO, "%s: cannot create: %s", path, *path ? "it is a folder" : "a file needs a name");
+        goto fail;
+    }
+    if (there && !S_ISREG(st.st_mode)) {
+        /* A device or pipe (/dev/null, /dev/full, a fifo) is written in place: renaming a file over it would replace it. */
         o->fd = open(path, O_WRONLY | O_CLOEXEC);
     } else {
         o->tmp = mot_format("%s.tmp-%ld", path, (long)getpid());
         if (!o->tmp)
             goto fail;
+        list(o->tmp);
         o->fd = open(o->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     }
     if (o->fd < 0) {
@@ -125,8 +158,8 @@ static void sync_folder_of(const char *path)
 int mot_out_commit(struct mot_out *o)
 {
     int rc = mot_out_flush(o);
-    if (!rc && o->tmp) {
-        if (fsync(o->fd) != 0 && errno != EINVAL)
+    if (o->tmp) {
+        if (!rc && fsync(o->fd) != 0 && errno != EINVAL)
             rc = mot_fail(MOT_EIO, "%s: cannot write: %s", o->path, strerror(errno));
         int closed = close(o->fd);
         o->fd = -1;

@@ -87,6 +87,12 @@ equal "$(cat keep.mot)" before
 absent keep.mot.tmp* *.tmp-*
 fails mot-tokenize -t tok -o nofolder/x.mot notes.txt
 says 'nofolder/x.mot: cannot create'
+mkdir folder
+fails mot-tokenize -t tok -o folder notes.txt
+says 'folder: cannot create: it is a folder'
+fails mot-tokenize -t tok -o '' notes.txt
+says 'a file needs a name'
+absent folder.tmp-* .tmp-*
 
 # A program that is killed leaves nothing behind, also while it waits for input.
 mkfifo pipe
@@ -107,6 +113,18 @@ for signal in TERM HUP; do
     absent killed.mot "killed.mot.tmp-$!"
 done
 
+# Nor does --decode leave the file that it was at.
+for signal in TERM HUP; do
+    rm -rf out
+    mot-tokenize --decode -o out n.mot 2> err &
+    while [ ! -e out/000003.txt ]; do :; done
+    kill -$signal $!
+    status=0
+    wait $! || status=$?
+    [ "$status" -gt 128 ]
+    absent out/*.tmp-*
+done
+
 # A full disk is an error, not a short file; a closed pipe ends quietly by SIGPIPE, as a shell expects.
 if [ -w /dev/full ]; then
     for mode in "-t tok notes.txt" "--dump n.mot" "--decode n.mot" "--info n.mot" "--check n.mot"; do
@@ -118,6 +136,9 @@ if [ -w /dev/full ]; then
     says '/dev/full: cannot write'
     [ -c /dev/full ]
 fi
+mot-tokenize -q -t tok -o whole.mot notes.txt
+(trap '' XFSZ; ulimit -f 1; fails mot-tokenize --decode -o little whole.mot; says 'cannot write') # no file above 512 bytes
+absent little/*.tmp-*
 for i in 1 2 3 4 5 6 7 8; do cat n.mot; done > long.mot
 for mode in "--dump long.mot" "--decode long.mot" "-q -t tok long.txt"; do
     [ -e long.txt ] || mot-tokenize --decode long.mot > long.txt
@@ -143,9 +164,10 @@ cp -r tok changed
 echo >> changed/tokenizer.json
 fails mot-tokenize -t changed notes.txt
 says 'digest'
-fails mot-tokenize --learn text=10 -t t notes.txt
 fails mot-tokenize --learn text=300,image=16 -t t notes.txt
 absent t/vocab.json
+mot-tokenize --learn text=30000 -t t notes.txt 2> err
+says 'ids, not 30000'
 
 # Wrong command lines: exit 2, told in a line.
 usage() { # PATTERN ARGUMENT...
@@ -164,12 +186,14 @@ usage 'means nothing' -t tok --json notes.txt
 usage 'expected text=N' --learn smell=5 -t t notes.txt
 usage 'expected text=N' --learn 5 -t t notes.txt
 usage 'twice' --learn text=300,text=300 -t t notes.txt
+usage '258 ids' --learn text=10 -t t notes.txt
+usage 'multiple of the patch' --learn text=300,image=16 --image-size 60 -t t notes.txt
 usage 'whole number' --learn text=many -t t notes.txt
 usage 'expected text, lines' -f smell -t tok notes.txt
 usage 'text or lines' --decode -f tar n.mot
 usage 'expected text-first' --order up -t tok notes.txt
 usage 'from 0 to 1' --order random=2 -t tok notes.txt
-if command -v script > /dev/null; then
+if script -qec true /dev/null < /dev/null > screen 2> err; then # there is one, and terminals for it
     # A shard is not for the screen.
     script -qec "mot-tokenize -t tok notes.txt; echo status \$?" /dev/null < /dev/null > screen
     grep -q 'terminal' screen
