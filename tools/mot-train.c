@@ -2,6 +2,7 @@
  *
  * mot-train: train a dense or Mixture-of-Transformers model on shards.  See mot-train(1).
  */
+#include <errno.h>
 #include <getopt.h>
 #include <math.h>
 #include <signal.h>
@@ -72,6 +73,13 @@ static enum mot_schedule schedule(const char *s)
         if (strcmp(s, names[i]) == 0)
             return (enum mot_schedule)i;
     die_usage("--schedule %s: expected cosine, linear or constant", s);
+}
+
+static const char *arch(const char *s)
+{
+    if (strcmp(s, "dense") != 0 && strcmp(s, "mot") != 0)
+        die_usage("--arch %s: expected dense or mot", s);
+    return s;
 }
 
 static void add_pattern(struct opts *o, const char *glob, double value)
@@ -161,7 +169,7 @@ static struct opts parse(int argc, char **argv)
         case 'c': t->config = optarg; break;
         case 't': t->tokenizer = optarg; break;
         case 'o': t->run = optarg; break;
-        case OPT_ARCH: t->arch = optarg; break;
+        case OPT_ARCH: t->arch = arch(optarg); break;
         case OPT_STEPS: t->steps = opt_int("--steps", optarg, 0, INT64_MAX / 2); break;
         case OPT_BATCH: t->batch = opt_int("--batch", optarg, 1, 1 << 24); break;
         case OPT_SEQ: t->seq = opt_int("--seq", optarg, 1, 1 << 24); break;
@@ -285,7 +293,7 @@ static void stop_interrupted(struct mot_trainer *t, const struct opts *o)
     warn("interrupted at step %lld, saved; --resume -o %s goes on", (long long)mot_trainer_current(t), o->train.run);
     mot_trainer_close(t);
     fflush(stdout);
-    raise(tool_interrupted()); /* its default action is back already */
+    raise(tool_interrupted()); /* the second time it kills */
 }
 
 static void report(struct mot_trainer *t, const struct mot_step *s, const struct mot_losses *val)
@@ -293,8 +301,11 @@ static void report(struct mot_trainer *t, const struct mot_step *s, const struct
     char *line = step_line(mot_trainer_config(t), s, val);
     if (mot_trainer_log(t, line))
         die_lib(NULL);
-    puts(line);
-    fflush(stdout);
+    if (puts(line) == EOF || fflush(stdout) != 0) {
+        int reason = errno;
+        save(t);
+        die("standard output: cannot write: %s; step %lld is saved", strerror(reason), (long long)s->step);
+    }
     free(line);
 }
 

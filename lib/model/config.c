@@ -270,6 +270,23 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
     return rc;
 }
 
+static int load_file(struct mot_config *c, const char *path)
+{
+    defaults(c);
+    json_t *j = mot_json_load(path, 1 << 20);
+    int rc = j ? parse(c, j, path) : MOT_EFORMAT;
+    json_decref(j);
+    return rc;
+}
+
+int mot_config_load_folder(struct mot_config *c, const char *folder)
+{
+    char *path = mot_path(folder, "config.json");
+    int rc = path ? load_file(c, path) : MOT_ENOMEM;
+    mot_free(path);
+    return rc;
+}
+
 int mot_config_load(struct mot_config *c, const char *preset_or_path)
 {
     defaults(c);
@@ -278,15 +295,11 @@ int mot_config_load(struct mot_config *c, const char *preset_or_path)
     if (mot_preset_find(preset_or_path, c, &modalities, &n))
         return MOT_OK; /* modalities come from the tokenizer; see mot_config_settle */
     struct stat st;
-    bool folder = stat(preset_or_path, &st) == 0 && S_ISDIR(st.st_mode);
-    if (!folder && !mot_file_exists(preset_or_path) && !strchr(preset_or_path, '/') && !strchr(preset_or_path, '.'))
+    if (stat(preset_or_path, &st) == 0 && S_ISDIR(st.st_mode))
+        return mot_config_load_folder(c, preset_or_path);
+    if (!mot_file_exists(preset_or_path) && !strchr(preset_or_path, '/') && !strchr(preset_or_path, '.'))
         return mot_fail(MOT_EARG, "%s: neither a file nor a preset (mot-train --presets lists them)", preset_or_path);
-    char *path = folder ? mot_path(preset_or_path, "config.json") : mot_strdup(preset_or_path);
-    json_t *j = path ? mot_json_load(path, 1 << 20) : NULL;
-    int rc = !path ? MOT_ENOMEM : j ? parse(c, j, path) : MOT_EFORMAT;
-    json_decref(j);
-    mot_free(path);
-    return rc;
+    return load_file(c, preset_or_path);
 }
 
 /* Modalities from the vocabulary, or what a missing key means. */

@@ -44,7 +44,7 @@ static int find_stretches(struct mot_optimizer *o, const struct mot_train_option
     int rc = MOT_OK;
     for (int i = 0; i < options->n_patterns && !rc; i++)
         if (!used[i])
-            rc = mot_fail(MOT_EARG, "pattern \"%s\" matches no tensor (mot-convert --list RUN, or mot-model(5), has the names)",
+            rc = mot_fail(MOT_EARG, "pattern \"%s\" matches no tensor (mot-model(5) has the names)",
                           options->patterns[i].glob);
     mot_free(used);
     return rc;

@@ -77,7 +77,7 @@ struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v
     struct mot_config c;
     struct mot_vocab vocab;
     const struct mot_kernels *k = mot_device_find(NULL, NULL);
-    if (!k || mot_config_load(&c, folder) || vocabulary(&vocab, folder, v) ||
+    if (!k || mot_config_load_folder(&c, folder) || vocabulary(&vocab, folder, v) ||
         mot_config_settle(&c, folder, &vocab, NULL))
         return NULL;
     if (context > c.max_position_embeddings) {

@@ -114,7 +114,7 @@ static int find_config(const struct mot_train_options *o, struct mot_config *c, 
         return mot_fail(MOT_EARG, "no tokenizer: give -t TOK, a folder made by mot-tokenize --learn");
     int rc = mot_vocab_load(v, tokenizer);
     if (!rc)
-        rc = mot_config_load(c, config);
+        rc = o->config ? mot_config_load(c, config) : mot_config_load_folder(c, config);
     if (!rc)
         rc = mot_config_settle(c, config, v, o->arch);
     return rc;
@@ -196,7 +196,7 @@ static int check_same_run(const struct mot_trainer *t)
     struct mot_vocab v;
     int rc = mot_vocab_load(&v, t->run);
     if (!rc)
-        rc = mot_config_load(&c, t->run);
+        rc = mot_config_load_folder(&c, t->run);
     if (!rc)
         rc = mot_config_settle(&c, t->run, &v, NULL);
     if (rc)

@@ -91,6 +91,46 @@ mot-train -q --resume -o stopped --steps $((done + 2)) --batch 2 --seq 48 a.mot 
 equal "$(wc -l < more.jsonl | tr -d ' ')" 2
 says 'steps was 100000'
 
+# So does a terminal that goes away; a second signal does not wait.
+: > gone.jsonl
+mot-train -q -c nano -t tok --batch 2 --seq 48 -o gone --steps 100000 --save-every 0 a.mot > gone.jsonl 2> gone.err &
+while [ "$(wc -l < gone.jsonl)" -lt 3 ]; do :; done
+kill -HUP $!
+status=0
+wait $! || status=$?
+equal "$status" 129
+[ -s gone/training.safetensors ] || wrong 'nothing is saved after SIGHUP'
+mkfifo silent
+mot-train -q -c nano -t tok -o second --steps 1 - < silent 2> err &
+exec 3> silent
+sleep 0.2
+kill -TERM $!
+sleep 0.2
+kill -TERM $!
+status=0
+wait $! || status=$?
+exec 3>&-
+equal "$status" 143
+
+# A standard output that takes no more stops the run, and nothing is lost.
+if [ -w /dev/full ]; then
+    fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o full --steps 30 a.mot > /dev/full
+    says 'standard output: cannot write: No space.*step 1 is saved'
+    train --resume -o full --steps 2 a.mot > out 2> err
+    equal "$(wc -l < out | tr -d ' ')" 1
+fi
+
+# A disk that is full at the first save, when one of the two large files would fit, leaves a run that can be resumed.
+blocks=$(($(wc -c < whole/training.safetensors) / 1024 - 1)) # of 512 bytes, or of 1024 in some shells
+(trap '' XFSZ; ulimit -f $blocks; exits 1 train -o half --steps 2 a.mot > out; says 'cannot write')
+train --resume -o half --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > out 2> err
+same whole/model.safetensors half/model.safetensors
+
+# A folder that is named like a preset is a folder all the same.
+train --arch dense -o nano --steps 1 a.mot > out
+mot-train -q --resume -o nano --steps 2 --batch 2 --seq 48 a.mot > out 2> err
+mot-eval nano a.mot > out
+
 # A pipe ends when it ends; its length is not known beforehand.
 cat a.mot | train -o piped --steps 1000 - > piped.jsonl 2> err
 says 'the data ended'
@@ -124,6 +164,9 @@ same start/model.safetensors frozen/model.safetensors
 train -o scaled --init start --lr-scale '*=0' --steps 3 a.mot > out2
 same_but_time out2 out
 exits 2 mot-train -c nano -t tok -o x --lr-scale nonsense a.mot
+exits 2 mot-train -c nano -t tok -o x --arch moe a.mot
+exits 2 mot-train -c nano -t tok -o x --beta1 1 a.mot
+says 'from 0 to 0.9999999'
 fails mot-train -q -c nano -t tok --batch 2 --seq 48 -o x --freeze 'no.such.*' --steps 1 a.mot
 says 'matches no tensor'
 
