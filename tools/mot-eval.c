@@ -54,6 +54,8 @@ static struct opts parse(int argc, char **argv)
         case OPT_THREADS: o.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
         default: tool_option(c, usage);
         }
+    if (o.context && o.stride > o.context)
+        die_usage("--stride %lld is more than --context %lld", (long long)o.stride, (long long)o.context);
     if (optind == argc)
         die_usage("no model folder given");
     if (optind + 1 == argc)

@@ -302,6 +302,24 @@ static int learn_item(struct mot_learner *l, const struct mot_learn_options *o, 
     }
 }
 
+/* Data may hold less than was asked for: no pair of tokens comes twice, or there are fewer patches than codes. */
+static void tell_shortage(const struct opts *o)
+{
+    struct mot_vocab v;
+    if (mot_vocab_load(&v, o->tokenizer))
+        die_lib(NULL);
+    const struct {
+        const char *name;
+        int32_t size;
+    } asked[] = {{"text", o->learn.text}, {"image", o->learn.image}, {"speech", o->learn.speech}};
+    for (int i = 0; i < 3; i++) {
+        int m = mot_vocab_find(&v, asked[i].name);
+        if (m >= 0 && v.modality[m].n < asked[i].size)
+            warn("%s: %d ids, not %d: there is no more to learn in so little data", asked[i].name, (int)v.modality[m].n,
+                 (int)asked[i].size);
+    }
+}
+
 static void learn(struct opts *o)
 {
     struct learning progress = {.p = tool_progress_start("reading", "MB", 0)};
@@ -311,7 +329,7 @@ static void learn(struct opts *o)
     o->learn.context = &progress;
     struct mot_learner *l = mot_learner_new(&o->learn);
     if (!l)
-        die_lib(NULL);
+        die_usage("%s", mot_error());
     struct mot_source *s = open_source(o, &skips);
     for (const struct mot_record *r; (r = next_record(s));) {
         for (int i = 0; i < r->n_items; i++)
@@ -327,6 +345,7 @@ static void learn(struct opts *o)
         die_lib(NULL);
     tool_progress_end(&progress.p);
     mot_learner_free(l);
+    tell_shortage(o);
     note("%s: learned from %lld texts, %lld pictures, %lld sounds", o->tokenizer, (long long)seen[MOT_KIND_TEXT],
          (long long)seen[MOT_KIND_IMAGE], (long long)seen[MOT_KIND_SPEECH]);
 }
@@ -345,8 +364,6 @@ static void drop_unfinished(void)
 static void begin_shard(const struct opts *o, const struct mot_vocab *v)
 {
     const char *path = o->output ? o->output : "-";
-    if (strcmp(path, "-") != 0)
-        tool_remove_on_signal(path);
     atexit(drop_unfinished);
     unfinished = mot_shard_create(path, v);
     if (!unfinished)
@@ -772,6 +789,7 @@ int main(int argc, char **argv)
 {
     tool_start("mot-tokenize", argv);
     struct opts o = parse(argc, argv);
+    tool_remove_on_signal();
     switch (o.mode) {
     case ENCODE: encode(&o); break;
     case LEARN: learn(&o); break;

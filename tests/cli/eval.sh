@@ -36,6 +36,8 @@ equal "$(mot-eval --per-token run one.mot)" '{"doc":0,"ids":[0],"nll":[null]}'
 fails mot-eval run one.mot
 says 'nothing to score'
 mot-eval --context 8 --stride 3 run a.mot > windows.tsv
+exits 2 mot-eval --context 8 --stride 9 run a.mot
+says 'more than --context'
 equal "$(cut -f 3 windows.tsv)" "$(cut -f 3 a.tsv)"
 exits 1 cmp -s windows.tsv a.tsv
 mot-eval --threads 1 run a.mot | cut -f 1-3 > threads.tsv
