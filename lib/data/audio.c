@@ -82,6 +82,41 @@ static int check_wav(const unsigned char *p, size_t n, const char *name)
     return mot_fail(MOT_ECORRUPT, "%s: truncated WAV: no sound in it", name);
 }
 
+/* Ogg's CRC-32 of a page, whose own field (bytes 22 to 25) counts as zero: zlib's polynomial, the other way round. */
+static uint32_t ogg_crc(const unsigned char *p, size_t n)
+{
+    uint32_t crc = 0;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= (uint32_t)(i < 22 || i > 25 ? p[i] : 0) << 24;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc << 1 ^ (crc >> 31 ? 0x04c11db7 : 0);
+    }
+    return crc;
+}
+
+/* Whole pages with good checksums, the last one marked as the last.  libsndfile passes over pages that are damaged and
+ * takes what is left of a truncated file for all of it.  What follows the last page (tags of players) is not looked at. */
+static int check_ogg(const unsigned char *p, size_t n, const char *name)
+{
+    enum { HEAD = 27, LAST = 4 };
+    size_t at = 0;
+    bool last = false;
+    if (n < 4 || memcmp(p, "OggS", 4) != 0)
+        return MOT_OK;
+    while (n - at >= HEAD && memcmp(p + at, "OggS", 4) == 0) {
+        size_t size = HEAD + (size_t)p[at + 26];
+        for (size_t i = 0; i < p[at + 26] && HEAD + i < n - at; i++)
+            size += p[at + HEAD + i];
+        if (size > n - at)
+            break;
+        if (ogg_crc(p + at, size) != mot_get32(p + at + 22))
+            return mot_fail(MOT_ECORRUPT, "%s: damaged Ogg: wrong checksum of the page at byte %zu", name, at);
+        last = p[at + 5] & LAST;
+        at += size;
+    }
+    return last ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: truncated or damaged Ogg: no whole page at byte %zu", name, at);
+}
+
 /* Append n frames to a, averaged over their channels, made finite and kept in [-1, 1]. */
 static int mix(struct mot_audio *a, int64_t *capacity, const float *frames, int64_t n, int channels)
 {
@@ -138,6 +173,8 @@ int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *
 {
     *a = (struct mot_audio){0};
     int rc = check_wav(data, n, name);
+    if (!rc)
+        rc = check_ogg(data, n, name);
     if (rc)
         return rc;
     struct memory_file file = {data, (sf_count_t)n, 0};

@@ -4,6 +4,7 @@
  * code under test): every odd kind is converted, every damaged kind refused with its name; resizing
  * and resampling against what they must do to simple signals.
  */
+#include <sndfile.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -367,6 +368,39 @@ static void test_wav_damage(void)
     CHECK(mot_audio_load(&a, "hello", 5, "x") != 0);
 }
 
+/* Four seconds of noise are an Ogg of several pages: a decoder that resynchronises would take any part for the whole. */
+static void test_ogg_damage(void)
+{
+    static float noise[4 * 16000];
+    for (int i = 0; i < MOT_COUNT(noise); i++)
+        noise[i] = (float)mot_random_uniform(1, 2, (uint64_t)i) * 0.4f - 0.2f;
+    SF_INFO info = {.samplerate = 16000, .channels = 1, .format = SF_FORMAT_OGG | SF_FORMAT_VORBIS};
+    SNDFILE *f = sf_open(file, SFM_WRITE, &info);
+    CHECK(f && sf_write_float(f, noise, MOT_COUNT(noise)) == MOT_COUNT(noise));
+    sf_close(f);
+    struct mot_audio a;
+    struct mot_bytes b = {0};
+    CHECK_INT(mot_read_file(file, 1 << 20, &b), 0);
+    CHECK(b.n > 3 * 4500); /* two pages of head, and of sound more than one */
+    CHECK_INT(mot_audio_load(&a, b.data, b.n, "x.ogg"), 0);
+    CHECK_INT(a.n, MOT_COUNT(noise));
+    mot_audio_free(&a);
+    for (size_t n = 1; n < b.n; n += 97) {
+        CHECK(mot_audio_load(&a, b.data, n, "x.ogg") != 0);
+        CHECK(strncmp(mot_error(), "x.ogg: ", 7) == 0 && !a.sample);
+    }
+    for (size_t i = 0; i < b.n; i += 61) {
+        b.data[i] ^= (unsigned char)(1 << i % 8);
+        CHECK(mot_audio_load(&a, b.data, b.n, "x.ogg") != 0);
+        mot_audio_free(&a);
+        b.data[i] ^= (unsigned char)(1 << i % 8);
+    }
+    CHECK_INT(mot_bytes_append(&b, "TAG and what else players put behind", 36), 0);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n, "x.ogg"), 0);
+    mot_audio_free(&a);
+    mot_bytes_free(&b);
+}
+
 static void test_wav_save(void)
 {
     float x[] = {0, 0.5f, -0.5f, 1, -1, 2, -2, NAN, 1.0f / 32768};
@@ -448,6 +482,7 @@ int main(void)
     RUN(test_resize);
     RUN(test_wav_kinds);
     RUN(test_wav_damage);
+    RUN(test_ogg_damage);
     RUN(test_wav_save);
     RUN(test_resample);
     unlink(file);
