@@ -101,6 +101,8 @@ int mot_json_string(const json_t *o, const char *name, const char *key, const ch
         return MOT_OK;
     if (!json_is_string(v))
         return wrong(name, key, "a string", v);
+    if (strlen(json_string_value(v)) != json_string_length(v))
+        return mot_fail(MOT_EFORMAT, "%s: key \"%s\": a zero byte in a name", name, key);
     *out = json_string_value(v);
     return MOT_OK;
 }

@@ -184,6 +184,8 @@ static int add_object(struct mot_building *b, const char *name, const char *fold
     b->r.ordered = true;
     if (!json_is_array(segments))
         return mot_fail(MOT_EFORMAT, "%s: key \"segments\": expected an array", name);
+    if (json_array_size(segments) == 0)
+        return mot_fail(MOT_EFORMAT, "%s: no segments in it", name);
     for (size_t i = 0; i < json_array_size(segments); i++) {
         const json_t *s = json_array_get(segments, i);
         int rc = json_is_object(s)

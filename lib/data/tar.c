@@ -25,6 +25,7 @@ struct mot_tar {
     struct mot_bytes data; /* of a member */
     struct mot_bytes json; /* a sample's .json */
     char *member;          /* read ahead: the first of the next sample, or NULL */
+    char *link;            /* what the member is a link to, or NULL */
     bool has_text, ended;
     unsigned char block[BLOCK];
 };
@@ -91,6 +92,7 @@ void mot_tar_close(struct mot_tar *t)
     mot_bytes_free(&t->data);
     mot_bytes_free(&t->json);
     mot_free(t->member);
+    mot_free(t->link);
     mot_free(t->path);
     mot_free(t);
 }
@@ -121,6 +123,14 @@ static size_t key_length(const char *name)
     return (size_t)(base - name) + strcspn(base, ".");
 }
 
+/* What a member is a link to, which has the content in its place; NULL: it is none, or one to its own name (tar writes
+ * that for a file that it is given twice). */
+static const char *link_target(struct archive_entry *e, const char *name)
+{
+    const char *hard = archive_entry_hardlink(e), *soft = archive_entry_symlink(e);
+    return hard && strcmp(hard, name) != 0 ? hard : soft;
+}
+
 /* Go to the next member of a known kind; its name to t->member, NULL at the end. */
 static int next_member(struct mot_tar *t)
 {
@@ -140,12 +150,15 @@ static int next_member(struct mot_tar *t)
             return broken(t, archive_error_string(t->archive));
         const char *name = archive_entry_pathname(e);
         enum mot_file kind = name ? mot_file_kind(name) : MOT_FILE_UNKNOWN;
-        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL ||
-            archive_entry_filetype(e) != AE_IFREG ||
-            base_of(name)[0] == '.') /* hidden files have no key */
+        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL || base_of(name)[0] == '.') /* hidden files have no key */
             continue;
+        const char *target = link_target(e, name);
+        if (!target && archive_entry_filetype(e) != AE_IFREG)
+            continue;
+        mot_free(t->link);
+        t->link = target ? mot_strdup(target) : NULL;
         t->member = mot_strdup(name);
-        if (!t->member)
+        if (!t->member || (target && !t->link))
             return MOT_ENOMEM;
     }
     return MOT_OK;
@@ -182,7 +195,9 @@ static int add_member(struct mot_tar *t, struct mot_building *b)
     if (!label)
         return MOT_ENOMEM;
     enum mot_file kind = mot_file_kind(t->member);
-    int rc = read_member(t, label);
+    int rc = t->link ? mot_fail(MOT_EFORMAT, "%s: a link to %s: tar -h --hard-dereference stores files in place of links", label,
+                                t->link)
+                     : read_member(t, label);
     if (!rc && b->r.n_items >= MAX_MEMBERS)
         rc = mot_fail(MOT_EFORMAT, "%s: a sample of more than %d members", label, MAX_MEMBERS);
     if (!rc && kind == MOT_FILE_JSON) {
@@ -220,6 +235,8 @@ static int read_sample(struct mot_tar *t, struct mot_building *b, const char *ke
             label ? mot_building_add(b, MOT_FILE_JSON, t->json.data, t->json.n, label) : MOT_ENOMEM;
         mot_free(label);
     }
+    if (!rc && b->r.n_items == 0)
+        rc = mot_fail(MOT_EFORMAT, "%s: no text in it: expected a key \"text\" or \"caption\"", b->r.name);
     mot_building_sort(b);
     return rc;
 }

@@ -84,6 +84,30 @@ mot-tokenize -t tok -o damaged.mot sub/000.txt sub/00[1-4].* 2> err
 for i in 001.png 002.wav 003.png 004.png; do grep -q "skipped: .*$i" err; done
 says ' 1 documents, .* 4 records skipped'
 
+# So are records that hold nothing, and members of a tar that are links to what is elsewhere.
+echo '{"segments":[]}' > sub/none.jsonl
+echo '{"text":"a"}' >> sub/none.jsonl
+mot-tokenize -t tok -o none.mot sub/none.jsonl 2> err
+says 'skipped: sub/none.jsonl:1: '
+says ' 1 documents, .* 1 records skipped'
+echo '{"image":"000.png\u0000.txt"}' > sub/zero.jsonl
+fails mot-tokenize -t tok -o zero.mot sub/zero.jsonl
+says 'zero.jsonl:1: key "image"'
+mkdir linked
+echo '{"id":1}' > linked/a.json
+cp "$samples/000.png" linked/b.png
+ln linked/b.png linked/c.png
+ln -s b.png linked/d.png
+tar -cf linked.tar --sort=name linked
+mot-tokenize -t tok -o linked.mot linked.tar 2> err
+says 'skipped: linked.tar: linked/a: no text'
+says 'skipped: linked.tar: linked/c.png: a link to linked/b.png'
+says 'skipped: linked.tar: linked/d.png: a link to b.png'
+says ' 1 documents, .* 3 records skipped'
+tar -chf linked.tar --hard-dereference --sort=name linked
+mot-tokenize -t tok -o linked.mot linked.tar 2> err
+says ' 3 documents, .* 1 records skipped'
+
 # A folder that moved is found with -t; one that changed is refused.
 mv tok moved
 fails mot-tokenize --decode -o again s.mot

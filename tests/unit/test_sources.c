@@ -315,6 +315,7 @@ static const char tar_list[] = "%1$s: d/0: T\"zero\" I3x2 S5@16000\n"
                                "%1$s: d/2: T\"two\" I3x2\n"
                                "%1$s: d/3: T\"three\"\n"
                                "%1$s: e/3: T\"other folder\"\n"
+                               "skip %1$s: e/4: no text in it: expected a key \"text\" or \"caption\"\n"
                                "skip %1$s: e/5.png: neither PNG nor JPEG\n"
                                "%1$s: e/6: T\"six\"\n";
 
