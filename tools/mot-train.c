@@ -296,6 +296,18 @@ static void stop_interrupted(struct mot_trainer *t, const struct opts *o)
     raise(tool_interrupted()); /* the second time it kills */
 }
 
+/* No step could be made: what was done since the last save is saved, unless it is what failed. */
+static noreturn void stop_failed(struct mot_trainer *t, int rc, int64_t saved)
+{
+    bool data = rc == MOT_EIO || rc == MOT_EFORMAT || rc == MOT_ECORRUPT || rc == MOT_EVERSION;
+    char reason[2048];
+    snprintf(reason, sizeof reason, "%s", mot_error());
+    if (!data || mot_trainer_current(t) <= saved)
+        die("%s", reason);
+    save(t);
+    die("%s; step %lld is saved", reason, (long long)mot_trainer_current(t));
+}
+
 static void report(struct mot_trainer *t, const struct mot_step *s, const struct mot_losses *val)
 {
     char *line = step_line(mot_trainer_config(t), s, val);
@@ -316,14 +328,15 @@ static void train(const struct opts *o)
         die_lib(NULL);
     for (const char *n; (n = mot_trainer_notice(t));)
         warn("%s", n);
-    int64_t steps = mot_trainer_steps(t), saved = -1;
-    struct tool_progress p = tool_progress_start("training", "steps", (double)mot_trainer_current(t));
-    for (bool done = mot_trainer_current(t) >= steps; !done;) {
+    int64_t steps = mot_trainer_steps(t), begun = mot_trainer_current(t), saved = -1;
+    struct tool_progress p = tool_progress_start("training", "steps", (double)begun);
+    for (bool done = begun >= steps; !done;) {
         struct mot_step s;
         struct mot_losses val;
-        if (mot_trainer_step(t, &s, &done)) {
+        int rc = mot_trainer_step(t, &s, &done);
+        if (rc) {
             tool_progress_end(&p);
-            die_lib(NULL);
+            stop_failed(t, rc, saved > begun ? saved : begun);
         }
         if (done) {
             warn("the data ended after %lld of %lld steps", (long long)mot_trainer_current(t), (long long)steps);

@@ -302,7 +302,7 @@ static int damaged(const struct mot_shard *s, int code, const char *what)
     return mot_fail(
         code, "%s: %s at byte %lld; the %lld documents (%lld tokens) before it are whole%s",
         s->name, what, (long long)s->frame_offset, (long long)s->documents, (long long)s->tokens,
-        s->documents && !s->keep_going ? ": --keep-going uses them" : "");
+        s->documents && !s->keep_going ? ": mot-tokenize --dump --keep-going has them" : "");
 }
 
 /* The very first bytes are not ours. */

@@ -7,6 +7,7 @@
  * moves; clip; AdamW.  The minimised loss is  sum_i w_i (nll_i + z_loss lse_i^2) / sum_i w_i, w_i being the
  * loss weight of target i's modality.
  */
+#include <errno.h>
 #include <math.h>
 #include <time.h>
 
@@ -530,7 +531,8 @@ int mot_trainer_log(struct mot_trainer *t, const char *line)
         rc = good ? MOT_OK : MOT_EIO;
     }
     if (rc)
-        mot_fail(rc, "%s: cannot write; the last save is whole: make room and --resume", path ? path : t->run);
+        mot_fail(rc, "%s: cannot write: %s; the last save is whole, --resume goes on with it", path ? path : t->run,
+                 strerror(errno));
     mot_free(path);
     return rc;
 }

@@ -120,6 +120,18 @@ if [ -w /dev/full ]; then
     equal "$(wc -l < out | tr -d ' ')" 1
 fi
 
+# Data that end the run, in a later pass, do not take the steps with them.
+cp a.mot b.mot
+mot-train -q -c nano -t tok --batch 2 --seq 48 --shuffle 0 -o broken --steps 100000 b.mot > broken.jsonl 2> err &
+while [ "$(wc -l < broken.jsonl)" -lt 3 ]; do :; done
+head -c 600 a.mot > b.mot
+status=0
+wait $! || status=$?
+equal "$status" 1
+says 'b.mot: truncated.*is saved'
+equal "$(tail -n 1 broken.jsonl | sed 's/.*"step":\([0-9]*\),.*/\1/')" "$(sed 's/.*step \([0-9]*\) is saved/\1/' err)"
+[ -s broken/training.safetensors ] || wrong 'nothing is saved'
+
 # A disk that is full at the first save, when one of the two large files would fit, leaves a run that can be resumed.
 blocks=$(($(wc -c < whole/training.safetensors) / 1024 - 1)) # of 512 bytes, or of 1024 in some shells
 (trap '' XFSZ; ulimit -f $blocks; exits 1 train -o half --steps 2 a.mot > out; says 'cannot write')
