@@ -107,7 +107,8 @@ static void print_row(const struct opts *o, const char *path, const char *modali
 {
     double nll = sum / (double)tokens, bits = sum / log(2) / (double)bytes;
     if (!o->json) {
-        printf("%s\t%s\t%lld\t%.6f\t%.6g\t", path, modality, (long long)tokens, nll, exp(nll));
+        tool_tsv_string(stdout, path);
+        printf("\t%s\t%lld\t%.6f\t%.6g\t", modality, (long long)tokens, nll, exp(nll));
         if (bytes)
             printf("%.6f\n", bits);
         else

@@ -613,7 +613,8 @@ static void info_json(const struct info *f, const char *path)
 
 static void info_row(const char *path, const char *name, int64_t documents, int64_t segments, int64_t tokens, int64_t bytes)
 {
-    printf("%s\t%s\t%lld\t%lld\t%lld\t", path, name, (long long)documents, (long long)segments, (long long)tokens);
+    tool_tsv_string(stdout, path);
+    printf("\t%s\t%lld\t%lld\t%lld\t", name, (long long)documents, (long long)segments, (long long)tokens);
     if (bytes)
         printf("%lld\t%.4f\n", (long long)bytes, (double)tokens / (double)bytes);
     else

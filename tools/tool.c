@@ -294,7 +294,19 @@ void tool_remove_on_signal(void)
     handle(SIGHUP, remove_unfinished);
 }
 
-/* ---- JSON ---- */
+/* ---- TSV, JSON ---- */
+
+void tool_tsv_string(FILE *f, const char *s)
+{
+    static const char special[] = "\t\n\r\\", letter[] = "tnr\\";
+    for (; *s; s++) {
+        const char *k = strchr(special, *s);
+        if (k)
+            fprintf(f, "\\%c", letter[k - special]);
+        else
+            fputc(*s, f);
+    }
+}
 
 /* Bytes of the UTF-8 character at s, 0 if it is none. */
 static int character(const unsigned char *s)

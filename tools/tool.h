@@ -70,6 +70,9 @@ void tool_remove_on_signal(void);
 /* Wrong command line, unless something other than a terminal takes the binary output. */
 void tool_refuse_terminal(const char *path, const char *remedy);
 
+/* A string as a column of TSV: tabs, newlines and backslashes become \t, \n, \r and \\. */
+void tool_tsv_string(FILE *f, const char *s);
+
 /* A string with JSON's quotes and escapes; bytes that are no UTF-8 become U+FFFD. */
 void tool_json_string(FILE *f, const char *s);
 

@@ -60,6 +60,16 @@ says '^mot-tokenize: 1 documents, '
 mot-tokenize -q -t tok -o q.mot notes.txt > out 2> err
 equal "$(cat out err)" ''
 
+# A name with a tab or a newline in it is one column of one line all the same.
+odd=$(printf 'a\tb\nc.mot')
+cp n.mot "$odd"
+mot-tokenize --info "$odd" > out
+equal "$(awk -F '\t' 'NF != 7' out)" ''
+grep -q '^a\\tb\\nc.mot	' out || wrong "$(cat out)"
+mot-eval run "$odd" > out
+equal "$(awk -F '\t' 'NF != 6' out)" ''
+grep -q '^a\\tb\\nc.mot	' out || wrong "$(cat out)"
+
 # stdout that fails late, or is closed at once.
 if [ -w /dev/full ]; then
     fails mot-eval run n.mot > /dev/full
