@@ -153,7 +153,8 @@ deps:  ## install the libraries from Debian's packages
 lint: all  ## layers, names, what a library must not call, man pages
 	$(Q)B=$(B) tests/lint.sh
 
-$(B)/mot.pc: Makefile lib/mot.h
+# Each time: it holds PREFIX, which may be another one now.
+$(B)/mot.pc: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
 	  'Name: mot' 'Description: Mixture-of-Transformers toolkit' 'Version: $(VERSION)' \
