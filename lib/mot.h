@@ -545,8 +545,9 @@ void mot_runlog_close(struct mot_runlog *l);
 /* The loss of one modality along a training. */
 struct mot_curve {
     int64_t n;
-    double *loss;
+    double *raw, *loss;          /* as logged, and smoothed */
     double *spent[MOT_MEASURES]; /* when it was measured; NULL: the log does not tell; steps ascend */
+    double share;                /* of the smoothing */
 };
 /* The curve, smoothed: at step t the mean over the steps in (t (1 - share), t]; share 0: as it is. */
 int mot_curve_make(const struct mot_runlog *l, int modality, double share, struct mot_curve *c) MOT_CHECKED;
@@ -568,7 +569,7 @@ struct mot_match {
     double reached;                       /* share of dense's steps whose losses the other reached */
     double dense_loss, other_loss;        /* the lowest of either */
 };
-/* Intervals are those of a moving-block bootstrap over the points, drawn by seed; from 5 points on. */
+/* Intervals come from a bootstrap of the noise in both curves, drawn by seed; from 5 points on. */
 int mot_match_curves(const struct mot_curve *dense, const struct mot_curve *other, double confidence, uint64_t seed,
                      struct mot_match *r) MOT_CHECKED;
 void mot_match_free(struct mot_match *r);

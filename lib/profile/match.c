@@ -39,9 +39,11 @@ static void smooth(const double *step, const double *loss, int64_t n, double sha
 int mot_curve_make(const struct mot_runlog *l, int modality, double share, struct mot_curve *c)
 {
     const struct mot_series *s = &l->series[modality];
-    *c = (struct mot_curve){.n = s->n};
+    *c = (struct mot_curve){.n = s->n, .share = share};
     double *scratch = mot_alloc((size_t)s->n, sizeof *scratch);
-    int rc = scratch && (c->loss = mot_alloc((size_t)s->n, sizeof *c->loss)) ? MOT_OK : MOT_ENOMEM;
+    c->loss = mot_alloc((size_t)s->n, sizeof *c->loss);
+    c->raw = mot_alloc((size_t)s->n, sizeof *c->raw);
+    int rc = scratch && c->loss && c->raw ? MOT_OK : MOT_ENOMEM;
     for (int m = 0; !rc && m < MOT_MEASURES; m++) {
         if (!l->spent[m])
             continue;
@@ -50,8 +52,10 @@ int mot_curve_make(const struct mot_runlog *l, int modality, double share, struc
         for (int64_t i = 0; !rc && i < s->n; i++)
             c->spent[m][i] = l->spent[m][s->row[i]];
     }
-    if (!rc)
-        smooth(c->spent[MOT_STEPS], s->loss, s->n, share, scratch, c->loss);
+    if (!rc) {
+        memcpy(c->raw, s->loss, (size_t)s->n * sizeof *c->raw);
+        smooth(c->spent[MOT_STEPS], c->raw, c->n, share, scratch, c->loss);
+    }
     mot_free(scratch);
     if (rc)
         mot_curve_free(c);
@@ -63,6 +67,7 @@ void mot_curve_free(struct mot_curve *c)
     for (int m = 0; m < MOT_MEASURES; m++)
         mot_free(c->spent[m]);
     mot_free(c->loss);
+    mot_free(c->raw);
     *c = (struct mot_curve){0};
 }
 
@@ -123,7 +128,89 @@ static double reached_share(const struct mot_curve *dense, double other_lowest)
 
 /* ---- slopes ---- */
 
-enum { RESAMPLES = 1000, BLOCKS = 10, FEWEST = 5 };
+enum { RESAMPLES = 1000, BLOCKS = 200, FEWEST = 5 };
+
+static void fit(const struct mot_match *r, int m, struct mot_ratio *out)
+{
+    double xy = 0, xx = 0;
+    for (int64_t i = 0; i < r->n_reached; i++) { /* losses fall, so the reached points are the first */
+        xy += r->point[i].dense[m] * r->point[i].other[m];
+        xx += r->point[i].dense[m] * r->point[i].dense[m];
+    }
+    *out = (struct mot_ratio){xx > 0 ? xy / xx : NAN, NAN, NAN};
+}
+
+/* ---- intervals ----
+ *
+ * Steps matched at neighbouring losses err together, over a good part of the run: blocks of them, drawn as in a common
+ * bootstrap, give intervals that are far too narrow.  What is independent is the noise of the losses themselves.  So both
+ * curves get such noise anew, and all else follows from it, the smoothing and the first passages too: a wild bootstrap over
+ * blocks of consecutive steps (Wu 1986, Shao 2010).  The noise of a block's mean is taken to be what it has against the line
+ * between its neighbours; noise that lasts for some steps is in the means, noise that lasts for many blocks is not seen.
+ * On artificial runs (tests/unit/test_profile_match.c) 95 % intervals hold the true ratio 92 to 98 times in 100.
+ */
+struct blocks {
+    int n;
+    double share;
+    double spent[MOT_MEASURES][BLOCKS], loss[BLOCKS], noise[BLOCKS]; /* at the end of each block */
+};
+
+static void cut_blocks(const struct mot_curve *c, struct blocks *b)
+{
+    int64_t length = (c->n + BLOCKS - 1) / BLOCKS;
+    double mean[BLOCKS];
+    *b = (struct blocks){.n = (int)(c->n / length), .share = c->share};
+    for (int i = 0; i < b->n; i++) {
+        int64_t end = c->n - (b->n - 1 - i) * length; /* the first points may be left over */
+        double sum = 0;
+        for (int64_t j = end - length; j < end; j++)
+            sum += c->raw[j];
+        mean[i] = sum / (double)length;
+        b->loss[i] = c->loss[end - 1];
+        for (int m = 0; m < MOT_MEASURES; m++)
+            b->spent[m][i] = c->spent[m] ? c->spent[m][end - 1] : NAN;
+    }
+    for (int i = 0; i < b->n; i++) {
+        int j = i == 0 ? 1 : i == b->n - 1 ? i - 1 : i;
+        b->noise[i] = sqrt(2.0 / 3) * fabs(mean[j] - (mean[j - 1] + mean[j + 1]) / 2);
+    }
+}
+
+static void draw(const struct blocks *b, uint64_t seed, uint64_t stream, uint64_t index, double *loss)
+{
+    double z[BLOCKS], suffix[BLOCKS];
+    for (int i = 0; i < b->n; i++)
+        z[i] = b->noise[i] * mot_random_normal(seed, stream, index + (uint64_t)i);
+    smooth(b->spent[MOT_STEPS], z, b->n, b->share, suffix, loss);
+    for (int i = 0; i < b->n; i++)
+        loss[i] += b->loss[i];
+}
+
+/* The slopes between two curves given at the ends of blocks. */
+static void block_slopes(const struct blocks *dense, const double *dense_loss, const struct blocks *other,
+                         const double *other_loss, double slope[MOT_MEASURES])
+{
+    double xy[MOT_MEASURES] = {0}, xx[MOT_MEASURES] = {0}, lowest = INFINITY;
+    for (int i = 0, j = 0; i < dense->n; i++) {
+        if (!(dense_loss[i] < lowest))
+            continue;
+        lowest = dense_loss[i];
+        while (j < other->n && other_loss[j] > lowest)
+            j++;
+        if (j == other->n)
+            break;
+        double part = j ? (other_loss[j - 1] - lowest) / (other_loss[j - 1] - other_loss[j]) : 1;
+        for (int m = 0; m < MOT_MEASURES; m++) {
+            double x = dense->spent[m][i], y = other->spent[m][j];
+            if (j)
+                y = other->spent[m][j - 1] + part * (y - other->spent[m][j - 1]);
+            xy[m] += x * y;
+            xx[m] += x * x;
+        }
+    }
+    for (int m = 0; m < MOT_MEASURES; m++)
+        slope[m] = xy[m] / xx[m];
+}
 
 static int ascending(const void *a, const void *b)
 {
@@ -133,53 +220,45 @@ static int ascending(const void *a, const void *b)
 
 static double quantile(const double *sorted, int n, double q)
 {
-    double at = q * (n - 1), below = floor(at);
-    int i = (int)below;
-    return i + 1 < n ? sorted[i] + (at - below) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
+    double at = q * (n - 1);
+    int i = (int)at;
+    return i + 1 < n ? sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]) : sorted[n - 1];
 }
 
-/* Moving-block bootstrap (Kuensch 1989): neighbouring points share noise, so whole stretches are drawn, a tenth of the points
- * long, until there are n points again.  xy and xx are running sums, [n + 1], so that a stretch costs two look-ups.
- * Each measure sees the same stretches. */
-static void bootstrap(const double *xy, const double *xx, int64_t n, double confidence, uint64_t seed,
-                      struct mot_ratio *r)
+/* Percentiles of drawn slopes, moved by what cutting into blocks changed; the slope itself is always inside. */
+static void interval(double *drawn, int n, double blocks, double confidence, struct mot_ratio *r)
 {
-    double slope[RESAMPLES];
-    int64_t length = (n + BLOCKS - 1) / BLOCKS;
-    uint64_t stream = mot_stream("step matching"), index = 0;
-    for (int k = 0; k < RESAMPLES; k++) {
-        double sum_xy = 0, sum_xx = 0;
-        for (int64_t drawn = 0; drawn < n; drawn += length) {
-            int64_t take = n - drawn < length ? n - drawn : length;
-            int64_t i = (int64_t)mot_random_below(seed, stream, index++, (uint64_t)(n - take + 1));
-            sum_xy += xy[i + take] - xy[i];
-            sum_xx += xx[i + take] - xx[i];
-        }
-        slope[k] = sum_xy / sum_xx;
-    }
-    qsort(slope, RESAMPLES, sizeof *slope, ascending);
-    r->lo = quantile(slope, RESAMPLES, (1 - confidence) / 2);
-    r->hi = quantile(slope, RESAMPLES, (1 + confidence) / 2);
+    if (isnan(r->slope) || isnan(blocks) || n < RESAMPLES / 2)
+        return;
+    qsort(drawn, (size_t)n, sizeof *drawn, ascending);
+    double lo = quantile(drawn, n, (1 - confidence) / 2), hi = quantile(drawn, n, (1 + confidence) / 2);
+    r->lo = fmin(r->slope, lo + r->slope - blocks);
+    r->hi = fmax(r->slope, hi + r->slope - blocks);
 }
 
-static int fit(const struct mot_match *r, int m, double confidence, uint64_t seed, struct mot_ratio *out)
+static void bootstrap(const struct mot_curve *dense, const struct mot_curve *other, double confidence, uint64_t seed,
+                      struct mot_ratio ratio[MOT_MEASURES])
 {
-    int64_t n = r->n_reached;
-    *out = (struct mot_ratio){NAN, NAN, NAN};
-    double *xy = mot_alloc((size_t)n + 1, sizeof *xy), *xx = mot_alloc((size_t)n + 1, sizeof *xx);
-    for (int64_t i = 0; xy && xx && i < n; i++) { /* losses fall, so the reached points are the first */
-        double x = r->point[i].dense[m], y = r->point[i].other[m];
-        xy[i + 1] = xy[i] + x * y;
-        xx[i + 1] = xx[i] + x * x;
+    struct blocks d, o;
+    double dense_loss[BLOCKS], other_loss[BLOCKS], plain[MOT_MEASURES], slope[MOT_MEASURES];
+    double drawn[MOT_MEASURES][RESAMPLES];
+    int n[MOT_MEASURES] = {0};
+    cut_blocks(dense, &d);
+    cut_blocks(other, &o);
+    if (d.n < FEWEST || o.n < FEWEST)
+        return;
+    uint64_t of_dense = mot_stream("noise of dense"), of_other = mot_stream("noise of the other");
+    block_slopes(&d, d.loss, &o, o.loss, plain);
+    for (uint64_t k = 0; k < RESAMPLES; k++) {
+        draw(&d, seed, of_dense, k * BLOCKS, dense_loss);
+        draw(&o, seed, of_other, k * BLOCKS, other_loss);
+        block_slopes(&d, dense_loss, &o, other_loss, slope);
+        for (int m = 0; m < MOT_MEASURES; m++)
+            if (!isnan(slope[m]))
+                drawn[m][n[m]++] = slope[m];
     }
-    int rc = xy && xx ? MOT_OK : MOT_ENOMEM;
-    if (!rc && n > 0 && xx[n] > 0)
-        out->slope = xy[n] / xx[n];
-    if (!rc && n >= FEWEST && xx[n] > 0)
-        bootstrap(xy, xx, n, confidence, seed, out);
-    mot_free(xy);
-    mot_free(xx);
-    return rc;
+    for (int m = 0; m < MOT_MEASURES; m++)
+        interval(drawn[m], n[m], plain[m], confidence, &ratio[m]);
 }
 
 int mot_match_curves(const struct mot_curve *dense, const struct mot_curve *other, double confidence, uint64_t seed,
@@ -188,14 +267,16 @@ int mot_match_curves(const struct mot_curve *dense, const struct mot_curve *othe
     *r = (struct mot_match){.dense_loss = lowest_of(dense), .other_loss = lowest_of(other), .final = NAN};
     r->reached = reached_share(dense, r->other_loss);
     int rc = find_points(dense, other, r);
-    for (int m = 0; !rc && m < MOT_MEASURES; m++)
-        rc = fit(r, m, confidence, seed, &r->ratio[m]);
-    const struct mot_match_point *last = r->n ? &r->point[r->n - 1] : NULL;
-    if (!rc && last)
-        r->final = last->other[MOT_STEPS] / last->dense[MOT_STEPS];
-    if (rc)
+    if (rc) {
         mot_match_free(r);
-    return rc;
+        return rc;
+    }
+    for (int m = 0; m < MOT_MEASURES; m++)
+        fit(r, m, &r->ratio[m]);
+    bootstrap(dense, other, confidence, seed, r->ratio);
+    if (r->n)
+        r->final = r->point[r->n - 1].other[MOT_STEPS] / r->point[r->n - 1].dense[MOT_STEPS];
+    return MOT_OK;
 }
 
 void mot_match_free(struct mot_match *r)
