@@ -161,7 +161,7 @@ static void plot_steps(FILE *f, const struct matched *a, int m)
             top = fmax(top, x->point[x->n_reached - 1].other[MOT_STEPS]);
     }
     fprintf(f, "set title '%s: steps to the same loss'\nset xlabel 'steps of dense'\nset ylabel 'steps of the other run'\n"
-               "set key top left\nset xrange [0:%.9g]\nset yrange [0:%.9g]\n",
+               "set key top left Left reverse\nset xrange [0:%.9g]\nset yrange [0:%.9g]\n",
             a->modality[m], last, 1.35 * top); /* the legend has the room above */
     fprintf(f, "plot x with lines dt 2 lc rgb 'gray50' title 'as many as dense: slope 1'");
     for (int r = 0; r < a->n_runs; r++)
