@@ -574,6 +574,28 @@ int mot_match_curves(const struct mot_curve *dense, const struct mot_curve *othe
                      struct mot_match *r) MOT_CHECKED;
 void mot_match_free(struct mot_match *r);
 
+/* -- planning (scale.c; its head states the formulas) -- */
+enum mot_sharding { MOT_REPLICATED, MOT_SHARD_OPTIMIZER, MOT_SHARD_GRADIENTS, MOT_SHARD_WEIGHTS }; /* each shards more */
+struct mot_cluster {
+    int64_t devices;
+    double gemm, memory, link; /* of one device: FLOP/s in matrix products; bytes/s of its memory; bytes/s it sends */
+    double latency;            /* seconds a message */
+    double overlap;            /* share of the communication that can go on under the computation */
+    bool bf16;                 /* weights and gradients in bf16, with an f32 master copy; else f32 */
+    enum mot_sharding sharding;
+};
+/* Seconds and bytes of one rank. */
+struct mot_forecast {
+    double step, gemm, passes, communication, hidden; /* step = gemm + passes + communication - hidden */
+    double sent;
+    double weights, gradients, optimizer, activations, workspace, gathered, memory; /* memory: their sum */
+    double tokens_per_second; /* of all devices */
+    double utilization;       /* MFU against the rate `gemm` */
+};
+/* Settles w, a device's batch. */
+int mot_scale(const struct mot_config *c, struct mot_workload *w, const struct mot_cluster *k,
+              struct mot_forecast *f) MOT_CHECKED;
+
 #ifdef __cplusplus
 }
 #endif
