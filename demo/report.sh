@@ -18,10 +18,10 @@ facts() {
         sed "1d; s/^[^	]*	/score $arch $seed /" "$run/score.tsv"
         tail -n 1 "$run/log.jsonl" | sed "s/.*\"flops\":\([^,]*\),\"seconds\":\([^,]*\),.*/cost $arch \1 \2/"
         if [ "$arch" = mot ]; then
-            awk -v stem=val_loss -v window=3 -f "$here/match.awk" "$dense/log.jsonl" "$run/log.jsonl" |
-                sed "s/^/match validation $seed /"
-            awk -v stem=loss -v window=$((steps / 20)) -f "$here/match.awk" "$dense/log.jsonl" "$run/log.jsonl" |
-                sed "s/^/match training $seed /"
+            for loss in val train; do
+                mot-profile match --loss $loss --format tsv "$dense/log.jsonl" "$run/log.jsonl" |
+                    sed "1d; s/^[^	]*	/match $loss $seed /"
+            done
         else
             dense=$run
         fi
