@@ -98,13 +98,13 @@ static void data(FILE *f, const struct matched *a)
     }
 }
 
-/* The first losses are so high that nothing else could be seen: the axis begins with those of a twentieth of dense's steps. */
+/* The first losses are so high that nothing else could be seen: the axis begins with those after a tenth of dense's steps. */
 static void loss_range(FILE *f, const struct matched *a, int m)
 {
     const struct mot_curve *c = &a->dense_curve[m];
     double top = c->loss[0], lowest = INFINITY;
     for (int64_t i = 0; i < c->n; i++) {
-        if (c->spent[MOT_STEPS][i] <= 0.05 * c->spent[MOT_STEPS][c->n - 1])
+        if (c->spent[MOT_STEPS][i] <= 0.1 * c->spent[MOT_STEPS][c->n - 1])
             top = c->loss[i];
         lowest = fmin(lowest, c->loss[i]);
     }
@@ -120,7 +120,7 @@ static void loss_range(FILE *f, const struct matched *a, int m)
 static void plot_losses(FILE *f, const struct matched *a, int m)
 {
     char name[LABEL];
-    fprintf(f, "set title '%s: loss'\nset xlabel 'step'\nset ylabel '%s loss, nats a token'\nset key top right\n"
+    fprintf(f, "set title '%s: loss'\nset xlabel 'step'\nset ylabel '%s loss, nats a token'\nset key top right Right noreverse\n"
                "set xrange [0:*]\n",
             a->modality[m], a->validation ? "validation" : "training");
     loss_range(f, a, m);
