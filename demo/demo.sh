@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 out=demo/out # relative, and so free of whatever stands in the path to the repository
 steps=${STEPS:-3000}
 sweep_steps=$((steps / 5))
-rates='.005 .01 .02'
+rates='.0025 .005 .01'
 seeds='1 2'
 cores=$(nproc)
 begun=${BEGUN:-$(date +%s)}
