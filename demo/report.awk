@@ -19,6 +19,9 @@ kind == "match" { # LOSS SEED MODALITY STEPS LO HI FLOPS LO HI SECONDS LO HI FIN
     faster[k] += $14 != "-" && $7 < 1
     slower[k] += $14 == "-" || $6 > 1
 }
+kind == "chance" { # dense of a further seed against dense of the first: SEED MODALITY STEPS ...
+    chance = chance sprintf("%s%s %s", chance == "" ? "" : ", ", $3, $4 == "-" ? "-" : sprintf("%.2f", $4))
+}
 kind == "quality" { side = $2; psnr = $3; length_s = $4; distance = $5 }
 kind == "tokens" { n_tokens[$2] = $5; n_bytes[$2] = $6 }
 kind == "same" { same = 1 }
@@ -106,5 +109,6 @@ END {
     for (i = 1; i <= 4; i++)
         matches("train", "training", modality[i])
     print "  Below 1 MoT is faster; - it never has that loss" (part ? "; * its slope is over the losses it has, and flatters." : ".")
+    print "  Intervals know one pair of runs, not how seeds differ.  Dense of another seed needs, of dense's steps in training:\n  " chance
     print "  Picture, with dense of another seed to compare with: " out "/match.svg, " out "/match.png"
 }

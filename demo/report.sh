@@ -12,6 +12,7 @@ facts() {
     for arch in dense mot; do
         mot-train -c "$here/net.json" -t "$out/tok" --arch "$arch" --dry-run | sed "s/^/size $arch /"
     done
+    first='' dense=''
     while read -r arch lr seed steps _; do
         run=$out/runs/$arch-lr$lr-seed$seed-steps$steps
         echo "run $arch $lr $seed $steps"
@@ -23,7 +24,9 @@ facts() {
                     sed "1d; s/^[^	]*	/match $loss $seed /"
             done
         else
-            dense=$run
+            [ -z "$dense" ] || mot-profile match --format tsv "$first/log.jsonl" "$run/log.jsonl" |
+                sed "1d; s/^[^	]*	/chance $seed /"
+            dense=$run first=${first:-$run}
         fi
     done
     sed 's/^/quality /' "$out/samples/quality.tsv"

@@ -146,9 +146,9 @@ static void plot_match(FILE *f, const struct matched *a, int run, int m)
         return;
     }
     fprintf(f, ", $match%d_%d with points pt 7 ps 0.35 lc rgb '%s' notitle", run, m, colour);
-    fprintf(f, ", [0:%.9g] %.9g*x with lines lw 2 lc rgb '%s' title '%s: slope %.2f%s%s'",
+    fprintf(f, ", [0:%.9g] %.9g*x with lines lw 2 lc rgb '%s' title '%s: %.2f%s%s'",
             x->point[x->n_reached - 1].dense[MOT_STEPS], s->slope, colour, name, s->slope, interval,
-            isnan(x->final) ? ", end not reached" : "");
+            isnan(x->final) ? ", not reached" : "");
 }
 
 static void plot_steps(FILE *f, const struct matched *a, int m)
@@ -160,10 +160,10 @@ static void plot_steps(FILE *f, const struct matched *a, int m)
         if (a->run[r].present[m] && x->n_reached)
             top = fmax(top, x->point[x->n_reached - 1].other[MOT_STEPS]);
     }
-    fprintf(f, "set title '%s: steps to the same loss'\nset xlabel 'steps of dense'\nset ylabel 'steps of the other run'\n"
+    fprintf(f, "set title '%s: steps to the same loss, and slopes'\nset xlabel 'steps of dense'\nset ylabel 'steps of the other run'\n"
                "set key top left Left reverse\nset xrange [0:%.9g]\nset yrange [0:%.9g]\n",
             a->modality[m], last, 1.35 * top); /* the legend has the room above */
-    fprintf(f, "plot x with lines dt 2 lc rgb 'gray50' title 'as many as dense: slope 1'");
+    fprintf(f, "plot x with lines dt 2 lc rgb 'gray50' title 'as many as dense: 1.00'");
     for (int r = 0; r < a->n_runs; r++)
         if (a->run[r].present[m])
             plot_match(f, a, r, m);
