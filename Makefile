@@ -140,8 +140,8 @@ test:  ## install what is missing, build, and run every test (the README's comma
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) B=bin/san SAN=address,undefined CFLAGS='-O1 -g' all tests
 	$(Q)B=bin SANB=bin/san tests/run.sh
 
-demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, compare (8 minutes)
-	$(Q)BEGUN=$$(date +%s) && export BEGUN && tests/needs.sh $(DEPS) && \
+demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, match steps (10 minutes)
+	$(Q)BEGUN=$$(date +%s) && export BEGUN && tests/needs.sh $(DEPS) gnuplot-nox && \
 	  $(MAKE) --no-print-directory -j$$(($$(nproc) + 1)) all $(B)/demo-compare demo-data && demo/demo.sh
 
 demo-data:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 #
 # demo.sh: the whole way on real data: documents, tokenizers, shards, a dense model and a Mixture-of-Transformers of equal
-# FLOPs per token trained and scored, a table.  `make demo` builds the programs before.
+# FLOPs per token trained, scored and matched step by step, a table and a picture.  `make demo` builds the programs before.
 #
-#   STEPS=3000 demo/demo.sh      longer trainings (2000)
+#   STEPS=6000 demo/demo.sh      longer trainings (3000)
 #
 # Every stage leaves a file or folder that appears when it is whole, and is skipped when that is there: after an
 # interruption the demo goes on, after the end it prints the table again.  `rm -r demo/out` starts over.
@@ -14,7 +14,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 out=demo/out # relative, and so free of whatever stands in the path to the repository
-steps=${STEPS:-2000}
+steps=${STEPS:-3000}
 sweep_steps=$((steps / 5))
 rates='.0025 .005 .01'
 seeds='1 2'
@@ -125,6 +125,7 @@ done
 stage "$out/samples" 'a picture, a sentence and a sound to tokens and back' demo/samples.sh "$out"
 trainings "choosing learning rates on dev: $rates, $sweep_steps steps each" "$(sweep)"
 trainings "training dense and MoT: seeds $seeds, $steps steps each" "$(finals)"
+stage "$out/match.png" 'matching steps' demo/picture.sh "$out" "$(finals)"
 finals | demo/report.sh "$out" "$steps" "$rates" >"$out/table.part"
 mv "$out/table.part" "$out/table.txt"
 cat "$out/table.txt"

@@ -10,16 +10,17 @@ kind == "score" { # ARCH SEED MODALITY TOKENS NLL
     n_scored[$4] = $5
     loss[$2, $4, seeds] = $6
 }
-kind == "match" { # WHICH SEED MODALITY STEP LOSS MOT_STEP RATIO
+kind == "match" { # LOSS SEED MODALITY STEPS LO HI FLOPS LO HI SECONDS LO HI FINAL REACHED DENSE_LOSS OTHER_LOSS
     k = $2 SUBSEP $4
-    i = ++n_match[k, $3]
-    step[i] = $5
-    if ($8 == "-")
-        missed[k, i]++
-    else
-        ratio[k, i] += $8
-    if (i == 4)
-        last[k] = last[k] sprintf("%7s", $8 == "-" ? "-" : sprintf("%.2f", $8))
+    i = ++n_matched[k]
+    slope[k, i] = $5 == "-" ? "- *" : sprintf("%.2f [%.2f, %.2f]%s", $5, $6, $7, $15 < 1 ? " *" : "")
+    part += $15 < 1
+    end[k, i] = $14 == "-" ? "-" : sprintf("%.2f", $14)
+    faster[k] += $14 != "-" && $7 < 1
+    slower[k] += $14 == "-" || $6 > 1
+}
+kind == "chance" { # dense of a further seed against dense of the first: SEED MODALITY STEPS ...
+    chance = chance sprintf("%s%s %s", chance == "" ? "" : ", ", $3, $4 == "-" ? "-" : sprintf("%.2f", $4))
 }
 kind == "quality" { side = $2; psnr = $3; length_s = $4; distance = $5 }
 kind == "tokens" { n_tokens[$2] = $5; n_bytes[$2] = $6 }
@@ -59,12 +60,21 @@ function scores(m) {
            spread("dense", m), mean("mot", m), spread("mot", m), mean("mot", m) - mean("dense", m), ahead(m)
 }
 
-function matches(which, m,    i, k) {
-    k = which SUBSEP m
-    printf "  %-12s%-8s", which, m
-    for (i = 1; i <= 4; i++)
-        printf "%7s", missed[k, i] ? "-" : sprintf("%.2f", ratio[k, i] / seeds)
-    print "     " last[k]
+# What all seeds say about steps.
+function verdict(k) {
+    if (faster[k] == seeds)
+        return "MoT faster"
+    if (slower[k] == seeds)
+        return "DENSE AHEAD"
+    return faster[k] && slower[k] ? "the seeds disagree" : "undecided"
+}
+
+function matches(loss, name, m,    i, k) {
+    k = loss SUBSEP m
+    printf "  %-12s%-8s", name, m
+    for (i = 1; i <= seeds; i++)
+        printf "%-22s%5s   ", slope[k, i], end[k, i]
+    print verdict(k)
 }
 
 END {
@@ -82,16 +92,6 @@ END {
     printf "  Learning rate: dense %s, MoT %s, each its best on dev of %s.  Seconds a run: dense %.0f, MoT %.0f.\n", rate["dense"],
            rate["mot"], rates, seconds["dense"] / seeds, seconds["mot"] / seeds
 
-    print "\nSTEPS MoT NEEDS FOR DENSE'S LOSS, as a share of dense's steps: below 1 it is faster, - it never has that loss"
-    printf "  loss        of      at%5d", step[1]
-    for (i = 2; i <= 4; i++)
-        printf "%7d", step[i]
-    print "      the last by seed"
-    for (i = 1; i <= 3; i++)
-        matches("validation", modality[i])
-    for (i = 1; i <= 3; i++)
-        matches("training", modality[i])
-
     print "\nTHROUGH THE TOKENIZER AND BACK: files in " out "/samples"
     printf "  picture   %dx%d pixels in %d tokens: %.1f dB PSNR (image-square.png, image-after.png)\n", side, side,
            n_tokens["image"], psnr
@@ -99,4 +99,16 @@ END {
            same ? "byte for byte the same" : "NOT THE SAME"
     printf "  sound     %.1f s in %d tokens: %.1f dB log-spectral distance (speech-before.ogg, speech-after.wav)\n", length_s,
            n_tokens["speech"], distance
+    print "\nSTEPS MoT NEEDS FOR DENSE'S LOSSES, as a share of dense's: slope [95 % interval], and at dense's lowest loss"
+    printf "  loss        of      "
+    for (i = 1; i <= seeds; i++)
+        printf "%-22s%5s   ", "seed " i ": slope", "end"
+    print ""
+    for (i = 1; i <= 4; i++)
+        matches("val", "validation", modality[i])
+    for (i = 1; i <= 4; i++)
+        matches("train", "training", modality[i])
+    print "  Below 1 MoT is faster; - it never has that loss" (part ? "; * its slope is over the losses it has, and flatters." : ".")
+    print "  Intervals know one pair of runs, not how seeds differ.  Dense of another seed needs, of dense's steps in training:\n  " chance
+    print "  Picture, with dense of another seed to compare with: " out "/match.svg, " out "/match.png"
 }

@@ -12,18 +12,21 @@ facts() {
     for arch in dense mot; do
         mot-train -c "$here/net.json" -t "$out/tok" --arch "$arch" --dry-run | sed "s/^/size $arch /"
     done
+    first='' dense=''
     while read -r arch lr seed steps _; do
         run=$out/runs/$arch-lr$lr-seed$seed-steps$steps
         echo "run $arch $lr $seed $steps"
         sed "1d; s/^[^	]*	/score $arch $seed /" "$run/score.tsv"
         tail -n 1 "$run/log.jsonl" | sed "s/.*\"flops\":\([^,]*\),\"seconds\":\([^,]*\),.*/cost $arch \1 \2/"
         if [ "$arch" = mot ]; then
-            awk -v stem=val_loss -v window=3 -f "$here/match.awk" "$dense/log.jsonl" "$run/log.jsonl" |
-                sed "s/^/match validation $seed /"
-            awk -v stem=loss -v window=$((steps / 20)) -f "$here/match.awk" "$dense/log.jsonl" "$run/log.jsonl" |
-                sed "s/^/match training $seed /"
+            for loss in val train; do
+                mot-profile match --loss $loss --format tsv "$dense/log.jsonl" "$run/log.jsonl" |
+                    sed "1d; s/^[^	]*	/match $loss $seed /"
+            done
         else
-            dense=$run
+            [ -z "$dense" ] || mot-profile match --format tsv "$first/log.jsonl" "$run/log.jsonl" |
+                sed "1d; s/^[^	]*	/chance $seed /"
+            dense=$run first=${first:-$run}
         fi
     done
     sed 's/^/quality /' "$out/samples/quality.tsv"

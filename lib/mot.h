@@ -531,6 +531,74 @@ int mot_profiler_rows(struct mot_profiler *p, const struct mot_profile_row **row
 int mot_profiler_trace(const struct mot_profiler *p, const char *path) MOT_CHECKED;
 void mot_profiler_close(struct mot_profiler *p);
 
+/* -- step matching (match.c); logs of trainings (runlog.c) -- */
+enum { MOT_STEPS, MOT_FLOPS, MOT_SECONDS, MOT_MEASURES }; /* what a training spends */
+struct mot_runlog;
+/* A log of mot-train, or of anything that writes such JSON Lines: a file, a run's folder, or "-": standard input.
+ * validation: the losses val_loss and val_loss_NAME instead of loss and loss_NAME. */
+struct mot_runlog *mot_runlog_open(const char *path, bool validation) MOT_CHECKED;
+/* What was passed over or is missing, one sentence a call, NULL when there is no more. */
+const char *mot_runlog_notice(struct mot_runlog *l);
+/* The modalities that have losses; the loss over all tokens is "all", and last. */
+int mot_runlog_modalities(const struct mot_runlog *l);
+const char *mot_runlog_modality(const struct mot_runlog *l, int i); /* owned by l */
+int mot_runlog_find(const struct mot_runlog *l, const char *modality); /* index, or -1 */
+void mot_runlog_close(struct mot_runlog *l);
+
+/* The loss of one modality along a training. */
+struct mot_curve {
+    int64_t n;
+    double *raw, *loss;          /* as logged, and smoothed */
+    double *spent[MOT_MEASURES]; /* when it was measured; NULL: the log does not tell; steps ascend */
+    double share;                /* of the smoothing */
+};
+/* The curve, smoothed: at step t the mean over the steps in (t (1 - share), t]; share 0: as it is. */
+int mot_curve_make(const struct mot_runlog *l, int modality, double share, struct mot_curve *c) MOT_CHECKED;
+void mot_curve_free(struct mot_curve *c);
+
+/* A loss that dense has for the first time, and what either run had spent when it first had it; NaN: never, or not known. */
+struct mot_match_point {
+    double loss, dense[MOT_MEASURES], other[MOT_MEASURES];
+};
+/* Slope of other's against dense's through the origin, and a confidence interval; NaN: there is none. */
+struct mot_ratio {
+    double slope, lo, hi;
+};
+struct mot_match {
+    int64_t n, n_reached;
+    struct mot_match_point *point;       /* losses fall; the other reached the first n_reached */
+    struct mot_ratio ratio[MOT_MEASURES]; /* over these */
+    double final;                         /* steps / dense's steps at dense's lowest loss; NaN: not reached */
+    double reached;                       /* share of dense's steps whose losses the other reached */
+    double dense_loss, other_loss;        /* the lowest of either */
+};
+/* Intervals come from a bootstrap of the noise in both curves, drawn by seed; from 5 points on. */
+int mot_match_curves(const struct mot_curve *dense, const struct mot_curve *other, double confidence, uint64_t seed,
+                     struct mot_match *r) MOT_CHECKED;
+void mot_match_free(struct mot_match *r);
+
+/* -- planning (scale.c; its head states the formulas) -- */
+enum mot_sharding { MOT_REPLICATED, MOT_SHARD_OPTIMIZER, MOT_SHARD_GRADIENTS, MOT_SHARD_WEIGHTS }; /* each shards more */
+struct mot_cluster {
+    int64_t devices;
+    double gemm, memory, link; /* of one device: FLOP/s in matrix products; bytes/s of its memory; bytes/s it sends */
+    double latency;            /* seconds a message */
+    double overlap;            /* share of the communication that can go on under the computation */
+    bool bf16;                 /* weights and gradients in bf16, with an f32 master copy; else f32 */
+    enum mot_sharding sharding;
+};
+/* Seconds and bytes of one rank. */
+struct mot_forecast {
+    double step, gemm, passes, communication, hidden; /* step = gemm + passes + communication - hidden */
+    double sent;
+    double weights, gradients, optimizer, activations, workspace, gathered, memory; /* memory: their sum */
+    double tokens_per_second; /* of all devices */
+    double utilization;       /* MFU against the rate `gemm` */
+};
+/* Settles w, a device's batch. */
+int mot_scale(const struct mot_config *c, struct mot_workload *w, const struct mot_cluster *k,
+              struct mot_forecast *f) MOT_CHECKED;
+
 #ifdef __cplusplus
 }
 #endif

@@ -18,6 +18,8 @@ static const struct command {
 } commands[] = {
     {"flops", "mot-profile flops", profile_flops, "parameters, FLOPs and memory of a configuration, without running it"},
     {"run", "mot-profile run", profile_run, "measured time by operation, layer and tower, against the machine's roofline"},
+    {"match", "mot-profile match", profile_match, "steps, FLOPs and seconds that runs need for the losses of a dense run"},
+    {"scale", "mot-profile scale", profile_scale, "step time, memory and utilization on N devices, on paper"},
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 

@@ -13,6 +13,8 @@
 
 int profile_flops(int argc, char **argv);
 int profile_run(int argc, char **argv);
+int profile_match(int argc, char **argv);
+int profile_scale(int argc, char **argv);
 
 /* ---- which model, and what it is given (mot-profile.c) ---- */
 
