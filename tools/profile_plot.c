@@ -243,7 +243,7 @@ static void keep(FILE *picture, const char *path)
     struct mot_out *o = mot_out_open(path);
     if (!o)
         die_lib("--plot");
-    tool_remove_on_signal(path);
+    tool_remove_on_signal();
     for (size_t n; (n = fread(block, 1, sizeof block, picture)) > 0;)
         if (mot_out_write(o, block, n))
             break; /* commit tells */
