@@ -53,7 +53,7 @@ struct result {
     struct mot_config config;
     struct mot_workload work;
     struct mot_ceiling ceiling;
-    double memory, flops;
+    double memory, peak, flops; /* memory: bytes planned; peak: bytes taken at most, NaN: not known */
     struct group step; /* all of a step */
     struct group *group;
     int64_t n;
@@ -314,6 +314,31 @@ static void measure(struct result *x, struct mot_profiler *p, const struct opts 
     tool_progress_end(&bar);
 }
 
+/* A line of /proc/self/status in bytes, "VmRSS:" or "VmHWM:"; NaN where there is none. */
+static double process_bytes(const char *key)
+{
+    char line[256];
+    double kilobytes = (double)NAN;
+    size_t n = strlen(key);
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, key, n) == 0)
+            kilobytes = strtod(line + n, NULL);
+    if (f)
+        fclose(f);
+    return 1024 * kilobytes;
+}
+
+/* Let VmHWM, the most memory that was ever in use, begin anew. */
+static bool forget_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    bool good = f && fputs("5", f) >= 0;
+    if (f)
+        good &= fclose(f) == 0;
+    return good;
+}
+
 static struct result run(const struct opts *o, const struct combination *c)
 {
     struct result x = {.c = *c, .step.row = {.op = "(step)", .direction = "-", .layer = -1, .tower = -1}};
@@ -323,7 +348,8 @@ static struct result run(const struct opts *o, const struct combination *c)
         .threads = c->threads, .forward_only = o->forward_only, .trace = o->trace != NULL, .seed = o->seed,
     };
     struct mot_vocab v;
-    bool known = profile_config(&model, &x.config, &v);
+    bool known = profile_config(&model, &x.config, &v), fresh = forget_peak();
+    double before = process_bytes("VmRSS:");
     profile_mix(o->mix, &x.config, &po.work);
     struct mot_profiler *p = mot_profiler_open(&x.config, known ? &v : NULL, &po);
     if (!p)
@@ -335,6 +361,7 @@ static struct result run(const struct opts *o, const struct combination *c)
     const struct mot_memory *m = mot_profiler_memory(p);
     x.memory = (double)(m->weights + m->gradients + m->optimizer + m->activations + m->workspace);
     measure(&x, p, o);
+    x.peak = fresh ? process_bytes("VmHWM:") - before : (double)NAN;
     if (o->trace && mot_profiler_trace(p, o->trace))
         die_lib(NULL);
     mot_profiler_close(p);
@@ -433,12 +460,13 @@ static void summary_row(struct table *t, const struct result *x, const struct op
     table_number(t, x->flops / mean, "%.1f", 1e-9 * x->flops / mean);
     table_number(t, x->flops / mean / x->ceiling.gemm, "%.1f %%", 100 * x->flops / mean / x->ceiling.gemm);
     table_number(t, x->memory, "%.1f", 1e-6 * x->memory);
+    table_number(t, x->peak, "%.1f", 1e-6 * x->peak);
 }
 
 static void print_for_people(const struct result *x, int n, const struct opts *o)
 {
     static const char *const columns[] = {"config", "arch", "dtype", "threads", "batch", "seq", "ms/step", "median", "stddev",
-                                          "tokens/s", "GFLOP/s", "of GEMM", "planned MB", NULL};
+                                          "tokens/s", "GFLOP/s", "of GEMM", "planned MB", "peak MB", NULL};
     struct table t = table_new(columns);
     for (int i = 0; i < n; i++) {
         printf("%s, %s, %s, %d threads: %lld x %lld tokens; this machine's best: %.1f GFLOP/s in matrix products, %.1f GB/s\n\n",
@@ -555,6 +583,7 @@ static void print_json(const struct result *x, const struct opts *o)
     field("gemm_ceiling", x->ceiling.gemm);
     field("bandwidth_ceiling", x->ceiling.bandwidth);
     field("planned_bytes", x->memory);
+    field("peak_bytes", x->peak);
     json_statistics(&x->step, o);
     field("tokens_per_second", tokens / mean);
     field("flops", x->flops);

@@ -25,6 +25,13 @@ for format in table md; do
     run nano micro --format $format > out
     grep -q 'attn_qkv' out && grep -q 'micro.*tokens\|tokens/s' out || wrong "--format $format is not a table"
 done
+# A step takes the memory that was planned, to a tenth, where the model outweighs the program.
+if [ -w /proc/self/clear_refs ] && ! mot-profile --version | grep -q sanit; then
+    mot-profile run mini --ceiling 1e11,1e10 --batch 8 --seq 512 --steps 1 --warmup 0 --format jsonl > out
+    planned=$(sed 's/.*"planned_bytes":\([0-9]*\),.*/\1/' out) peak=$(sed 's/.*"peak_bytes":\([0-9]*\),.*/\1/' out)
+    awk -v planned="$planned" -v peak="$peak" 'BEGIN { exit !(peak > 0.9 * planned && peak < 1.1 * planned) }' ||
+        wrong "planned $planned bytes, took $peak"
+fi
 # A timeline, atomically.
 run nano --trace t.json > out
 head -c 20 t.json | grep -q displayTimeUnit || wrong "no timeline"
