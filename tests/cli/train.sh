@@ -122,9 +122,11 @@ fi
 
 # Data that end the run, in a later pass, do not take the steps with them.
 cp a.mot b.mot
+head -c 600 a.mot > c.mot
+: > broken.jsonl
 mot-train -q -c nano -t tok --batch 2 --seq 48 --shuffle 0 -o broken --steps 100000 b.mot > broken.jsonl 2> err &
 while [ "$(wc -l < broken.jsonl)" -lt 3 ]; do :; done
-head -c 600 a.mot > b.mot
+mv c.mot b.mot
 status=0
 wait $! || status=$?
 equal "$status" 1
