@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * cpu.c - the cpu backend's device, memory and table of operations.
- *
- * The BLAS is called by our own threads, each on its own tile, so it must not start threads itself:
- * two pools on the same cores cost up to 1.7 times on a training step.  OpenBLAS is told so by its
- * own function, which is looked up weakly so that any other cblas links as well; a BLAS built on
- * OpenMP stays serial inside our parallel regions by itself.
  */
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cpu.h"
-
-extern void openblas_set_num_threads(int n) __attribute__((weak));
 
 static struct mot_device *cpu_open(int threads, char *err, size_t err_size)
 {
@@ -25,8 +18,6 @@ static struct mot_device *cpu_open(int threads, char *err, size_t err_size)
     }
     d->threads = threads > 0 ? threads : omp_get_num_procs();
     omp_set_dynamic(0); /* the split of the work decides the rounding: it must be what was asked */
-    if (openblas_set_num_threads)
-        openblas_set_num_threads(1);
     return d;
 }
 
@@ -47,9 +38,9 @@ static int cpu_threads(const struct mot_device *d)
 static struct mot_cpu_need need_of(const struct mot_device *d, const struct mot_limits *l)
 {
     const struct mot_cpu_need each[] = {
-        mot_cpu_norm_need(d->threads, l),      mot_cpu_rope_need(d->threads, l),
-        mot_cpu_attention_need(d->threads, l), mot_cpu_head_need(d->threads, l),
-        mot_cpu_optim_need(d->threads, l),
+        mot_cpu_norm_need(d->threads, l), mot_cpu_linear_need(d->threads, l),
+        mot_cpu_rope_need(d->threads, l), mot_cpu_attention_need(d->threads, l),
+        mot_cpu_head_need(d->threads, l), mot_cpu_optim_need(d->threads, l),
     };
     struct mot_cpu_need need = {64, 64};
     for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {

@@ -33,6 +33,7 @@ struct mot_cpu_need {
 };
 
 struct mot_cpu_need mot_cpu_norm_need(int threads, const struct mot_limits *l);
+struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_rope_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_attention_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_head_need(int threads, const struct mot_limits *l);
@@ -142,11 +143,6 @@ static inline float mot_cpu_exp(float x)
     memcpy(&power, &bits, sizeof power);
     return x < -87.3f ? 0.0f : p * power;
 }
-
-/* On the calling thread, row-major: C (m,n) (+)= A (m,k) B (k,n).  tA, tB: that array holds the
- * transpose.  (linear.c) */
-void mot_cpu_gemm(int tA, int tB, int64_t m, int64_t n, int64_t k, const float *A, int64_t lda,
-                  const float *B, int64_t ldb, float *C, int64_t ldc, int add);
 
 /* The table of operations. (cpu.c) */
 extern const struct mot_kernels mot_cpu_f32;

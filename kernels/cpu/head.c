@@ -11,14 +11,12 @@
  */
 #include <float.h>
 #include <math.h>
-#include <omp.h>
-#include <stdbool.h>
 
-#include "cpu.h"
+#include "product.h"
 
 enum {
-    CHUNK = 512,     /* words of the vocabulary in a tile */
-    ROWS = 96,       /* rows of a tile, forward alone: with CHUNK, 192 KB of logits a thread */
+    CHUNK = PRODUCT_COLS, /* words of the vocabulary in a tile */
+    ROWS = PRODUCT_ROWS,  /* rows of a tile, forward alone: with CHUNK, 192 KB of logits a thread */
     MOST_ROWS = 512, /* of a block whose logits are kept */
     LEAST_ROWS = 32,
     HELD = 64 << 20,
@@ -32,14 +30,44 @@ static int64_t block_rows(int64_t N, int64_t V)
     return rows < N ? rows : N;
 }
 
+/* What is shared, in floats: words as columns; then for gradients the logits of a block, words as
+ * rows, and the block's x; or else the maxima and sums of forward(). */
+static size_t words_floats(int64_t C, int64_t V)
+{
+    return (size_t)packed_floats(C, V);
+}
+
+static size_t back_floats(int64_t N, int64_t C, int64_t V)
+{
+    int64_t rows = block_rows(N, V);
+    return words_floats(C, V) + (size_t)(rows * V + packed_floats(V, C) + packed_floats(rows, C));
+}
+
+static size_t forward_floats(int threads, int64_t N, int64_t C, int64_t V)
+{
+    return words_floats(C, V) + 2 * ((size_t)N + 2 * ROWS * (size_t)threads);
+}
+
 struct mot_cpu_need mot_cpu_head_need(int threads, const struct mot_limits *l)
 {
-    size_t held = l->train ? (size_t)block_rows(l->N, l->V) * (size_t)l->V : 0;
-    size_t parts = 2 * ((size_t)l->N + 2 * ROWS * (size_t)threads); /* see forward() */
+    size_t back = l->train ? back_floats(l->N, l->C, l->V) : 0;
+    size_t forward = forward_floats(threads, l->N, l->C, l->V);
     return (struct mot_cpu_need){
-        .shared = (held > parts ? held : parts) * sizeof(float),
-        .scratch = ROWS * CHUNK * sizeof(float),
+        .shared = (back > forward ? back : forward) * sizeof(float),
+        .scratch = (PRODUCT_SCRATCH + ROWS * CHUNK) * sizeof(float),
     };
+}
+
+/* All panels of B (k,n), shared out to the threads of the region that calls. */
+static void pack_together(struct mot_device *d, float *packed, struct tile_a b, int64_t k,
+                          int64_t n)
+{
+#pragma omp for schedule(static) nowait
+    for (int64_t p = 0; p < panels_of(n); p++) {
+        double begin = mot_cpu_begin(d);
+        pack_panel(packed, b, k, n, p);
+        mot_cpu_end(d, -1, begin);
+    }
 }
 
 /* -- forward alone ----------------------------------------------------------------------------- */
@@ -59,17 +87,18 @@ static void soften(const float *z, int64_t n, float *max, float *sum)
 }
 
 /* `rows` rows against the words of one slice.  nll takes the target's logit if it is among them. */
-static void slice_forward(float *z, float *max, float *sum, float *nll, const float *x,
-                          const float *w, const int32_t *target, int64_t rows,
-                          struct mot_range words, int64_t C)
+static void slice_forward(const struct mot_device *d, float *z, float *max, float *sum, float *nll,
+                          const float *x, const float *words, const int32_t *target, int64_t rows,
+                          struct mot_range slice, int64_t C)
 {
     for (int64_t i = 0; i < rows; i++) {
         max[i] = -FLT_MAX;
         sum[i] = 0;
     }
-    for (int64_t j = words.begin; j < words.end; j += CHUNK) {
-        int64_t n = words.end - j < CHUNK ? words.end - j : CHUNK;
-        mot_cpu_gemm(0, 1, rows, n, C, x, C, w + j * C, C, z, n, 0);
+    for (int64_t j = slice.begin; j < slice.end; j += CHUNK) {
+        int64_t n = slice.end - j < CHUNK ? slice.end - j : CHUNK;
+        struct product_part part = {{0, rows}, {0, n}};
+        product(d, z, n, (struct tile_a){x, C, 1}, words + j * C, part, C, false);
         for (int64_t i = 0; i < rows; i++) {
             soften(z + i * n, n, &max[i], &sum[i]);
             if (target[i] >= j && target[i] < j + n)
@@ -88,17 +117,20 @@ static void forward(struct mot_device *d, float *nll, float *lse, const float *x
     int64_t blocks = (N + ROWS - 1) / ROWS, chunks = (V + CHUNK - 1) / CHUNK;
     int64_t slices = blocks >= 2 * workers ? 1 : (2 * workers + blocks - 1) / blocks;
     slices = workers == 1 ? 1 : slices < chunks ? slices : chunks;
-    float *max = mot_cpu_shared(d, (size_t)(2 * slices * N) * sizeof(float)),
-          *sum = max + slices * N;
+    float *words = mot_cpu_shared(d, forward_floats(workers, N, C, V) * sizeof(float));
+    float *max = words + words_floats(C, V), *sum = max + slices * N;
 #pragma omp parallel num_threads(workers)
     {
-        float *z = mot_cpu_scratch(d, omp_get_thread_num(), ROWS * CHUNK * sizeof(float));
+        size_t bytes = (PRODUCT_SCRATCH + ROWS * CHUNK) * sizeof(float);
+        float *z = mot_cpu_scratch(d, omp_get_thread_num(), bytes) + PRODUCT_SCRATCH;
+        pack_together(d, words, (struct tile_a){w, 1, C}, C, V);
+#pragma omp barrier
 #pragma omp for collapse(2) schedule(dynamic, 1)
         for (int64_t b = 0; b < blocks; b++)
             for (int64_t s = 0; s < slices; s++) {
                 int64_t i = b * ROWS, at = s * N + i;
                 double begin = mot_cpu_begin(d);
-                slice_forward(z, max + at, sum + at, nll + i, x + i * C, w, target + i,
+                slice_forward(d, z, max + at, sum + at, nll + i, x + i * C, words, target + i,
                               N - i < ROWS ? N - i : ROWS,
                               mot_cpu_share(V, CHUNK, (int)s, (int)slices), C);
                 mot_cpu_end(d, -1, begin);
@@ -151,6 +183,20 @@ static void row_back(float *z, float *nll, float *lse, int32_t target, float wei
     z[target] -= weight;
 }
 
+/* C (m,n) (+)= A (m,k) B (k,n), its parts taken by the threads of the region that calls as they
+ * come. */
+static void each_part(struct mot_device *d, float *c, int64_t c_row, struct tile_a a,
+                      const float *packed, int64_t m, int64_t n, int64_t k, bool add)
+{
+    struct product_cut cut = product_cut(m, n, m * n / product_shares(omp_get_num_threads()));
+#pragma omp for schedule(dynamic, 1) nowait
+    for (int64_t p = 0; p < cut.n_rows * cut.n_cols; p++) {
+        double begin = mot_cpu_begin(d);
+        product(d, c, c_row, a, packed, product_part(&cut, p), k, add);
+        mot_cpu_end(d, -1, begin);
+    }
+}
+
 void mot_cpu_head_loss(struct mot_device *d, float *nll, float *lse, float *dx, float *dw,
                        const float *x, const float *w, const int32_t *target, const float *weight,
                        float zloss, int64_t N, int64_t C, int64_t V)
@@ -160,50 +206,34 @@ void mot_cpu_head_loss(struct mot_device *d, float *nll, float *lse, float *dx, 
             forward(d, nll, lse, x, w, target, N, C, V);
         return;
     }
-    int64_t step = block_rows(N, V), chunks = (V + CHUNK - 1) / CHUNK;
-    float *z = mot_cpu_shared(d, (size_t)(step * V) * sizeof(float)); /* (step,V) */
+    int64_t step = block_rows(N, V);
+    float *words = mot_cpu_shared(d, back_floats(N, C, V) * sizeof(float));
+    float *rows_of_words = words + words_floats(C, V), *z = rows_of_words + packed_floats(V, C);
+    float *packed_x = z + step * V;
     int workers = mot_cpu_workers(d, N * C * V / 8);
 #pragma omp parallel num_threads(workers)
-    for (int64_t i = 0; i < N; i += step) {
-        int64_t rows = N - i < step ? N - i : step;
-        const float *x_i = x + i * C;
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t c = 0; c < chunks; c++) {
-            int64_t j = c * CHUNK, n = V - j < CHUNK ? V - j : CHUNK;
-            double begin = mot_cpu_begin(d);
-            mot_cpu_gemm(0, 1, rows, n, C, x_i, C, w + j * C, C, z + j, V, 0);
-            mot_cpu_end(d, -1, begin);
-        }
+    {
+        pack_together(d, words, (struct tile_a){w, 1, C}, C, V);
+        pack_together(d, rows_of_words, (struct tile_a){w, C, 1}, V, C);
+        for (int64_t i = 0; i < N; i += step) {
+            int64_t rows = N - i < step ? N - i : step;
+            struct tile_a x_i = {x + i * C, C, 1};
+            pack_together(d, packed_x, x_i, rows, C);
+#pragma omp barrier
+            each_part(d, z, V, x_i, words, rows, V, C, false);
+#pragma omp barrier
 #pragma omp for schedule(static)
-        for (int part = 0; part < workers; part++) {
-            struct mot_range mine = mot_cpu_share(rows, 1, part, workers);
-            double begin = mot_cpu_begin(d);
-            for (int64_t r = mine.begin; r < mine.end; r++)
-                row_back(z + r * V, &nll[i + r], &lse[i + r], target[i + r], weight[i + r], zloss,
-                         V);
-            mot_cpu_end(d, -1, begin);
-        }
-
-        /* dx is cut along its longer side, so that less is packed twice. */
-        bool by_rows = rows >= C;
-        int parts = (int)((by_rows ? rows : C) / 32 + 1);
-        parts = workers == 1 ? 1 : parts < 2 * workers ? parts : 2 * workers;
-#pragma omp for schedule(dynamic, 1) nowait
-        for (int part = 0; part < parts; part++) {
-            struct mot_range r = {0, rows}, c = {0, C};
-            double begin = mot_cpu_begin(d);
-            *(by_rows ? &r : &c) = mot_cpu_share(by_rows ? rows : C, 16, part, parts);
-            if (r.begin < r.end && c.begin < c.end)
-                mot_cpu_gemm(0, 0, r.end - r.begin, c.end - c.begin, V, z + r.begin * V, V,
-                             w + c.begin, C, dx + (i + r.begin) * C + c.begin, C, 0);
-            mot_cpu_end(d, -1, begin);
-        }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t c = 0; c < chunks; c++) {
-            int64_t j = c * CHUNK, n = V - j < CHUNK ? V - j : CHUNK;
-            double begin = mot_cpu_begin(d);
-            mot_cpu_gemm(1, 0, n, C, rows, z + j, V, x_i, C, dw + j * C, C, 1);
-            mot_cpu_end(d, -1, begin);
+            for (int part = 0; part < workers; part++) {
+                struct mot_range mine = mot_cpu_share(rows, 1, part, workers);
+                double begin = mot_cpu_begin(d);
+                for (int64_t r = mine.begin; r < mine.end; r++)
+                    row_back(z + r * V, &nll[i + r], &lse[i + r], target[i + r], weight[i + r],
+                             zloss, V);
+                mot_cpu_end(d, -1, begin);
+            }
+            each_part(d, dx + i * C, C, (struct tile_a){z, V, 1}, rows_of_words, rows, C, V, false);
+            each_part(d, dw, C, (struct tile_a){z, 1, V}, packed_x, V, C, rows, true);
+#pragma omp barrier
         }
     }
 }

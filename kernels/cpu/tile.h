@@ -15,9 +15,9 @@
 #include <stdint.h>
 
 #if defined __AVX512F__
-enum { TILE_VECTOR = 16, TILE_ROWS = 8 }; /* 16 sums of 32 registers */
+enum { TILE_VECTOR = 16, TILE_ROWS = 12 }; /* 24 sums of 32 registers */
 #elif defined __AVX__
-enum { TILE_VECTOR = 8, TILE_ROWS = 4 }; /* 8 sums of 16 registers, enough to hide an addition */
+enum { TILE_VECTOR = 8, TILE_ROWS = 6 }; /* 12 sums of 16 registers */
 #else
 enum { TILE_VECTOR = 4, TILE_ROWS = 4 };
 #endif
@@ -40,14 +40,14 @@ static inline __attribute__((always_inline)) void tile_core(int rows, int vector
 {
     tile_vector sum[TILE_ROWS][2] = {{{0}}};
     for (int64_t k = 0; k < n_k; k++, b += b_row) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
             for (int j = 0; j < vectors; j++)
                 sum[i][j] += a.p[i * a.row + k * a.col] *
                              *(const tile_vector *)(b + j * TILE_VECTOR);
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 2
         for (int j = 0; j < vectors; j++) {
@@ -67,6 +67,8 @@ static inline __attribute__((always_inline)) void tile_columns(int64_t m, int ve
     int64_t i = 0;
     for (; i + TILE_ROWS <= m; i += TILE_ROWS, a.p += TILE_ROWS * a.row, c += TILE_ROWS * c_row)
         tile_core(TILE_ROWS, vectors, n_k, a, b, b_row, c, c_row, add);
+    for (; i + 4 <= m; i += 4, a.p += 4 * a.row, c += 4 * c_row)
+        tile_core(4, vectors, n_k, a, b, b_row, c, c_row, add);
     for (; i + 2 <= m; i += 2, a.p += 2 * a.row, c += 2 * c_row)
         tile_core(2, vectors, n_k, a, b, b_row, c, c_row, add);
     for (; i < m; i++, a.p += a.row, c += c_row)

@@ -308,8 +308,10 @@ static void compete(const struct net *net, int rounds, int threads)
         int at = r < 0 ? 0 : r;
         for (int i = 0; i < SHAPES * WAYS; i++)
             rate[i][at] = rate_of(&ceiling, &ceiling.product[i / WAYS], i % WAYS);
-        for (int i = 0; i < 1 + MIXES; i++)
-            c[i].seconds[at] = step(&c[i]);
+        for (int i = 0; i < 1 + MIXES; i++) { /* each in turn is the one that follows the BLAS */
+            struct contestant *next = &c[(i + at) % (1 + MIXES)];
+            next->seconds[at] = step(next);
+        }
     }
     const double *best = rate[0];
     for (int i = 1; i < SHAPES * WAYS; i++)
