@@ -21,9 +21,9 @@ V ?= 0
 Q = $(if $(filter 1,$(V)),,@)
 
 VERSION := $(shell sed -n 's/^\#define MOT_VERSION "\(.*\)"/\1/p' lib/mot.h)
-DEPS = build-essential pkg-config libopenblas-dev libjansson-dev libpcre2-dev libarchive-dev \
+DEPS = build-essential pkg-config libjansson-dev libpcre2-dev libarchive-dev \
        libsndfile1-dev libkissfft-dev libstb-dev libutf8proc-dev zlib1g-dev
-LIBRARIES = openblas jansson libpcre2-8 libarchive sndfile libutf8proc zlib
+LIBRARIES = jansson libpcre2-8 libarchive sndfile libutf8proc zlib
 
 # Only what cleans or installs packages works without the libraries' flags.
 NOPKG = deps help clean uninstall demo test
@@ -96,9 +96,11 @@ $(B)/demo-%: $(B)/obj/demo/%.o $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# A BLAS is what the kernels are measured against, and used nowhere else.
+$(B)/obj/tests/bench/%.o: private PKG_CFLAGS += $(shell pkg-config --cflags openblas 2>/dev/null)
 $(B)/bench-%: $(B)/obj/tests/bench/%.o $(B)/libmot.a
 	@echo "  LINK $@"
-	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) $(shell pkg-config --libs openblas)
 
 define COMPILE # FLAGS,REMARK
 	@mkdir -p $(@D)
@@ -147,6 +149,11 @@ demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, m
 demo-data:
 	$(Q)demo/data.sh "$(CURDIR)/demo/out"
 
+bench: all  ## measure speed (minutes): steps against a BLAS, MoT against dense, PyTorch (PYTHON=...)
+	$(Q)tests/needs.sh libopenblas-dev
+	$(Q)$(MAKE) --no-print-directory $(B)/bench-step
+	$(Q)B=$(B) tests/bench/run.sh
+
 deps:  ## install the libraries from Debian's packages
 	tests/needs.sh $(DEPS) mandoc
 
@@ -181,4 +188,4 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 
 FORCE:
-.PHONY: all tests check test demo demo-data deps lint install uninstall clean help FORCE
+.PHONY: all tests check test bench demo demo-data deps lint install uninstall clean help FORCE

@@ -1,0 +1,24 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# run.sh: every measurement of speed, each after the command that makes it; `make bench` builds what they need.
+#
+#   B=bin PYTHON=python3 tests/bench/run.sh
+#
+# Ratios are taken within one run on the same work, so they hold on a busy machine too, if less exactly.  Each program's head
+# says what its columns mean.
+B=${B:-bin} PYTHON=${PYTHON:-python3}
+cd "$(dirname "$0")/../.." || exit 1
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}" # as programs set it for themselves
+
+measure() { # COMMAND...
+    echo
+    echo "\$ $*"
+    "$@"
+}
+
+measure "$B/bench-step"
+if "$PYTHON" -c 'import torch' 2>/dev/null; then
+    measure "$PYTHON" tests/bench/peer.py --bench "$B/bench-step"
+else
+    echo "bench: $PYTHON has no PyTorch to compare with (pip install torch, PYTHON=...)" >&2
+fi
