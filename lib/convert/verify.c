@@ -103,6 +103,10 @@ static int project(struct mot_model *m, const struct shared *s, int which, uint6
 
 static int run(const struct mot_side *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
 {
+    char err[200];
+    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, err, sizeof err);
+    if (!kernels)
+        return mot_fail(MOT_EDEVICE, "%s", err);
     out->z = mot_alloc((size_t)(out->rows * s->n), sizeof *out->z);
     out->nll = mot_alloc((size_t)out->rows, sizeof *out->nll);
     int32_t *id = mot_alloc((size_t)out->rows + 1, sizeof *id);
@@ -114,7 +118,7 @@ static int run(const struct mot_side *side, const struct shared *s, int which, u
     if (!rc)
         rc = mot_batch_add(&b, id, out->rows);
     if (!rc)
-        rc = (m = mot_model_new(&side->config, &side->vocab, &mot_kernels_cpu, threads, out->rows, out->rows, false))
+        rc = (m = mot_model_new(&side->config, &side->vocab, kernels, threads, out->rows, out->rows, false))
                  ? mot_model_load(m, side->folder)
                  : MOT_ENOMEM;
     if (!rc)
