@@ -170,10 +170,13 @@ static struct opts parse(int argc, char **argv)
 static void list_tensor(void *context, const struct mot_tensor_info *t)
 {
     (void)context;
-    printf("%s\t%s\t", t->name, t->dtype);
+    tool_tsv_string(stdout, t->name);
+    printf("\t%s\t", t->dtype);
     for (int i = 0; i < t->rank; i++)
         printf("%s%lld", i ? "x" : "", (long long)t->shape[i]);
-    printf("%s\t%zu\t%zu\t%s\t%s\n", t->rank ? "" : "-", t->offset, t->bytes, t->tower ? t->tower : "-", t->file);
+    printf("%s\t%zu\t%zu\t%s\t", t->rank ? "" : "-", t->offset, t->bytes, t->tower ? t->tower : "-");
+    tool_tsv_string(stdout, t->file);
+    putchar('\n');
 }
 
 static void list(char **path, int n)
@@ -196,13 +199,6 @@ static void complain(void *context, const char *sentence)
     fail("%s", sentence);
 }
 
-/* Die of the signal, as a shell expects, with everything cleaned up. */
-static void die_interrupted(void)
-{
-    if (tool_interrupted())
-        raise(tool_interrupted());
-}
-
 static void check(char **path, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -210,7 +206,6 @@ static void check(char **path, int n)
         struct mot_check c;
         int rc = mot_check_tensors(path[i], complain, show, &p, &c);
         tool_progress_end(&p);
-        die_interrupted();
         if (rc)
             fail_lib(NULL);
         else if (c.wrong == 0)
@@ -247,8 +242,8 @@ static void convert(const struct opts *o)
         tool_progress_end(&p);
         if (rc)
             fail_lib(NULL);
-        if (rc)
-            die_interrupted();
+        if (rc && tool_interrupted())
+            raise(tool_interrupted()); /* the second time it kills, as a shell expects; all is cleaned up */
     }
     mot_converter_close(c);
 }
