@@ -10,6 +10,7 @@
  *   4 the model            lib/model/
  *   5 training, scoring    lib/train/
  *   6 profiling            lib/profile/
+ *   7 conversion           lib/convert/
  *
  * Rules.  A function that can fail returns int (MOT_OK = 0, else an enum mot_status) or a pointer
  * (NULL = failed); mot_error() then tells in one line what, where and what to do about it.  Nothing prints
@@ -334,12 +335,22 @@ enum mot_component {
 };
 extern const char *const mot_component_names[MOT_COMPONENTS];
 
+/* How RoPE's frequencies are stretched for longer sequences than a model was trained on first. */
+enum mot_rope { MOT_ROPE_DEFAULT, MOT_ROPE_LINEAR, MOT_ROPE_LLAMA3 };
+struct mot_rope_scaling {
+    enum mot_rope type;
+    double factor;                            /* linear, llama3 */
+    double low_freq_factor, high_freq_factor; /* llama3 */
+    int64_t original;                         /* llama3: original_max_position_embeddings */
+};
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
     int64_t vocab_size; /* 0: not given yet */
     int64_t max_position_embeddings;
     double rope_theta, rms_norm_eps, initializer_range, z_loss;
+    struct mot_rope_scaling rope_scaling;
     bool tie_word_embeddings, attention_bias, attention_out_bias, qk_norm;
     bool norm_post; /* norm_placement "post": Algorithm 1 of the MoT paper */
     bool bf16;      /* torch_dtype of the weights' file */
@@ -598,6 +609,69 @@ struct mot_forecast {
 /* Settles w, a device's batch. */
 int mot_scale(const struct mot_config *c, struct mot_workload *w, const struct mot_cluster *k,
               struct mot_forecast *f) MOT_CHECKED;
+
+/* ==== 7 conversion (lib/convert/) ================================================================= */
+
+enum mot_new_rows { MOT_ROWS_MEAN, MOT_ROWS_ZERO, MOT_ROWS_NORMAL };
+struct mot_convert_options {
+    const char *from, *to;   /* folders; `to` must not be there yet; NULL: only to be checked */
+    const char *form;        /* what to write: "mot", "hf", "bagel", "kempner", "official" (family.c); NULL: as it is */
+    const char *from_form;   /* what `from` is, or NULL: told by its tensors' names */
+    const char *config;      /* config.json of `from`, or NULL: in it */
+    const char *tokenizer;   /* codecs and their modalities come from this tokenizer folder; may be NULL */
+    const char *modalities;  /* "text,image": the target's; NULL: the source's, then those added */
+    const char *add_vocab;   /* "image=1024,speech=500": ids for modalities that have none; may be NULL */
+    const char *drop_vocab;  /* "image": modalities whose ids and rows are left out; may be NULL */
+    const char *copy;        /* a new tower starts as that of this modality; NULL: "text" */
+    const char *random;      /* "image,speech" or "all": new towers that start at random instead; may be NULL */
+    const char *untie;       /* "ffn,attn,norm" or components: what gets towers; NULL: everything */
+    const char *tower;       /* form "hf": the modality whose tower is taken; NULL: "text" */
+    const char *dtype;       /* "f32", "f16" or "bf16"; NULL: as it is */
+    enum mot_new_rows new_rows;
+    int64_t shard_size;      /* bytes a file of weights may have; 0: one file */
+    const char *const *allow_extra; /* shell patterns: tensors and config keys that may be left out */
+    int n_allow_extra;
+    uint64_t seed;
+};
+/* Called now and then with the bytes written and those to write; false stops the conversion. */
+typedef bool mot_convert_progress(void *context, int64_t done, int64_t total);
+
+struct mot_converter;
+/* Read and check everything, write nothing. */
+struct mot_converter *mot_converter_open(const struct mot_convert_options *o) MOT_CHECKED;
+/* What stands against the conversion, and what is worth saying: a sentence a call, NULL when there is no more. */
+const char *mot_converter_complaint(struct mot_converter *c);
+const char *mot_converter_notice(struct mot_converter *c);
+/* Write the folder: beside its place, then moved there whole; nothing is left after a failure.  Complaints: MOT_EFORMAT. */
+int mot_converter_run(struct mot_converter *c, mot_convert_progress *progress, void *context) MOT_CHECKED;
+void mot_converter_close(struct mot_converter *c);
+
+/* A tensor of a file or folder. */
+struct mot_tensor_info {
+    const char *file, *name, *dtype, *tower; /* tower: NULL: shared, or no weight of a model described beside it */
+    int rank;
+    int64_t shape[8];
+    size_t offset, bytes; /* in the file */
+};
+typedef void mot_tensor_sink(void *context, const struct mot_tensor_info *t);
+int mot_list_tensors(const char *path, mot_tensor_sink *sink, void *context) MOT_CHECKED;
+/* Read all there is: every rule of the format, every value finite, of a folder also names and shapes.  What is wrong is
+ * handed over sentence by sentence. */
+typedef void mot_sentence_sink(void *context, const char *sentence);
+struct mot_check {
+    int64_t files, tensors, values, wrong;
+};
+int mot_check_tensors(const char *path, mot_sentence_sink *sink, mot_convert_progress *progress, void *context,
+                      struct mot_check *out) MOT_CHECKED;
+
+/* Two model folders on the same random ids, of those that both have. */
+struct mot_difference {
+    int64_t tokens, ids, text_ids; /* rows compared, and the ids whose logits were */
+    double logit, nll;             /* largest absolute difference; nll among the ids compared */
+    double largest;                /* the largest absolute logit, to compare with */
+};
+int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads,
+                       struct mot_difference *d) MOT_CHECKED;
 
 #ifdef __cplusplus
 }

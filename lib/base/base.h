@@ -91,6 +91,8 @@ uint64_t mot_hash(uint64_t h, const void *data, size_t n);
 /* Read a whole file ("-" is standard input); more than limit bytes is an error.  A zero byte is kept after the end (not
  * counted in b->n), so text may be used as a string. */
 int mot_read_file(const char *path, size_t limit, struct mot_bytes *b) MOT_CHECKED;
+/* Write bytes [begin, begin + n) of the file `from`; within the system where it can (copy_file_range(2)). */
+int mot_out_copy(struct mot_out *o, const char *from, size_t begin, size_t n) MOT_CHECKED;
 /* A file mapped read-only.  Zero-initialised = nothing mapped. */
 struct mot_map {
     const unsigned char *data;
@@ -98,6 +100,8 @@ struct mot_map {
 };
 int mot_map_open(struct mot_map *m, const char *path) MOT_CHECKED;
 void mot_map_close(struct mot_map *m);
+/* Bytes [begin, begin + n) are not needed soon: they count no longer as this program's memory. */
+void mot_map_release(const struct mot_map *m, size_t begin, size_t n);
 /* Take a folder for this process alone, until mot_unlock or its end; *lock is what mot_unlock wants. Held by another: MOT_EIO. */
 int mot_lock(const char *folder, int *lock) MOT_CHECKED;
 void mot_unlock(int lock); /* -1 is fine */

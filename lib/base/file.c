@@ -142,6 +142,40 @@ int mot_out_write(struct mot_out *o, const void *data, size_t n)
     return o->status;
 }
 
+/* What copy_file_range refuses (across file systems of some kinds, into a pipe) is read and written. */
+static int copy_range(struct mot_out *o, int fd, const char *from, off_t at, size_t n)
+{
+    int rc = mot_out_flush(o);
+    while (!rc && n > 0) {
+        ssize_t r = copy_file_range(fd, &at, o->fd, NULL, n, 0);
+        if (r <= 0)
+            break; /* whatever is wrong, reading will tell */
+        n -= (size_t)r;
+    }
+    while (!rc && n > 0) {
+        unsigned char piece[BUFFER];
+        ssize_t r = pread(fd, piece, n < sizeof piece ? n : sizeof piece, at);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r <= 0)
+            return mot_fail(MOT_EIO, "%s: cannot read: %s", from, r ? strerror(errno) : "it has become shorter");
+        rc = mot_out_write(o, piece, (size_t)r);
+        at += r;
+        n -= (size_t)r;
+    }
+    return rc;
+}
+
+int mot_out_copy(struct mot_out *o, const char *from, size_t begin, size_t n)
+{
+    int fd = open(from, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", from, strerror(errno));
+    int rc = copy_range(o, fd, from, (off_t)begin, n);
+    close(fd);
+    return rc;
+}
+
 /* Best effort: some file systems refuse to sync folders, and the rename itself is already done. */
 static void sync_folder_of(const char *path)
 {
@@ -321,6 +355,13 @@ void mot_map_close(struct mot_map *m)
     if (m->n)
         munmap((void *)(uintptr_t)m->data, m->n);
     *m = (struct mot_map){0};
+}
+
+void mot_map_release(const struct mot_map *m, size_t begin, size_t n)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), first = begin / page * page;
+    if (n > 0)
+        (void)!madvise((void *)(uintptr_t)(m->data + first), begin + n - first, MADV_DONTNEED);
 }
 
 char *mot_path(const char *dir, const char *name)

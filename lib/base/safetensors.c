@@ -321,10 +321,32 @@ float mot_from_f16(uint16_t h)
     return x;
 }
 
+uint16_t mot_f16(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
+    float a = fabsf(x);
+    if (isnan(x))
+        return (uint16_t)(sign | 0x7e00 | (u >> 13 & 0x1ff));
+    if (a >= 65520) /* halfway between the largest half and what would be the next */
+        return sign | 0x7c00;
+    int e;
+    (void)frexpf(a, &e); /* a = m 2^e, 0.5 <= m < 1 */
+    int scale = a < 0x1p-14f ? 24 : 11 - e; /* subnormal, or ten bits after the first */
+    uint32_t n = (uint32_t)nearbyintf(ldexpf(a, scale)); /* a carry into bit 11 is the next exponent */
+    return (uint16_t)(sign | (scale == 24 ? n : n - 0x400 + ((uint32_t)(25 - scale) << 10)));
+}
+
 int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float *out)
 {
-    const unsigned char *p = t->data;
-    int64_t n = t->count;
+    return mot_st_read_part(s, t, 0, t->count, out);
+}
+
+int mot_st_read_part(const struct mot_st *s, const struct mot_st_tensor *t, int64_t first,
+                     int64_t n, float *out)
+{
+    const unsigned char *p = t->data + first * dtypes[t->dtype].bits / 8;
     switch (t->dtype) {
     case MOT_F32:
         for (int64_t i = 0; i < n; i++) {
@@ -351,6 +373,30 @@ int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float
     default:
         return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is %s, expected F32, F16, BF16 or F64",
                         s->path, t->name, mot_dtype_name(t->dtype));
+    }
+}
+
+int mot_st_encode(enum mot_dtype dtype, const float *x, int64_t n, void *out)
+{
+    unsigned char *p = out; /* in place: value i is read before byte 2 i is written over it */
+    switch (dtype) {
+    case MOT_F32:
+        for (int64_t i = 0; i < n; i++) {
+            uint32_t u;
+            memcpy(&u, x + i, sizeof u);
+            mot_put32(p + 4 * i, u);
+        }
+        return MOT_OK;
+    case MOT_BF16:
+        for (int64_t i = 0; i < n; i++)
+            mot_put16(p + 2 * i, mot_bf16(x[i]));
+        return MOT_OK;
+    case MOT_F16:
+        for (int64_t i = 0; i < n; i++)
+            mot_put16(p + 2 * i, mot_f16(x[i]));
+        return MOT_OK;
+    default:
+        return mot_fail(MOT_EARG, "values cannot be written as %s", mot_dtype_name(dtype));
     }
 }
 
@@ -473,6 +519,16 @@ int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes)
                         w->expected);
     w->given += bytes;
     return mot_out_write(w->out, data, bytes);
+}
+
+int mot_st_writer_copy(struct mot_st_writer *w, const struct mot_st *s,
+                       const struct mot_st_tensor *t, size_t begin, size_t bytes)
+{
+    if (bytes > w->expected - w->given)
+        return mot_fail(MOT_EARG, "%s: more data than the %zu bytes declared", w->path,
+                        w->expected);
+    w->given += bytes;
+    return mot_out_copy(w->out, s->path, (size_t)(t->data - s->map.data) + begin, bytes);
 }
 
 int mot_st_writer_commit(struct mot_st_writer *w)

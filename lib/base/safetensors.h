@@ -33,6 +33,7 @@ static inline float mot_from_bf16(uint16_t h)
     return x;
 }
 float mot_from_f16(uint16_t h); /* IEEE half, exact */
+uint16_t mot_f16(float x);      /* to nearest, ties to even; too large: infinity */
 
 const char *mot_dtype_name(enum mot_dtype t); /* "F32" */
 int mot_dtype_bits(enum mot_dtype t);
@@ -63,6 +64,11 @@ const struct mot_st_tensor *mot_st_find(const struct mot_st *s, const char *name
 const char *mot_st_metadata(const struct mot_st *s, const char *key);              /* NULL: none */
 /* Copy a tensor out as float, converting F32, F16, BF16, F64; other dtypes are an error. */
 int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float *out) MOT_CHECKED;
+/* The same of n values from the first-th on. */
+int mot_st_read_part(const struct mot_st *s, const struct mot_st_tensor *t, int64_t first, int64_t n,
+                     float *out) MOT_CHECKED;
+/* n floats as bytes of F32, F16 or BF16 (other dtypes: MOT_EARG); out may be the floats' own memory. */
+int mot_st_encode(enum mot_dtype dtype, const float *x, int64_t n, void *out) MOT_CHECKED;
 
 /* Writing: declare all tensors, then give their data in the declared order, then commit (atomic).  Data goes to the
  * file in the writer's canonical order (dtype alignment descending, then name), so declare in that order or
@@ -78,6 +84,9 @@ struct mot_st_writer;
 struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl, int64_t n,
                                           const char *const *metadata, int64_t n_metadata, int64_t *order) MOT_CHECKED;
 int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes) MOT_CHECKED; /* raw, little-endian */
+/* The same from another tensor's bytes [begin, begin + bytes), which need not pass through this program. */
+int mot_st_writer_copy(struct mot_st_writer *w, const struct mot_st *s, const struct mot_st_tensor *t, size_t begin,
+                       size_t bytes) MOT_CHECKED;
 int mot_st_writer_commit(struct mot_st_writer *w) MOT_CHECKED; /* frees w in either case; short data is an error */
 void mot_st_writer_abort(struct mot_st_writer *w);
 

@@ -125,61 +125,187 @@ static int read_loss_weights(struct mot_config *c, const json_t *j, const char *
     return MOT_OK;
 }
 
+/* What may stand in rope_scaling and rope_parameters; true: it must be there for type llama3. */
+static const struct {
+    const char *key;
+    bool llama3;
+} rope_keys[] = {
+    {"type", false}, {"rope_type", false}, {"rope_theta", false}, {"partial_rotary_factor", false}, {"factor", true},
+    {"low_freq_factor", true}, {"high_freq_factor", true}, {"original_max_position_embeddings", true},
+};
+
+static int check_rope_keys(const json_t *o, const char *name, const char *key, enum mot_rope type)
+{
+    size_t known = 0;
+    for (int i = 0; i < MOT_COUNT(rope_keys); i++) {
+        const json_t *v = json_object_get(o, rope_keys[i].key);
+        known += v != NULL;
+        bool needed = (type == MOT_ROPE_LLAMA3 && rope_keys[i].llama3) ||
+                      (type == MOT_ROPE_LINEAR && strcmp(rope_keys[i].key, "factor") == 0);
+        if (needed && !json_is_number(v))
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": RoPE of this type needs a number \"%s\"", name, key,
+                            rope_keys[i].key);
+    }
+    const char *k;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)o, k, v)
+    {
+        bool good = json_is_null(v);
+        for (int i = 0; i < MOT_COUNT(rope_keys) && !good; i++)
+            good = strcmp(k, rope_keys[i].key) == 0;
+        if (!good)
+            return mot_fail(MOT_EFORMAT, "%s: key \"%s.%.40s\" is not supported", name, key, k);
+    }
+    return MOT_OK;
+}
+
+static int read_rope_object(struct mot_config *c, const json_t *o, const char *name, const char *key)
+{
+    static const char *const types[] = {"default", "linear", "llama3"};
+    if (!json_is_object(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"%s\": expected an object", name, key);
+    const char *type = "default";
+    int rc = mot_json_string(o, name, "type", &type);
+    if (!rc)
+        rc = mot_json_string(o, name, "rope_type", &type);
+    if (rc)
+        return rc;
+    int found = 0;
+    while (found < MOT_COUNT(types) && strcmp(type, types[found]) != 0)
+        found++;
+    if (found == MOT_COUNT(types))
+        return mot_fail(MOT_EFORMAT, "%s: key \"%s\": RoPE of type \"%.40s\" is not supported: default, linear or llama3",
+                        name, key, type);
+    struct mot_rope_scaling *r = &c->rope_scaling;
+    r->type = (enum mot_rope)found;
+    double part = 1;
+    rc = check_rope_keys(o, name, key, r->type);
+    if (!rc)
+        rc = mot_json_real(o, name, "rope_theta", 1, 1e12, &c->rope_theta);
+    if (!rc)
+        rc = mot_json_real(o, name, "partial_rotary_factor", 1, 1, &part);
+    if (!rc && r->type != MOT_ROPE_DEFAULT)
+        rc = mot_json_real(o, name, "factor", 1, 1e6, &r->factor);
+    if (rc || r->type != MOT_ROPE_LLAMA3)
+        return rc;
+    rc = mot_json_real(o, name, "low_freq_factor", 1e-6, 1e6, &r->low_freq_factor);
+    if (!rc)
+        rc = mot_json_real(o, name, "high_freq_factor", 1e-6, 1e6, &r->high_freq_factor);
+    if (!rc)
+        rc = mot_json_int(o, name, "original_max_position_embeddings", 1, INT32_MAX, &r->original);
+    if (!rc && r->high_freq_factor <= r->low_freq_factor)
+        rc = mot_fail(MOT_EFORMAT, "%s: key \"%s\": high_freq_factor must be more than low_freq_factor", name, key);
+    return rc;
+}
+
 /* Both spellings of RoPE's parameters: top-level keys, and transformers 5's "rope_parameters". */
 static int read_rope(struct mot_config *c, const json_t *j, const char *name)
 {
+    double part = 1;
     int rc = mot_json_real(j, name, "rope_theta", 1, 1e12, &c->rope_theta);
+    if (!rc)
+        rc = mot_json_real(j, name, "partial_rotary_factor", 1, 1, &part);
     for (int i = 0; i < 2 && !rc; i++) {
         const char *key = i ? "rope_parameters" : "rope_scaling";
         const json_t *o = json_object_get(j, key);
-        if (!o || json_is_null(o))
-            continue;
-        if (!json_is_object(o))
-            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": expected an object", name, key);
-        const char *type = "default";
-        rc = mot_json_string(o, name, "type", &type);
-        if (!rc)
-            rc = mot_json_string(o, name, "rope_type", &type);
-        if (!rc && strcmp(type, "default") != 0)
-            return mot_fail(MOT_EFORMAT, "%s: key \"%s\": RoPE of type \"%s\" is not supported, only \"default\"", name,
-                            key, type);
-        if (!rc)
-            rc = mot_json_real(o, name, "rope_theta", 1, 1e12, &c->rope_theta);
+        if (o && !json_is_null(o))
+            rc = read_rope_object(c, o, name, key);
     }
     return rc;
 }
 
+/* The families read, with what a key means that their config.json leaves out (transformers' classes). */
+static const struct family {
+    const char *type;
+    int64_t kv_heads, head_dim, max_positions; /* 0: as many as heads; hidden_size / heads; defaults()' */
+    int64_t window;                            /* of sliding attention */
+} families[] = {
+    {"llama", 0, 0, 2048, 0},
+    {"mistral", 8, 0, 131072, 4096},
+    {"qwen2", 32, 0, 32768, 4096},
+    {"qwen3", 32, 128, 32768, 4096},
+    {"mot", 0, 0, 2048, 0},
+};
+
+/* Families that users ask for, and why not. */
+static const struct {
+    const char *type, *reason;
+} refused[] = {
+    {"gpt2", "it adds learned positions and has LayerNorm with biases and a GELU FFN; here are RoPE, RMSNorm and SwiGLU"},
+    {"gemma", "its RMSNorm multiplies by 1 + w, its embeddings by sqrt(hidden_size), and its FFN is GeGLU"},
+    {"chameleon", "its q_norm and k_norm are LayerNorms with a weight and a bias of their own for each head; here is an "
+                  "RMSNorm with one weight for all heads"},
+    {"mixtral", "its FFN is a mixture of experts"},
+    {"qwen2_moe", "its FFN is a mixture of experts"},
+    {"qwen3_moe", "its FFN is a mixture of experts"},
+    {"phi3", "its q, k, v and its gate, up are packed in one matrix each"},
+};
+
+static int find_family(const struct family **f, const char *type, const char *name)
+{
+    *f = NULL;
+    for (int i = 0; i < MOT_COUNT(families); i++)
+        if (strcmp(type, families[i].type) == 0)
+            *f = &families[i];
+    if (*f)
+        return MOT_OK;
+    for (int i = 0; i < MOT_COUNT(refused); i++)
+        if (strcmp(type, refused[i].type) == 0 || (strcmp(refused[i].type, "gemma") == 0 && strncmp(type, "gemma", 5) == 0))
+            return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is another function than this model's: %s", name, type,
+                            refused[i].reason);
+    return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3 or mot", name, type);
+}
+
+/* A window that is at least as long as any sequence cuts nothing off; any other would be another function. */
+static int check_window(const json_t *j, const char *name, const struct family *f, int64_t max_positions)
+{
+    bool used = strcmp(f->type, "mistral") == 0;
+    int64_t window = f->window;
+    const json_t *v = json_object_get(j, "sliding_window");
+    int rc = mot_json_bool(j, name, "use_sliding_window", &used);
+    if (!rc)
+        rc = mot_json_int(j, name, "sliding_window", 1, INT32_MAX, &window);
+    if (rc || !used || (v && json_is_null(v)) || window == 0 || window >= max_positions)
+        return rc;
+    return mot_fail(MOT_EFORMAT, "%s: attention with a sliding window of %lld is not supported: for sequences up to that "
+                                 "length it is plain attention, so set max_position_embeddings (%lld) to it",
+                    name, (long long)window, (long long)max_positions);
+}
+
+/* transformers 5 spells each layer's kind of attention; the window's size is checked apart. */
+static int check_layer_types(const json_t *j, const char *name)
+{
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(j, "layer_types"), i, v)
+    {
+        const char *type = json_string_value(v);
+        if (!type || (strcmp(type, "full_attention") != 0 && strcmp(type, "sliding_attention") != 0))
+            return mot_fail(MOT_EFORMAT, "%s: key \"layer_types\": layer %zu has \"%.40s\", only \"full_attention\" is supported",
+                            name, i, type ? type : "no name");
+    }
+    return MOT_OK;
+}
+
 /* Keys that change what a model computes in ways this one does not. */
-static int refuse_foreign(const json_t *j, const char *name, bool *qwen2)
+static int refuse_foreign(const json_t *j, const char *name, const struct family **f)
 {
     const char *type = "llama", *act = "silu";
-    bool mlp_bias = false, window = false;
+    bool mlp_bias = false;
     int rc = mot_json_string(j, name, "model_type", &type);
+    if (!rc)
+        rc = find_family(f, type, name);
     if (!rc)
         rc = mot_json_string(j, name, "hidden_act", &act);
     if (!rc)
         rc = mot_json_bool(j, name, "mlp_bias", &mlp_bias);
-    if (!rc)
-        rc = mot_json_bool(j, name, "use_sliding_window", &window);
     if (rc)
         return rc;
-    static const char *const known[] = {"llama", "mistral", "qwen2", "qwen3", "mot"};
-    bool good = false;
-    for (int i = 0; i < MOT_COUNT(known); i++)
-        good |= strcmp(type, known[i]) == 0;
-    if (!good)
-        return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3 or mot", name,
-                        type);
-    if (strcmp(type, "mistral") == 0 && json_is_integer(json_object_get(j, "sliding_window")))
-        window = true;
     if (strcmp(act, "silu") != 0)
         return mot_fail(MOT_EFORMAT, "%s: hidden_act \"%.40s\" is not supported, only \"silu\"", name, act);
     if (mlp_bias)
         return mot_fail(MOT_EFORMAT, "%s: mlp_bias is not supported", name);
-    if (window)
-        return mot_fail(MOT_EFORMAT, "%s: sliding-window attention is not supported", name);
-    *qwen2 = strcmp(type, "qwen2") == 0;
-    return MOT_OK;
+    return check_layer_types(j, name);
 }
 
 static int read_norms(struct mot_config *c, const json_t *j, const char *name)
@@ -203,8 +329,14 @@ static int read_norms(struct mot_config *c, const json_t *j, const char *name)
     return mot_json_bool(j, name, "qk_norm", &c->qk_norm);
 }
 
-static int read_sizes(struct mot_config *c, const json_t *j, const char *name)
+static int read_sizes(struct mot_config *c, const json_t *j, const char *name, const struct family *f)
 {
+    bool known = json_object_get(j, "model_type") != NULL; /* a config of ours need not say */
+    if (known) {
+        c->max_position_embeddings = f->max_positions;
+        c->num_key_value_heads = json_object_get(j, "num_key_value_heads") ? 0 : f->kv_heads;
+        c->head_dim = json_object_get(j, "head_dim") ? 0 : f->head_dim;
+    }
     const struct {
         const char *key;
         int64_t *out, hi;
@@ -237,10 +369,13 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
 {
     if (!json_is_object(j))
         return mot_fail(MOT_EFORMAT, "%s: expected a JSON object", name);
-    bool qwen2 = false;
-    int rc = refuse_foreign(j, name, &qwen2);
+    const struct family *f = NULL;
+    int rc = refuse_foreign(j, name, &f);
     if (!rc)
-        rc = read_sizes(c, j, name);
+        rc = read_sizes(c, j, name, f);
+    if (!rc)
+        rc = check_window(j, name, f, c->max_position_embeddings);
+    bool qwen2 = !rc && strcmp(f->type, "qwen2") == 0;
     if (!rc)
         rc = read_rope(c, j, name);
     if (!rc)
@@ -401,7 +536,21 @@ static const char *model_type(const struct mot_config *c)
     return c->qk_norm ? "qwen3" : odd_bias ? "qwen2" : "llama";
 }
 
-int mot_config_save(const struct mot_config *c, const char *folder)
+/* As Hugging Face spells it; null where frequencies are as theta gives them. */
+static json_t *rope_json(const struct mot_rope_scaling *r)
+{
+    switch (r->type) {
+    case MOT_ROPE_DEFAULT: break;
+    case MOT_ROPE_LINEAR: return json_pack("{s:s, s:f}", "rope_type", "linear", "factor", r->factor);
+    case MOT_ROPE_LLAMA3:
+        return json_pack("{s:s, s:f, s:f, s:f, s:I}", "rope_type", "llama3", "factor", r->factor, "low_freq_factor",
+                         r->low_freq_factor, "high_freq_factor", r->high_freq_factor,
+                         "original_max_position_embeddings", (json_int_t)r->original);
+    }
+    return json_null();
+}
+
+json_t *mot_config_json(const struct mot_config *c)
 {
     const char *type = model_type(c);
     const char *class = strcmp(type, "llama") == 0   ? "LlamaForCausalLM"
@@ -418,22 +567,30 @@ int mot_config_save(const struct mot_config *c, const char *folder)
     for (int m = 0; m < c->n_modalities; m++)
         json_array_append_new(weights, json_real(c->loss_weight[m]));
     json_t *j = json_pack(
-        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:n, s:f, s:b, s:b, s:b, s:b, s:s, s:f, s:s,"
+        "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:f, s:b, s:b, s:b, s:b, s:s, s:f, s:s,"
         " s:o, s:o, s:o, s:s, s:b, s:f, s:o}",
         "architectures", class, "model_type", type, "hidden_size", (json_int_t)c->hidden_size,
         "intermediate_size", (json_int_t)c->intermediate_size, "num_hidden_layers",
         (json_int_t)c->num_hidden_layers, "num_attention_heads", (json_int_t)c->num_attention_heads,
         "num_key_value_heads", (json_int_t)c->num_key_value_heads, "head_dim", (json_int_t)c->head_dim,
         "vocab_size", (json_int_t)c->vocab_size, "max_position_embeddings",
-        (json_int_t)c->max_position_embeddings, "rope_theta", c->rope_theta, "rope_scaling", "rms_norm_eps",
-        c->rms_norm_eps, "tie_word_embeddings", c->tie_word_embeddings, "attention_bias", c->attention_bias,
+        (json_int_t)c->max_position_embeddings, "rope_theta", c->rope_theta, "rope_scaling",
+        rope_json(&c->rope_scaling), "rms_norm_eps", c->rms_norm_eps, "tie_word_embeddings", c->tie_word_embeddings, "attention_bias", c->attention_bias,
         "attention_out_bias", c->attention_out_bias, "mlp_bias", 0, "hidden_act", "silu", "initializer_range",
         c->initializer_range, "torch_dtype", c->bf16 ? "bfloat16" : "float32", "modalities",
         names(c->modality, c->n_modalities), "towers", names(c->tower, c->n_towers), "tower_of", tower_of,
         "norm_placement", c->norm_post ? "post" : "pre", "qk_norm", c->qk_norm, "z_loss", c->z_loss,
         "loss_weights", weights);
+    if (!j)
+        mot_fail(MOT_ENOMEM, "out of memory writing config.json");
+    return j;
+}
+
+int mot_config_save(const struct mot_config *c, const char *folder)
+{
+    json_t *j = mot_config_json(c);
     char *path = mot_path(folder, "config.json");
-    int rc = !j || !path ? mot_fail(MOT_ENOMEM, "%s: out of memory writing config.json", folder) : mot_json_save(path, j);
+    int rc = j && path ? mot_json_save(path, j) : MOT_ENOMEM;
     json_decref(j);
     mot_free(path);
     return rc;

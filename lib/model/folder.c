@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * folder.c - weights between the tensor table and a folder's model.safetensors.
+ * folder.c - weights between the tensor table and a folder's file or files of tensors.
  *
  * Reading is strict: a tensor missing, unknown, or of another shape is an error that names it; a model
  * must never run with weights nobody gave it.
  */
 #include "model.h"
 
-static int load_tensor(struct mot_model *m, const struct mot_st *s, const struct mot_tensor *t)
+static int load_tensor(struct mot_model *m, const struct mot_weights *from, const char *folder, const struct mot_tensor *t)
 {
-    const struct mot_st_tensor *f = mot_st_find(s, t->name);
+    const struct mot_st *s = NULL;
+    const struct mot_st_tensor *f = mot_weights_find(from, t->name, &s);
     if (!f)
-        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is missing, which config.json asks for", s->path, t->name);
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is missing, which config.json asks for",
+                        from->n == 1 ? from->file->path : folder, t->name);
     if (f->rank != t->rank || f->shape[0] != t->shape[0] || (t->rank == 2 && f->shape[1] != t->shape[1]))
         return mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" has %lld values in rank %d, config.json asks for %lld x %lld",
                         s->path, t->name, (long long)f->count, f->rank, (long long)t->shape[0],
@@ -20,6 +22,7 @@ static int load_tensor(struct mot_model *m, const struct mot_st *s, const struct
     int rc = w ? mot_st_read_f32(s, f, w) : MOT_ENOMEM;
     if (!rc)
         m->k->write(m->d, m->params + t->offset, w, (size_t)t->count * sizeof *w);
+    mot_map_release(&s->map, (size_t)(f->data - s->map.data), f->bytes);
     mot_free(w);
     return rc;
 }
@@ -33,30 +36,18 @@ static bool known(const struct mot_model *m, const char *name)
     return m->config.tie_word_embeddings && strcmp(name, "lm_head.weight") == 0;
 }
 
-static int open_weights(struct mot_st *s, const char *folder, const char *path)
-{
-    char *index = mot_path(folder, "model.safetensors.index.json");
-    int rc = index ? MOT_OK : MOT_ENOMEM;
-    if (!rc && !mot_file_exists(path) && mot_file_exists(index))
-        rc = mot_fail(MOT_EFORMAT, "%s: the weights lie in several files, this program reads one, model.safetensors: save "
-                                   "them with a larger max_shard_size", index);
-    mot_free(index);
-    return rc ? rc : mot_st_open(s, path);
-}
-
 int mot_model_load(struct mot_model *m, const char *folder)
 {
-    char *path = mot_path(folder, "model.safetensors");
-    struct mot_st s = {0};
-    int rc = path ? open_weights(&s, folder, path) : MOT_ENOMEM;
-    for (int64_t i = 0; !rc && i < s.n; i++)
-        if (!known(m, s.tensor[i].name))
-            rc = mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is not part of the model that config.json describes", path,
-                          s.tensor[i].name);
+    struct mot_weights from;
+    int rc = mot_weights_open(&from, folder);
+    for (int i = 0; !rc && i < from.n; i++)
+        for (int64_t k = 0; !rc && k < from.file[i].n; k++)
+            if (!known(m, from.file[i].tensor[k].name))
+                rc = mot_fail(MOT_EFORMAT, "%s: tensor \"%s\" is not part of the model that config.json describes",
+                              from.file[i].path, from.file[i].tensor[k].name);
     for (int64_t i = 0; !rc && i < m->table.n; i++)
-        rc = load_tensor(m, &s, &m->table.tensor[i]);
-    mot_st_close(&s);
-    mot_free(path);
+        rc = load_tensor(m, &from, folder, &m->table.tensor[i]);
+    mot_weights_close(&from);
     return rc;
 }
 
@@ -67,14 +58,10 @@ static int save_tensor(const struct mot_model *m, struct mot_st_writer *w, const
     if (!v)
         return MOT_ENOMEM;
     m->k->read(m->d, v, m->params + t->offset, bytes);
-    if (m->config.bf16) {
-        /* In place: value j is read before byte 2j is written over it. */
-        unsigned char *out = (unsigned char *)v;
-        for (int64_t j = 0; j < t->count; j++)
-            mot_put16(out + 2 * j, mot_bf16(v[j]));
-        bytes /= 2;
-    }
-    int rc = mot_st_writer_data(w, v, bytes);
+    enum mot_dtype dtype = m->config.bf16 ? MOT_BF16 : MOT_F32;
+    int rc = mot_st_encode(dtype, v, t->count, v);
+    if (!rc)
+        rc = mot_st_writer_data(w, v, (size_t)t->count * (size_t)mot_dtype_bits(dtype) / 8);
     mot_free(v);
     return rc;
 }

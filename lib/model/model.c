@@ -118,7 +118,24 @@ static int measure(struct mot_model *m, struct mot_memory *out, size_t *host)
     return MOT_OK;
 }
 
-/* cos and sin of position p and pair j: p theta^(-2j/D), as Hugging Face's default RoPE. */
+/* Frequency of pair j: theta^(-2j/D), stretched as rope_scaling says.  llama3 leaves wavelengths alone that are short
+ * against the original context, divides long ones by factor, and blends between. */
+static double frequency(const struct mot_config *c, int64_t j)
+{
+    const struct mot_rope_scaling *r = &c->rope_scaling;
+    double f = pow(c->rope_theta, -2 * (double)j / (double)c->head_dim);
+    switch (r->type) {
+    case MOT_ROPE_DEFAULT: return f;
+    case MOT_ROPE_LINEAR: return f / r->factor;
+    case MOT_ROPE_LLAMA3: break;
+    }
+    double turns = (double)r->original * f / (2 * 3.14159265358979323846); /* over the original context */
+    double keep = (turns - r->low_freq_factor) / (r->high_freq_factor - r->low_freq_factor);
+    keep = keep < 0 ? 0 : keep > 1 ? 1 : keep;
+    return keep * f + (1 - keep) * f / r->factor;
+}
+
+/* cos and sin of position p and pair j, as Hugging Face's RoPE. */
 static int fill_rope(struct mot_model *m)
 {
     int64_t half = m->config.head_dim / 2;
@@ -126,7 +143,7 @@ static int fill_rope(struct mot_model *m)
     if (c && s) {
         for (int64_t p = 0; p < m->seq; p++)
             for (int64_t j = 0; j < half; j++) {
-                double angle = (double)p * pow(m->config.rope_theta, -(double)j / (double)half);
+                double angle = (double)p * frequency(&m->config, j);
                 c[p * half + j] = (mot_real)cos(angle);
                 s[p * half + j] = (mot_real)sin(angle);
             }
@@ -230,6 +247,13 @@ int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int6
     return rc;
 }
 
+float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64_t seed, uint64_t stream, int64_t j)
+{
+    bool is_norm = t->weight == MOT_W_Q_NORM || t->weight == MOT_W_K_NORM || t->weight == MOT_W_ATTN_NORM ||
+                   t->weight == MOT_W_FFN_NORM || t->weight == MOT_W_FINAL_NORM;
+    return t->rank == 2 ? (float)(c->initializer_range * mot_random_normal(seed, stream, (uint64_t)j)) : (float)is_norm;
+}
+
 int mot_model_init(struct mot_model *m, uint64_t seed)
 {
     for (int64_t i = 0; i < m->table.n; i++) {
@@ -237,12 +261,9 @@ int mot_model_init(struct mot_model *m, uint64_t seed)
         mot_real *w = mot_alloc((size_t)t->count, sizeof *w);
         if (!w)
             return MOT_ENOMEM;
-        bool is_norm = t->weight == MOT_W_Q_NORM || t->weight == MOT_W_K_NORM || t->weight == MOT_W_ATTN_NORM ||
-                       t->weight == MOT_W_FFN_NORM || t->weight == MOT_W_FINAL_NORM;
         uint64_t stream = mot_stream(t->name);
         for (int64_t j = 0; j < t->count; j++)
-            w[j] = t->rank == 2 ? (mot_real)(m->config.initializer_range * mot_random_normal(seed, stream, (uint64_t)j))
-                                : (mot_real)is_norm;
+            w[j] = mot_initial(&m->config, t, seed, stream, j);
         m->k->write(m->d, m->params + t->offset, w, (size_t)t->count * sizeof *w);
         mot_free(w);
     }

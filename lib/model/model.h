@@ -16,6 +16,10 @@
 /* Fill c from a preset; its modalities are returned apart, for use without a tokenizer. False: no such preset. */
 bool mot_preset_find(const char *name, struct mot_config *c, const char *const **modalities, int *n);
 
+/* ---- config.c ---- */
+/* config.json as an object, which the caller may change before it is written. New reference. */
+json_t *mot_config_json(const struct mot_config *c) MOT_CHECKED;
+
 /* ---- table.c: what tensors there are, in one place ---- */
 
 enum mot_weight { /* the rows of the table; see rows[] in table.c for names and shapes */
@@ -31,6 +35,7 @@ enum mot_weight { /* the rows of the table; see rows[] in table.c for names and 
 struct mot_tensor {
     char *name; /* Hugging Face's, with the tower's suffix */
     enum mot_weight weight;
+    enum mot_component component; /* where tower is not -1 */
     int layer; /* -1: not in a layer */
     int tower; /* -1: shared by all (embedding, head) */
     int rank;
@@ -47,15 +52,35 @@ struct mot_table {
 };
 int mot_table_build(struct mot_table *t, const struct mot_config *c) MOT_CHECKED;
 void mot_table_free(struct mot_table *t);
+/* A weight; NULL where there is none.  layer and tower 0 for what has none. */
+const struct mot_tensor *mot_table_find(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower);
 /* The offset of a weight; -1 where there is none.  layer and tower 0 for what has none. */
 int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower);
 /* Does a token of modality m use this tensor? (size.c) */
 bool mot_tensor_serves(const struct mot_config *c, const struct mot_tensor *t, int m);
+/* A weight's name with # for the layer's number and % for the tower's suffix, and such a pattern filled in (a new string). */
+const char *mot_weight_pattern(enum mot_weight w);
+char *mot_weight_name(const char *pattern, int64_t layer, const char *tower) MOT_CHECKED;
+/* The j-th of a tensor's initial values: matrices normal with initializer_range, norms 1, biases 0.  Depends on seed, name
+ * and j alone. (model.c) */
+float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64_t seed, uint64_t stream, int64_t j);
 /* Decayed by AdamW: matrices, not norms or biases. */
 static inline bool mot_decays(const struct mot_tensor *t)
 {
     return t->rank == 2;
 }
+
+/* ---- weights.c: a folder's tensors, in one file or several ---- */
+
+/* model.safetensors; else the files that model.safetensors.index.json names; else ema.safetensors (BAGEL's). */
+struct mot_weights {
+    int n; /* files */
+    struct mot_st *file;
+};
+int mot_weights_open(struct mot_weights *w, const char *folder) MOT_CHECKED;
+void mot_weights_close(struct mot_weights *w);
+/* A tensor and the file it is in; NULL: none. */
+const struct mot_st_tensor *mot_weights_find(const struct mot_weights *w, const char *name, const struct mot_st **file);
 
 /* ---- route.c: from sequence order to sorted order ---- */
 
@@ -122,7 +147,7 @@ int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int6
                    int threads, struct mot_memory *out) MOT_CHECKED;
 /* Random weights: normal with initializer_range, norms 1, biases 0.  A tensor's numbers depend on seed and name only. */
 int mot_model_init(struct mot_model *m, uint64_t seed) MOT_CHECKED;
-/* Weights from a folder's model.safetensors: every tensor there exactly once, nothing else (folder.c). */
+/* Weights from a folder's file or files: every tensor there exactly once, nothing else (folder.c). */
 int mot_model_load(struct mot_model *m, const char *folder) MOT_CHECKED;
 int mot_model_save(const struct mot_model *m, const char *folder) MOT_CHECKED; /* model.safetensors alone */
 

@@ -7,15 +7,7 @@
 /* A token of modality m uses, of each component, the tower of m; embedding and head are everybody's. */
 bool mot_tensor_serves(const struct mot_config *c, const struct mot_tensor *t, int m)
 {
-    static const enum mot_component component[MOT_WEIGHTS] = {
-        [MOT_W_Q] = MOT_ATTN_QKV,         [MOT_W_K] = MOT_ATTN_QKV,      [MOT_W_V] = MOT_ATTN_QKV,
-        [MOT_W_Q_BIAS] = MOT_ATTN_QKV,    [MOT_W_K_BIAS] = MOT_ATTN_QKV, [MOT_W_V_BIAS] = MOT_ATTN_QKV,
-        [MOT_W_O] = MOT_ATTN_O,           [MOT_W_O_BIAS] = MOT_ATTN_O,   [MOT_W_Q_NORM] = MOT_QK_NORM,
-        [MOT_W_K_NORM] = MOT_QK_NORM,     [MOT_W_GATE] = MOT_FFN,        [MOT_W_UP] = MOT_FFN,
-        [MOT_W_DOWN] = MOT_FFN,           [MOT_W_FFN_NORM] = MOT_FFN_NORM,
-        [MOT_W_ATTN_NORM] = MOT_ATTN_NORM, [MOT_W_FINAL_NORM] = MOT_FINAL_NORM,
-    };
-    return t->tower < 0 || c->tower_of[component[t->weight]][m] == t->tower;
+    return t->tower < 0 || c->tower_of[t->component][m] == t->tower;
 }
 
 int mot_config_size(const struct mot_config *c, struct mot_size *s)

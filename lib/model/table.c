@@ -16,8 +16,7 @@ enum place { SHARED, MATRIX, VECTOR, LAST };
 enum size { ONE, C, HD, KD, D, F, V }; /* dimensions by name; see size_of */
 enum when { ALWAYS, QKV_BIAS, O_BIAS, QK, UNTIED };
 
-/* A row a tensor.  In a name, % is where the tower's suffix goes ("" or "_image"); what has a layer gets
- * "model.layers.N." before it. */
+/* A row a tensor.  In a name, # is where the layer's number goes and % the tower's suffix ("" or "_image"). */
 static const struct row {
     enum mot_weight weight;
     const char *name;
@@ -28,21 +27,21 @@ static const struct row {
     bool follows; /* lies right behind the row before: the kernels see both as one */
 } rows[] = {
     {MOT_W_EMBED, "model.embed_tokens.weight", SHARED, 0, {V, C}, ALWAYS, false},
-    {MOT_W_Q, "self_attn.q_proj%.weight", MATRIX, MOT_ATTN_QKV, {HD, C}, ALWAYS, false},
-    {MOT_W_K, "self_attn.k_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
-    {MOT_W_V, "self_attn.v_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
-    {MOT_W_O, "self_attn.o_proj%.weight", MATRIX, MOT_ATTN_O, {C, HD}, ALWAYS, false},
-    {MOT_W_GATE, "mlp%.gate_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, false},
-    {MOT_W_UP, "mlp%.up_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, true},
-    {MOT_W_DOWN, "mlp%.down_proj.weight", MATRIX, MOT_FFN, {C, F}, ALWAYS, false},
-    {MOT_W_Q_BIAS, "self_attn.q_proj%.bias", VECTOR, MOT_ATTN_QKV, {HD, ONE}, QKV_BIAS, false},
-    {MOT_W_K_BIAS, "self_attn.k_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
-    {MOT_W_V_BIAS, "self_attn.v_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
-    {MOT_W_O_BIAS, "self_attn.o_proj%.bias", VECTOR, MOT_ATTN_O, {C, ONE}, O_BIAS, false},
-    {MOT_W_Q_NORM, "self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
-    {MOT_W_K_NORM, "self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
-    {MOT_W_ATTN_NORM, "input_layernorm%.weight", VECTOR, MOT_ATTN_NORM, {C, ONE}, ALWAYS, false},
-    {MOT_W_FFN_NORM, "post_attention_layernorm%.weight", VECTOR, MOT_FFN_NORM, {C, ONE}, ALWAYS, false},
+    {MOT_W_Q, "model.layers.#.self_attn.q_proj%.weight", MATRIX, MOT_ATTN_QKV, {HD, C}, ALWAYS, false},
+    {MOT_W_K, "model.layers.#.self_attn.k_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
+    {MOT_W_V, "model.layers.#.self_attn.v_proj%.weight", MATRIX, MOT_ATTN_QKV, {KD, C}, ALWAYS, true},
+    {MOT_W_O, "model.layers.#.self_attn.o_proj%.weight", MATRIX, MOT_ATTN_O, {C, HD}, ALWAYS, false},
+    {MOT_W_GATE, "model.layers.#.mlp%.gate_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, false},
+    {MOT_W_UP, "model.layers.#.mlp%.up_proj.weight", MATRIX, MOT_FFN, {F, C}, ALWAYS, true},
+    {MOT_W_DOWN, "model.layers.#.mlp%.down_proj.weight", MATRIX, MOT_FFN, {C, F}, ALWAYS, false},
+    {MOT_W_Q_BIAS, "model.layers.#.self_attn.q_proj%.bias", VECTOR, MOT_ATTN_QKV, {HD, ONE}, QKV_BIAS, false},
+    {MOT_W_K_BIAS, "model.layers.#.self_attn.k_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
+    {MOT_W_V_BIAS, "model.layers.#.self_attn.v_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
+    {MOT_W_O_BIAS, "model.layers.#.self_attn.o_proj%.bias", VECTOR, MOT_ATTN_O, {C, ONE}, O_BIAS, false},
+    {MOT_W_Q_NORM, "model.layers.#.self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
+    {MOT_W_K_NORM, "model.layers.#.self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
+    {MOT_W_ATTN_NORM, "model.layers.#.input_layernorm%.weight", VECTOR, MOT_ATTN_NORM, {C, ONE}, ALWAYS, false},
+    {MOT_W_FFN_NORM, "model.layers.#.post_attention_layernorm%.weight", VECTOR, MOT_FFN_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_FINAL_NORM, "model.norm%.weight", LAST, MOT_FINAL_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_HEAD, "lm_head.weight", SHARED, 0, {V, C}, UNTIED, false},
 };
@@ -87,6 +86,27 @@ static int64_t index_of(const struct mot_table *t, enum mot_weight w, int64_t la
     return (layer * MOT_WEIGHTS + (int64_t)w) * t->n_towers + tower;
 }
 
+const char *mot_weight_pattern(enum mot_weight w)
+{
+    return rows[w].name;
+}
+
+char *mot_weight_name(const char *pattern, int64_t layer, const char *tower)
+{
+    struct mot_bytes b = {0};
+    int rc = MOT_OK;
+    for (const char *p = pattern; !rc && *p;) {
+        size_t n = strcspn(p, "#%");
+        rc = n > 0       ? mot_bytes_append(&b, p, n)
+             : *p == '#' ? mot_bytes_format(&b, "%lld", (long long)layer)
+                         : mot_bytes_format(&b, "%s", tower);
+        p += n > 0 ? n : 1;
+    }
+    char *name = rc ? NULL : mot_strndup(b.n ? (const char *)b.data : "", b.n);
+    mot_bytes_free(&b);
+    return name;
+}
+
 /* Sizes of one tensor fit easily (2^20 x 2^31); the sum over thousands of layers is checked. */
 enum { MAX_VALUES_LOG2 = 55 };
 
@@ -96,24 +116,18 @@ static int add(struct mot_table *t, int64_t *capacity, const struct mot_config *
     int rc = mot_grow((void **)&t->tensor, t->n, capacity, sizeof *t->tensor);
     if (rc)
         return rc;
-    bool shared = r->place == SHARED;
-    char suffix[MOT_NAME_BYTES + 1] = "", name[128];
+    bool shared = r->place == SHARED, layered = r->place == MATRIX || r->place == VECTOR;
+    char suffix[MOT_NAME_BYTES + 1] = "";
     if (!shared && tower > 0)
         snprintf(suffix, sizeof suffix, "_%s", c->tower[tower]);
-    bool layered = r->place == MATRIX || r->place == VECTOR;
-    size_t head = strcspn(r->name, "%");
-    const char *tail = r->name[head] ? r->name + head + 1 : "";
-    if (layered)
-        snprintf(name, sizeof name, "model.layers.%lld.%.*s%s%s", (long long)layer, (int)head, r->name, suffix, tail);
-    else
-        snprintf(name, sizeof name, "%.*s%s%s", (int)head, r->name, suffix, tail);
     int64_t count = size_of(c, r->shape[0]) * size_of(c, r->shape[1]);
     int64_t offset = r->follows ? t->values : (t->values + 15) / 16 * 16;
     if (count >> MAX_VALUES_LOG2 || offset >> MAX_VALUES_LOG2)
         return mot_fail(MOT_EFORMAT, "this configuration has more than 2^%d weights", MAX_VALUES_LOG2);
     t->tensor[t->n] = (struct mot_tensor){
-        .name = mot_strdup(name),
+        .name = mot_weight_name(r->name, layer, suffix),
         .weight = r->weight,
+        .component = r->component,
         .layer = layered ? (int)layer : -1,
         .tower = shared ? -1 : tower,
         .rank = r->shape[1] == ONE ? 1 : 2,
@@ -172,8 +186,14 @@ void mot_table_free(struct mot_table *t)
     *t = (struct mot_table){0};
 }
 
-int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
+const struct mot_tensor *mot_table_find(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
 {
     int64_t i = w == MOT_WEIGHTS ? -1 : t->at[index_of(t, w, layer, tower)];
-    return i < 0 ? -1 : t->tensor[i].offset;
+    return i < 0 ? NULL : &t->tensor[i];
+}
+
+int64_t mot_offset(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
+{
+    const struct mot_tensor *found = mot_table_find(t, w, layer, tower);
+    return found ? found->offset : -1;
 }

@@ -18,12 +18,18 @@
 
 /* -- the folder's vocabulary (vocab.c) -- */
 /* No such file comes near these sizes. */
-enum { MOT_VOCAB_LIMIT = 1 << 20, MOT_TOKENIZER_LIMIT = 1 << 28 };
+enum { MOT_TOKENIZER_LIMIT = 1 << 28 };
 
+/* A folder's vocab.json, read; *j = NULL where there is none, or only a foreign one of that name. */
+int mot_vocab_own(const char *folder, json_t **j) MOT_CHECKED;
+int mot_vocab_read(struct mot_vocab *v, const char *folder, const json_t *own) MOT_CHECKED;
 /* Fill v->digest from v's ranges and special ids and from the files that its modalities name. */
 int mot_vocab_seal(struct mot_vocab *v, const char *folder) MOT_CHECKED;
 /* The text-only vocabulary of a folder without vocab.json; tokenizer is its tokenizer.json, read. */
 int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tokenizer) MOT_CHECKED;
+/* The largest id that tokenizer.json gives, and the id of a token by its text (-1: none). */
+int mot_vocab_largest(const json_t *tokenizer, const char *folder, int64_t *largest) MOT_CHECKED;
+int32_t mot_vocab_id(const json_t *tokenizer, const char *text);
 
 /* -- UTF-8 and Unicode (unicode.c) -- */
 /* How many of the n bytes are valid UTF-8, from the start. */

@@ -25,23 +25,25 @@ static int check_digest(const struct mot_tokenizer *t)
     if (!rc && strcmp(now.digest, t->vocab.digest) != 0)
         rc = mot_fail(
             MOT_ECORRUPT,
-            "%s/vocab.json: digest %s, but the folder's files give %s: a file was changed after the "
-            "folder was made",
+            "%s/vocab.json: digest %s, but the folder's files give %s: a file was changed or removed after "
+            "the folder was made",
             t->folder, t->vocab.digest, now.digest);
     return rc;
 }
 
 static int open_text(struct mot_tokenizer *t)
 {
-    char *path = mot_path(t->folder, "tokenizer.json"), *known = mot_path(t->folder, "vocab.json");
-    int rc = path && known ? MOT_OK : MOT_ENOMEM;
-    json_t *j = NULL;
+    char *path = mot_path(t->folder, "tokenizer.json");
+    int rc = path ? MOT_OK : MOT_ENOMEM;
+    json_t *j = NULL, *own = NULL;
     if (!rc && !mot_file_exists(path))
         rc = mot_fail(MOT_EIO, "%s: no tokenizer.json there: not a tokenizer folder", t->folder);
     if (!rc && !(j = mot_json_load(path, MOT_TOKENIZER_LIMIT)))
         rc = MOT_EFORMAT;
-    if (!rc && mot_file_exists(known))
-        rc = (rc = mot_vocab_load(&t->vocab, t->folder)) ? rc : check_digest(t);
+    if (!rc)
+        rc = mot_vocab_own(t->folder, &own);
+    if (!rc && own)
+        rc = (rc = mot_vocab_read(&t->vocab, t->folder, own)) ? rc : check_digest(t);
     else if (!rc)
         rc = mot_vocab_foreign(&t->vocab, t->folder, j);
     if (!rc && !(t->text = mot_text_load(path, j)))
@@ -50,8 +52,8 @@ static int open_text(struct mot_tokenizer *t)
         rc = mot_fail(MOT_EARG, "%s: it has ids up to %d, vocab.json gives text %d ids", path,
                       t->text->n_ids - 1, t->vocab.modality[0].n);
     json_decref(j);
+    json_decref(own);
     mot_free(path);
-    mot_free(known);
     return rc ? rc : mot_text_state_init(&t->state);
 }
 
@@ -64,24 +66,35 @@ static int check_size(const struct mot_tokenizer *t, int modality, int codes)
                     t->vocab.modality[modality].n);
 }
 
+/* Where a modality's codec is, if it has one: ids may have been reserved for a codec elsewhere. */
+static char *codec_path(const struct mot_tokenizer *t, const char *modality, int *at, int *rc)
+{
+    char file[MOT_NAME_BYTES + 16];
+    *at = mot_vocab_find(&t->vocab, modality);
+    snprintf(file, sizeof file, "%s.safetensors", modality);
+    char *path = *at < 0 ? NULL : mot_path(t->folder, file);
+    if (*at >= 0 && !path)
+        *rc = MOT_ENOMEM;
+    if (path && mot_file_exists(path))
+        return path;
+    mot_free(path);
+    return NULL;
+}
+
 static int open_codecs(struct mot_tokenizer *t)
 {
     int rc = MOT_OK;
-    t->image_at = mot_vocab_find(&t->vocab, "image");
-    t->speech_at = mot_vocab_find(&t->vocab, "speech");
-    if (t->image_at >= 0) {
-        char *path = mot_path(t->folder, "image.safetensors");
-        t->image = path ? mot_image_codec_load(path) : NULL;
-        mot_free(path);
+    char *image = codec_path(t, "image", &t->image_at, &rc), *speech = codec_path(t, "speech", &t->speech_at, &rc);
+    if (!rc && image) {
+        t->image = mot_image_codec_load(image);
         rc = t->image ? check_size(t, t->image_at, mot_image_codec_size(t->image)) : MOT_EFORMAT;
     }
-    if (!rc && t->speech_at >= 0) {
-        char *path = mot_path(t->folder, "speech.safetensors");
-        t->speech = path ? mot_speech_codec_load(path) : NULL;
-        mot_free(path);
-        rc =
-            t->speech ? check_size(t, t->speech_at, mot_speech_codec_size(t->speech)) : MOT_EFORMAT;
+    if (!rc && speech) {
+        t->speech = mot_speech_codec_load(speech);
+        rc = t->speech ? check_size(t, t->speech_at, mot_speech_codec_size(t->speech)) : MOT_EFORMAT;
     }
+    mot_free(image);
+    mot_free(speech);
     return rc;
 }
 
@@ -142,7 +155,7 @@ int mot_special_around(struct mot_tokenizer *t, struct mot_ids *before, struct m
 static int no_codec(const struct mot_tokenizer *t, const char *what)
 {
     return mot_fail(MOT_EARG,
-                    "%s: its vocabulary has no %s; learn one with mot-tokenize --learn %s=SIZE",
+                    "%s: it has no codec for %s; learn one with mot-tokenize --learn %s=SIZE",
                     t->folder, what, what);
 }
 

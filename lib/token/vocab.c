@@ -11,8 +11,10 @@
  * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token
  * that does not exist is left out.  A shard's header has "folder" too: where the tokenizer was, so
  * that decoding finds it; it is believed only if the digest agrees.  The digest is FNV-1a over
- * everything of this but itself, then over the bytes of tokenizer.json and of each codec's file:
- * two folders whose ids decode differently differ in it.
+ * everything of this but itself, then over the bytes of tokenizer.json and of each codec's file, as
+ * far as they are there: two folders whose ids decode differently differ in it.
+ *
+ * Many a foreign folder has a vocab.json too: tokens and their ids, which tokenizer.json says again.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -220,8 +222,9 @@ static int hash_file(uint64_t *h, const char *folder, const char *file)
     if (!path)
         return MOT_ENOMEM;
     struct mot_map map;
-    int rc = mot_map_open(&map, path);
-    if (!rc) {
+    bool there = mot_file_exists(path);
+    int rc = there ? mot_map_open(&map, path) : MOT_OK;
+    if (!rc && there) {
         unsigned char size[8];
         mot_put64(size, map.n);
         *h = mot_hash(*h, file, strlen(file) + 1);
@@ -274,7 +277,7 @@ static int load_optional(const char *folder, const char *file, json_t **j)
 }
 
 /* The id of a token by its text: added tokens first, as they may override. */
-static int32_t id_of(const json_t *tokenizer, const char *text)
+int32_t mot_vocab_id(const json_t *tokenizer, const char *text)
 {
     size_t i;
     json_t *t;
@@ -295,10 +298,10 @@ static int32_t token_of_key(const json_t *config, const char *key, const json_t 
     if (json_is_object(t))
         t = json_object_get(t, "content");
     const char *text = json_string_value(t);
-    return text ? id_of(tokenizer, text) : -1;
+    return text ? mot_vocab_id(tokenizer, text) : -1;
 }
 
-static int largest_id(const json_t *tokenizer, const char *folder, int64_t *largest)
+int mot_vocab_largest(const json_t *tokenizer, const char *folder, int64_t *largest)
 {
     int64_t max = -1;
     const char *key;
@@ -349,7 +352,7 @@ int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tok
     clear(v);
     json_t *config = NULL, *model = NULL;
     int64_t largest = 0;
-    int rc = largest_id(tokenizer, folder, &largest);
+    int rc = mot_vocab_largest(tokenizer, folder, &largest);
     if (!rc)
         rc = load_optional(folder, "tokenizer_config.json", &config);
     if (!rc)
@@ -368,36 +371,51 @@ int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tok
     return rc;
 }
 
-int mot_vocab_load(struct mot_vocab *v, const char *folder)
+/* Tokens and their ids, as GPT-2's and Qwen's folders have them. */
+static bool only_integers(const json_t *j)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)j, key, v)
+        if (!json_is_integer(v))
+            return false;
+    return json_object_size(j) > 0;
+}
+
+int mot_vocab_own(const char *folder, json_t **j)
+{
+    int rc = load_optional(folder, "vocab.json", j);
+    if (!rc && *j && only_integers(*j)) {
+        json_decref(*j);
+        *j = NULL;
+    }
+    return rc;
+}
+
+int mot_vocab_read(struct mot_vocab *v, const char *folder, const json_t *own)
 {
     char *path = mot_path(folder, "vocab.json");
-    if (!path)
-        return MOT_ENOMEM;
-    int rc;
-    if (mot_file_exists(path)) {
-        struct mot_bytes text = {0};
-        rc = mot_read_file(path, MOT_VOCAB_LIMIT, &text);
-        if (!rc)
-            rc = mot_vocab_parse_json(v, path, text.data, text.n);
-        if (!rc)
-            remember_folder(v, folder);
-        mot_bytes_free(&text);
-        mot_free(path);
-        return rc;
-    }
+    int rc = path ? read_vocab(v, path, own) : MOT_ENOMEM;
+    if (!rc)
+        remember_folder(v, folder);
     mot_free(path);
-    path = mot_path(folder, "tokenizer.json");
-    if (!path)
-        return MOT_ENOMEM;
-    if (!mot_file_exists(path)) {
-        rc = mot_fail(MOT_EIO,
-                      "%s: neither vocab.json nor tokenizer.json is there: not a tokenizer folder",
-                      folder);
-    } else {
-        json_t *tokenizer = mot_json_load(path, MOT_TOKENIZER_LIMIT);
-        rc = tokenizer ? mot_vocab_foreign(v, folder, tokenizer) : MOT_EFORMAT;
-        json_decref(tokenizer);
+    return rc;
+}
+
+int mot_vocab_load(struct mot_vocab *v, const char *folder)
+{
+    json_t *own = NULL, *tokenizer = NULL;
+    int rc = mot_vocab_own(folder, &own);
+    if (!rc && own) {
+        rc = mot_vocab_read(v, folder, own);
+    } else if (!rc) {
+        rc = load_optional(folder, "tokenizer.json", &tokenizer);
+        if (!rc && !tokenizer)
+            rc = mot_fail(MOT_EIO, "%s: neither vocab.json nor tokenizer.json is there: not a tokenizer folder", folder);
+        if (!rc)
+            rc = mot_vocab_foreign(v, folder, tokenizer);
     }
-    mot_free(path);
+    json_decref(own);
+    json_decref(tokenizer);
     return rc;
 }

@@ -176,10 +176,17 @@ static int copy_tokenizer(const char *from, const char *to)
     return rc;
 }
 
+static bool same_scaling(const struct mot_rope_scaling *a, const struct mot_rope_scaling *b)
+{
+    return a->type == b->type && a->factor == b->factor && a->low_freq_factor == b->low_freq_factor &&
+           a->high_freq_factor == b->high_freq_factor && a->original == b->original;
+}
+
 /* Whether tensors of the same names and shapes stand for the same function and the same loss. */
 static bool same_meaning(const struct mot_config *a, const struct mot_config *b)
 {
     bool same = a->norm_post == b->norm_post && a->qk_norm == b->qk_norm && a->rope_theta == b->rope_theta &&
+                same_scaling(&a->rope_scaling, &b->rope_scaling) &&
                 a->rms_norm_eps == b->rms_norm_eps && a->num_attention_heads == b->num_attention_heads &&
                 a->z_loss == b->z_loss && a->n_modalities == b->n_modalities;
     for (int m = 0; same && m < a->n_modalities; m++) {

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan.c - for every tensor of the target, where its values come from; and everything that stands against it, found before
+ * the first byte is written.
+ */
+#include <fnmatch.h>
+
+#include "convert.h"
+
+/* Which tensors of the source are used, by file and place. */
+struct used {
+    bool **of; /* [file][tensor] */
+};
+
+static bool is_bias(enum mot_weight w)
+{
+    return w == MOT_W_Q_BIAS || w == MOT_W_K_BIAS || w == MOT_W_V_BIAS || w == MOT_W_O_BIAS;
+}
+
+/* The modality by which a tensor of the target gets its weights: the first that uses it. */
+static int first_served(const struct mot_config *c, const struct mot_tensor *t)
+{
+    for (int m = 0; m < c->n_modalities; m++)
+        if (mot_tensor_serves(c, t, m))
+            return m;
+    return 0;
+}
+
+/* The source's tensor for one of the target; NULL: it has none. */
+static const struct mot_tensor *origin(const struct mot_converter *c, const struct mot_tensor *t)
+{
+    const struct mot_config *from = &c->from.config;
+    enum mot_weight w = t->weight == MOT_W_HEAD && from->tie_word_embeddings ? MOT_W_EMBED : t->weight;
+    int tower = t->tower < 0 ? 0 : from->tower_of[t->component][c->source[first_served(&c->to.config, t)]];
+    return mot_table_find(&c->from.table, w, t->layer < 0 ? 0 : t->layer, tower);
+}
+
+/* A tensor of the source in its file, with all that may be wrong with it; *f = NULL then. */
+static int find(struct mot_converter *c, const struct mot_tensor *t, struct used *used, struct mot_job *job)
+{
+    const struct mot_family *family = c->from.family;
+    struct mot_name_row row = mot_family_row(family, t);
+    if (!row.theirs)
+        return mot_say(&c->complaints, "%s: a %s checkpoint has no \"%s\", which config.json asks for", c->o.from, family->name,
+                       t->name);
+    char *name = mot_family_name(family, &c->from.config, t);
+    if (!name)
+        return MOT_ENOMEM;
+    int rc = MOT_OK;
+    const struct mot_st_tensor *f = mot_weights_find(&c->weights, name, &job->file);
+    bool good = f && f->rank == t->rank && f->shape[0] == t->shape[0] && (t->rank == 1 || f->shape[1] == t->shape[1]);
+    bool readable = f && (f->dtype == MOT_F32 || f->dtype == MOT_F16 || f->dtype == MOT_BF16 || f->dtype == MOT_F64);
+    if (!f)
+        rc = mot_say(&c->complaints, "%s: tensor \"%s\" is missing", c->o.from, name);
+    else if (!good)
+        rc = mot_say(&c->complaints, "%s: tensor \"%s\" has %lld values in rank %d, config.json asks for %lld x %lld",
+                     job->file->path, name, (long long)f->count, f->rank, (long long)t->shape[0], (long long)t->shape[1]);
+    else if (!readable)
+        rc = mot_say(&c->complaints, "%s: tensor \"%s\" is %s, expected F32, F16, BF16 or F64", job->file->path, name,
+                     mot_dtype_name(f->dtype));
+    if (f)
+        used->of[job->file - c->weights.file][f - job->file->tensor] = true;
+    job->from = good && readable ? f : NULL;
+    job->unpair = row.pairs;
+    mot_free(name);
+    return rc;
+}
+
+static enum mot_dtype wanted_dtype(const struct mot_convert_options *o, enum mot_dtype source)
+{
+    if (!o->dtype)
+        return source;
+    return strcmp(o->dtype, "f32") == 0 ? MOT_F32 : strcmp(o->dtype, "f16") == 0 ? MOT_F16 : MOT_BF16;
+}
+
+/* A tower is random if all whom it serves are. */
+static bool random_tower(const struct mot_converter *c, const struct mot_tensor *t)
+{
+    bool all = t->tower >= 0;
+    for (int m = 0; m < c->to.config.n_modalities; m++)
+        if (mot_tensor_serves(&c->to.config, t, m) && !c->random[m])
+            all = false;
+    return all;
+}
+
+static int add_job(struct mot_converter *c, const struct mot_tensor *t, const char *name, struct used *used)
+{
+    int rc = mot_grow((void **)&c->job, c->n_jobs, &c->capacity, sizeof *c->job);
+    if (rc)
+        return rc;
+    struct mot_name_row row = mot_family_row(c->to.family, t);
+    struct mot_job *j = &c->job[c->n_jobs];
+    *j = (struct mot_job){.tensor = t, .rows = t->weight == MOT_W_EMBED || t->weight == MOT_W_HEAD, .pair = row.pairs};
+    const struct mot_tensor *o = origin(c, t);
+    if (!row.theirs)
+        return mot_say(&c->complaints, "%s: a %s checkpoint has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
+    if (o)
+        rc = find(c, o, used, j);
+    else if (!is_bias(t->weight)) /* a bias that was not there is zero */
+        rc = mot_say(&c->complaints, "%s: has nothing to make \"%s\" of", c->o.from, t->name);
+    enum mot_dtype source = j->from ? j->from->dtype : MOT_F32;
+    if (!o && c->n_jobs > 0)
+        source = c->job[0].decl.dtype;
+    if (random_tower(c, t))
+        j->random = true, j->from = NULL;
+    j->decl = (struct mot_st_decl){.name = name ? mot_strdup(name) : mot_family_name(c->to.family, &c->to.config, t),
+                                   .dtype = wanted_dtype(&c->o, source),
+                                   .rank = t->rank,
+                                   .shape = {t->shape[0], t->shape[1]}};
+    if (!j->decl.name)
+        return MOT_ENOMEM;
+    c->n_jobs++;
+    c->bytes += t->count * mot_dtype_bits(j->decl.dtype) / 8;
+    return rc;
+}
+
+/* What no model computes with: tables that old checkpoints carry, the copy of a tied head, a family's spare norm; and, where
+ * one tower is taken out of several, the others. */
+static bool superfluous(const struct mot_converter *c, const char *name)
+{
+    const struct mot_side *s = &c->from;
+    if (fnmatch("*.rotary_emb.inv_freq", name, 0) == 0 || strcmp(name, "rope.freqs") == 0)
+        return true;
+    struct mot_tensor head = {.weight = MOT_W_HEAD, .layer = -1, .tower = -1};
+    char *tied = s->config.tie_word_embeddings ? mot_family_name(s->family, &s->config, &head) : NULL;
+    bool found = tied && strcmp(name, tied) == 0;
+    mot_free(tied);
+    size_t prefix = strlen(s->family->prefix);
+    return found || (s->family->spare_norm && strncmp(name, s->family->prefix, prefix) == 0 &&
+                     strcmp(name + prefix, s->family->spare_norm) == 0);
+}
+
+static int mark_towers(struct mot_converter *c, struct used *used)
+{
+    for (int64_t i = 0; i < c->from.table.n; i++) {
+        const struct mot_st *file;
+        char *name = mot_family_row(c->from.family, &c->from.table.tensor[i]).theirs
+                         ? mot_family_name(c->from.family, &c->from.config, &c->from.table.tensor[i])
+                         : NULL;
+        const struct mot_st_tensor *f = name ? mot_weights_find(&c->weights, name, &file) : NULL;
+        if (f)
+            used->of[file - c->weights.file][f - file->tensor] = true;
+        mot_free(name);
+    }
+    return MOT_OK;
+}
+
+static int complain_of_rest(struct mot_converter *c, const struct used *used)
+{
+    int64_t dropped = 0;
+    int rc = MOT_OK;
+    for (int i = 0; i < c->weights.n; i++)
+        for (int64_t k = 0; !rc && k < c->weights.file[i].n; k++) {
+            const char *name = c->weights.file[i].tensor[k].name;
+            if (used->of[i][k] || superfluous(c, name))
+                continue;
+            if (mot_allowed(&c->o, name))
+                dropped++;
+            else
+                rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out",
+                             c->weights.file[i].path, name);
+        }
+    if (!rc && dropped)
+        rc = mot_say(&c->notices, "%lld tensors are left out, as --allow-extra says", (long long)dropped);
+    return rc;
+}
+
+static int plan(struct mot_converter *c, struct used *used)
+{
+    int rc = MOT_OK;
+    for (int64_t i = 0; !rc && i < c->to.table.n; i++)
+        rc = add_job(c, &c->to.table.tensor[i], NULL, used);
+    const struct mot_tensor *norm = mot_table_find(&c->to.table, MOT_W_FINAL_NORM, 0, 0);
+    if (!rc && c->to.family->spare_norm && norm)
+        rc = add_job(c, norm, c->to.family->spare_norm, used);
+    if (!rc)
+        rc = mark_towers(c, used);
+    return rc ? rc : complain_of_rest(c, used);
+}
+
+int mot_plan_jobs(struct mot_converter *c)
+{
+    struct used used = {mot_alloc((size_t)c->weights.n, sizeof *used.of)};
+    int rc = used.of ? MOT_OK : MOT_ENOMEM;
+    for (int i = 0; !rc && i < c->weights.n; i++)
+        if (!(used.of[i] = mot_alloc((size_t)c->weights.file[i].n, sizeof **used.of)))
+            rc = MOT_ENOMEM;
+    if (!rc)
+        rc = plan(c, &used);
+    for (int i = 0; used.of && i < c->weights.n; i++)
+        mot_free(used.of[i]);
+    mot_free(used.of);
+    return rc;
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * target.c - what a conversion is to make: modalities and their ids, towers and who uses them, rows of the vocabulary.
+ *
+ * One rule says where a tower's weights come from.  A tower of the target serves some modality; if the source knows that
+ * modality, they are those that serve it there; if not, those that serve the modality of --copy, or random ones.
+ */
+#include <stdlib.h>
+
+#include "convert.h"
+
+/* The next of "a=1,b": its name, and its number (-1: none).  *at moves on; false at the end. */
+static bool next_item(const char **at, char name[MOT_NAME_BYTES], int64_t *number, int *rc)
+{
+    if (!*at || !**at)
+        return false;
+    size_t n = strcspn(*at, ",="), rest = strcspn(*at, ",");
+    char *end = NULL;
+    *number = (*at)[n] == '=' ? strtoll(*at + n + 1, &end, 10) : -1;
+    bool good = n > 0 && n < MOT_NAME_BYTES && (!end || (end == *at + rest && end > *at + n + 1 && *number > 0));
+    if (!good) {
+        *rc = mot_fail(MOT_EARG, "\"%.*s\": expected NAME or NAME=COUNT", (int)rest, *at);
+        return false;
+    }
+    memcpy(name, *at, n);
+    name[n] = 0;
+    *at += rest + ((*at)[rest] == ',');
+    return true;
+}
+
+static bool listed(const char *list, const char *name)
+{
+    char item[MOT_NAME_BYTES];
+    int64_t number;
+    int rc = MOT_OK;
+    while (next_item(&list, item, &number, &rc))
+        if (strcmp(item, name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- ids ---- */
+
+static int append_range(struct mot_vocab *v, const char *name, int64_t n)
+{
+    if (mot_vocab_find(v, name) >= 0)
+        return mot_fail(MOT_EARG, "modality \"%s\" has ids already: %d of them", name, v->modality[mot_vocab_find(v, name)].n);
+    if (v->n_modalities == MOT_MAX_MODALITIES || n > INT32_MAX - v->size)
+        return mot_fail(MOT_EARG, "modality \"%s\": too many modalities or ids", name);
+    int m = v->n_modalities++;
+    memset(v->modality[m].name, 0, sizeof v->modality[m].name);
+    strcpy(v->modality[m].name, name);
+    v->modality[m].first = v->size;
+    v->modality[m].n = (int32_t)n;
+    v->size += (int32_t)n;
+    return MOT_OK;
+}
+
+/* A delimiter that is the last text id goes with its modality. */
+static void drop_delimiter(struct mot_converter *c, struct mot_vocab *v, int32_t *id)
+{
+    if (*id >= 0 && *id == v->modality[0].n - 1)
+        c->dropped_from = v->modality[0].n = *id;
+    *id = -1;
+}
+
+static void drop_ranges(struct mot_converter *c, struct mot_vocab *v)
+{
+    const char *list = c->o.drop_vocab;
+    if (listed(list, "speech"))
+        drop_delimiter(c, v, &v->eos_speech), drop_delimiter(c, v, &v->bos_speech);
+    if (listed(list, "image"))
+        drop_delimiter(c, v, &v->eoi), drop_delimiter(c, v, &v->boi);
+    int kept = 0;
+    for (int m = 0; m < v->n_modalities; m++)
+        if (m == 0 || !listed(list, v->modality[m].name))
+            v->modality[kept++] = v->modality[m];
+    v->n_modalities = kept;
+}
+
+/* Ranges added by --add-vocab and by the tokenizer folder with the codecs. */
+static int add_ranges(struct mot_converter *c, struct mot_vocab *v)
+{
+    struct mot_vocab codecs = {0};
+    int rc = c->o.tokenizer ? mot_vocab_load(&codecs, c->o.tokenizer) : MOT_OK;
+    const char *at = c->o.add_vocab;
+    char name[MOT_NAME_BYTES];
+    int64_t n;
+    while (!rc && next_item(&at, name, &n, &rc)) {
+        int m = mot_vocab_find(&codecs, name);
+        if (m >= 0 && n >= 0 && n != codecs.modality[m].n)
+            rc = mot_fail(MOT_EARG, "--add-vocab %s=%lld: the codec in %s has %d codes", name, (long long)n, c->o.tokenizer,
+                          codecs.modality[m].n);
+        else if (m < 0 && n < 0)
+            rc = mot_fail(MOT_EARG, "--add-vocab %s: say how many ids, as in %s=1024", name, name);
+        else
+            rc = append_range(v, name, n < 0 ? codecs.modality[m].n : n);
+    }
+    for (int m = 1; !rc && m < codecs.n_modalities; m++)
+        if (mot_vocab_find(v, codecs.modality[m].name) < 0 && !c->o.add_vocab)
+            rc = append_range(v, codecs.modality[m].name, codecs.modality[m].n);
+    return rc;
+}
+
+/* A delimiter's id: one that tokenizer.json has; one of those after its last that the model's padding has rows for; else
+ * a new text id.  text is the number of text ids so far. */
+static void place_delimiter(struct mot_converter *c, const json_t *tokenizer, int64_t *next, int32_t *text, const char *token,
+                            int32_t *id)
+{
+    if (*id >= 0)
+        return;
+    *id = tokenizer ? mot_vocab_id(tokenizer, token) : -1;
+    if (*id >= 0)
+        return;
+    *id = (int32_t)(*next)++;
+    if (*id >= *text)
+        *text = *id + 1;
+    c->delimiter[c->n_delimiters].text = token;
+    c->delimiter[c->n_delimiters++].id = *id;
+}
+
+static int place_delimiters(struct mot_converter *c, struct mot_vocab *v)
+{
+    json_t *tokenizer = NULL;
+    int64_t largest = v->modality[0].n - 1;
+    int rc = mot_tokenizer_json(c->o.from, &tokenizer);
+    if (!rc && tokenizer)
+        rc = mot_vocab_largest(tokenizer, c->o.from, &largest);
+    int64_t next = largest + 1;
+    int32_t text = v->modality[0].n;
+    if (!rc && mot_vocab_find(v, "image") >= 0) {
+        place_delimiter(c, tokenizer, &next, &text, "<|boi|>", &v->boi);
+        place_delimiter(c, tokenizer, &next, &text, "<|eoi|>", &v->eoi);
+    }
+    if (!rc && mot_vocab_find(v, "speech") >= 0) {
+        place_delimiter(c, tokenizer, &next, &text, "<|bos_speech|>", &v->bos_speech);
+        place_delimiter(c, tokenizer, &next, &text, "<|eos_speech|>", &v->eos_speech);
+    }
+    v->modality[0].n = text;
+    json_decref(tokenizer);
+    return rc;
+}
+
+/* The order of --modalities; exactly those that have ids. */
+static int order_ranges(const struct mot_convert_options *o, struct mot_vocab *v)
+{
+    if (!o->modalities)
+        return MOT_OK;
+    struct mot_vocab in = *v;
+    const char *at = o->modalities;
+    char name[MOT_NAME_BYTES];
+    int64_t number;
+    int rc = MOT_OK, n = 0;
+    while (!rc && next_item(&at, name, &number, &rc)) {
+        int m = mot_vocab_find(&in, name);
+        bool twice = false;
+        for (int i = 0; i < n; i++)
+            twice |= strcmp(v->modality[i].name, name) == 0;
+        if (twice || (n == 0) != (strcmp(name, "text") == 0))
+            rc = mot_fail(MOT_EARG, "--modalities %s: text comes first, each modality once", o->modalities);
+        else if (m < 0)
+            rc = mot_fail(MOT_EARG, "--modalities: \"%s\" has no ids: give --add-vocab %s=COUNT, or -t TOK with a codec for it",
+                          name, name);
+        else
+            v->modality[n++] = in.modality[m];
+    }
+    if (!rc && n != in.n_modalities)
+        rc = mot_fail(MOT_EARG, "--modalities %s: names %d modalities, ids there are for %d; --drop-vocab leaves some out",
+                      o->modalities, n, in.n_modalities);
+    return rc;
+}
+
+static void number_ids(struct mot_vocab *v)
+{
+    v->size = 0;
+    for (int m = 0; m < v->n_modalities; m++) {
+        v->modality[m].first = v->size;
+        v->size += v->modality[m].n;
+    }
+}
+
+static int make_vocab(struct mot_converter *c)
+{
+    struct mot_vocab *v = &c->to.vocab;
+    *v = c->from.vocab;
+    v->folder[0] = 0;
+    c->dropped_from = INT32_MAX;
+    drop_ranges(c, v);
+    int rc = add_ranges(c, v);
+    if (!rc && (c->o.add_vocab || c->o.tokenizer))
+        rc = place_delimiters(c, v);
+    if (!rc)
+        rc = order_ranges(&c->o, v);
+    if (!rc)
+        number_ids(v);
+    return rc;
+}
+
+/* Rows of the target's embedding: of each modality those the source has, then new ones. */
+static void make_runs(struct mot_converter *c)
+{
+    const struct mot_vocab *from = &c->from.vocab, *to = &c->to.vocab;
+    for (int m = 0; m < to->n_modalities; m++) {
+        int s = mot_vocab_find(from, to->modality[m].name);
+        int64_t all = to->modality[m].n, old = s < 0 ? 0 : from->modality[s].n < all ? from->modality[s].n : all;
+        struct mot_run *last = c->n_runs ? &c->run[c->n_runs - 1] : NULL;
+        if (old > 0 && last && last->from >= 0 && last->from + last->n == from->modality[s].first)
+            last->n += old;
+        else if (old > 0)
+            c->run[c->n_runs++] = (struct mot_run){from->modality[s].first, old};
+        if (all > old)
+            c->run[c->n_runs++] = (struct mot_run){-1, all - old};
+    }
+}
+
+/* ---- towers ---- */
+
+static int untied(const char *list, bool out[MOT_COMPONENTS])
+{
+    static const struct {
+        const char *name;
+        enum mot_component of[4];
+        int n;
+    } groups[] = {
+        {"attn", {MOT_ATTN_QKV, MOT_ATTN_O}, 2},
+        {"norm", {MOT_ATTN_NORM, MOT_QK_NORM, MOT_FFN_NORM, MOT_FINAL_NORM}, 4},
+    };
+    char name[MOT_NAME_BYTES];
+    int64_t number;
+    int rc = MOT_OK;
+    for (int k = 0; k < MOT_COMPONENTS; k++)
+        out[k] = !list;
+    while (next_item(&list, name, &number, &rc)) {
+        bool known = false;
+        for (int k = 0; k < MOT_COMPONENTS; k++)
+            if (strcmp(name, mot_component_names[k]) == 0)
+                known = out[k] = true;
+        for (int g = 0; g < MOT_COUNT(groups); g++)
+            for (int i = 0; i < groups[g].n && strcmp(name, groups[g].name) == 0; i++)
+                known = out[groups[g].of[i]] = true;
+        if (!known)
+            return mot_fail(MOT_EARG, "--untie: \"%s\" is no component: ffn, attn, norm, attn_qkv, attn_o, attn_norm, qk_norm, "
+                                      "ffn_norm or final_norm",
+                            name);
+    }
+    return rc;
+}
+
+/* Which modality of the source a modality of the target is like. */
+static int find_sources(struct mot_converter *c)
+{
+    const struct mot_config *from = &c->from.config;
+    const char *copy = c->o.copy ? c->o.copy : "text";
+    int like = mot_config_modality(from, copy);
+    if (like < 0)
+        return mot_fail(MOT_EARG, "--copy %s: %s has no such modality", copy, c->o.from);
+    bool dense = from->n_towers == 1;
+    for (int m = 0; m < c->to.config.n_modalities; m++) {
+        const char *name = c->to.config.modality[m];
+        int s = mot_config_modality(from, name);
+        c->source[m] = s < 0 ? like : s;
+        c->to.config.loss_weight[m] = s < 0 ? 1 : from->loss_weight[s];
+        c->fresh[m] = s < 0 || (dense && m > 0);
+        c->random[m] = c->fresh[m] && c->o.random && (strcmp(c->o.random, "all") == 0 || listed(c->o.random, name));
+    }
+    return MOT_OK;
+}
+
+static void set_modalities(struct mot_config *c, const struct mot_vocab *v)
+{
+    memset(c->modality, 0, sizeof c->modality);
+    for (int m = 0; m < v->n_modalities; m++)
+        strcpy(c->modality[m], v->modality[m].name);
+    c->n_modalities = v->n_modalities;
+}
+
+/* A dense source: a tower a modality.  Else its own towers, and one for each modality that is new. */
+static void set_towers(struct mot_converter *c, const bool untie[MOT_COMPONENTS])
+{
+    const struct mot_config *from = &c->from.config;
+    struct mot_config *to = &c->to.config;
+    bool dense = from->n_towers == 1;
+    to->n_towers = dense ? 0 : from->n_towers;
+    for (int m = 0; m < to->n_modalities; m++) {
+        int own = -1;
+        if (c->fresh[m] || (dense && m == 0)) {
+            own = to->n_towers++;
+            memcpy(to->tower[own], to->modality[m], MOT_NAME_BYTES);
+        }
+        for (int k = 0; k < MOT_COMPONENTS; k++) {
+            int shared = dense ? 0 : from->tower_of[k][c->source[m]];
+            to->tower_of[k][m] = own >= 0 && untie[k] ? own : shared;
+        }
+    }
+}
+
+/* Every modality its own tower, as foreign MoTs have it; what the source shares is stored for each. */
+static int set_all_towers(struct mot_converter *c)
+{
+    const struct mot_config *from = &c->from.config;
+    struct mot_config *to = &c->to.config;
+    to->n_towers = to->n_modalities;
+    memcpy(to->tower, to->modality, sizeof to->tower);
+    bool one_final_norm = c->to.family->label == MOT_LABEL_INDEX;
+    for (int k = 0; k < MOT_COMPONENTS; k++)
+        for (int m = 0; m < to->n_modalities; m++)
+            to->tower_of[k][m] = k == MOT_FINAL_NORM && one_final_norm ? 0 : m;
+    for (int m = 1; m < to->n_modalities && one_final_norm; m++)
+        if (from->tower_of[MOT_FINAL_NORM][c->source[m]] != from->tower_of[MOT_FINAL_NORM][c->source[0]])
+            return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: it has one final norm for all modalities", c->o.from,
+                            c->to.family->name);
+    to->tie_word_embeddings = false;
+    if (c->to.family->label == MOT_LABEL_MOE_GEN)
+        to->attention_bias = true; /* its code always has them */
+    return MOT_OK;
+}
+
+/* The towers that serve one modality, as a dense model. */
+static int set_one_tower(struct mot_converter *c)
+{
+    const char *name = c->o.tower ? c->o.tower : "text";
+    struct mot_config *to = &c->to.config;
+    int m = mot_config_modality(&c->from.config, name);
+    if (m < 0)
+        return mot_fail(MOT_EARG, "--tower %s: %s has no such modality", name, c->o.from);
+    c->source[0] = m;
+    to->n_modalities = to->n_towers = 1;
+    strcpy(to->modality[0], "text");
+    strcpy(to->tower[0], "text");
+    memset(to->tower_of, 0, sizeof to->tower_of);
+    return MOT_OK;
+}
+
+/* The modalities that have towers, where ids do not matter: those with ids, or the source's, if those are more. */
+static void set_foreign_modalities(struct mot_converter *c)
+{
+    if (c->from.config.n_modalities <= c->to.vocab.n_modalities)
+        set_modalities(&c->to.config, &c->to.vocab);
+}
+
+/* The form that a folder has already: Hugging Face's, unless its config.json speaks of modalities. */
+static const struct mot_family *form_of(const struct mot_side *s)
+{
+    bool plain = s->family->label == MOT_LABEL_SUFFIX && !json_object_get(s->json, "modalities");
+    return plain ? mot_family_find("hf") : s->family;
+}
+
+int mot_target_make(struct mot_converter *c)
+{
+    struct mot_side *to = &c->to;
+    to->folder = c->o.to;
+    to->config = c->from.config;
+    to->family = c->o.form ? mot_family_find(c->o.form) : form_of(&c->from);
+    if (!to->family)
+        return MOT_EARG;
+    bool untie[MOT_COMPONENTS];
+    int rc = untied(c->o.untie, untie);
+    if (!rc)
+        rc = make_vocab(c);
+    if (rc)
+        return rc;
+    make_runs(c);
+    to->config.vocab_size = to->vocab.size;
+    if (to->family->label != MOT_LABEL_SUFFIX)
+        set_foreign_modalities(c);
+    else if (strcmp(to->family->name, "mot") == 0)
+        set_modalities(&to->config, &to->vocab);
+    if (strcmp(to->family->name, "hf") == 0)
+        rc = set_one_tower(c);
+    else
+        rc = find_sources(c);
+    if (!rc && strcmp(to->family->name, "mot") == 0)
+        set_towers(c, untie);
+    if (!rc && to->family->label != MOT_LABEL_SUFFIX)
+        rc = set_all_towers(c);
+    if (rc)
+        return rc;
+    const char *reason = to->family->refuses(&to->config);
+    if (reason)
+        return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: %s", c->o.from, to->family->name, reason);
+    return mot_table_build(&to->table, &to->config);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * verify.c - the proof of a conversion: two models on the same random ids, and how far their logits are apart.
+ *
+ * Logits are compared over the ids that both models have, modality by modality, so that rows added to a vocabulary do not
+ * count.  The products of the last hidden state with the head's rows are made here, in double and always in the same order:
+ * equal hidden states and rows give equal bits, whatever else is in the vocabulary.  One model is in memory at a time.
+ */
+#include <math.h>
+
+#include "convert.h"
+
+/* Ids both have: [first[0], first[0] + n) of a are [first[1], first[1] + n) of b. */
+struct shared {
+    int n_ranges;
+    struct {
+        int64_t first[2], n;
+    } range[MOT_MAX_MODALITIES];
+    int64_t n, text;
+};
+
+struct logits {
+    int64_t rows, n;
+    double *z;   /* (rows, n) */
+    double *nll; /* (rows) of the next id, among the n */
+};
+
+static int read_side(struct mot_side *s, const char *folder)
+{
+    struct mot_weights w;
+    int rc = mot_weights_open(&w, folder);
+    if (!rc)
+        rc = mot_side_open(s, folder, &w, NULL, NULL);
+    if (!rc && s->family->label != MOT_LABEL_SUFFIX)
+        rc = mot_fail(MOT_EARG, "%s: its names are of the %s family: convert it first", folder, s->family->name);
+    mot_weights_close(&w);
+    return rc;
+}
+
+static int share(struct shared *s, const struct mot_side side[2])
+{
+    const struct mot_vocab *a = &side[0].vocab, *b = &side[1].vocab;
+    for (int m = 0; m < a->n_modalities; m++) {
+        int k = mot_vocab_find(b, a->modality[m].name);
+        if (k < 0)
+            continue;
+        int64_t n = a->modality[m].n < b->modality[k].n ? a->modality[m].n : b->modality[k].n;
+        s->range[s->n_ranges].first[0] = a->modality[m].first;
+        s->range[s->n_ranges].first[1] = b->modality[k].first;
+        s->range[s->n_ranges++].n = n;
+        s->n += n;
+        s->text = m == 0 ? n : s->text;
+    }
+    return s->n > 1 ? MOT_OK : mot_fail(MOT_EARG, "%s and %s have no ids in common", side[0].folder, side[1].folder);
+}
+
+/* The i-th shared id, as the model `which` has it. */
+static int32_t id_of(const struct shared *s, int64_t i, int which)
+{
+    int r = 0;
+    while (i >= s->range[r].n)
+        i -= s->range[r++].n;
+    return (int32_t)(s->range[r].first[which] + i);
+}
+
+static int64_t pick(const struct shared *s, uint64_t seed, int64_t i)
+{
+    return (int64_t)mot_random_below(seed, mot_stream("verify"), (uint64_t)i, (uint64_t)s->n);
+}
+
+/* z of all rows and shared ids from the hidden states (rows, C), sorted row of each position in `row`. */
+static int project(struct mot_model *m, const struct shared *s, int which, uint64_t seed, struct logits *out)
+{
+    int64_t C = m->config.hidden_size, rows = out->rows;
+    int64_t head = mot_offset(&m->table, m->config.tie_word_embeddings ? MOT_W_EMBED : MOT_W_HEAD, 0, 0);
+    mot_real *x = mot_alloc((size_t)(rows * C), sizeof *x), *w = mot_alloc((size_t)C, sizeof *w);
+    int rc = x && w ? MOT_OK : MOT_ENOMEM;
+    if (!rc)
+        m->k->read(m->d, x, m->final_norm, (size_t)(rows * C) * sizeof *x);
+    for (int64_t i = 0; !rc && i < s->n; i++) {
+        m->k->read(m->d, w, m->params + head + id_of(s, i, which) * C, (size_t)C * sizeof *w);
+        for (int64_t r = 0; r < rows; r++) {
+            const mot_real *h = x + m->batch.host_row[r] * C;
+            double z = 0;
+            for (int64_t k = 0; k < C; k++)
+                z += (double)h[k] * (double)w[k];
+            out->z[r * s->n + i] = z;
+        }
+    }
+    for (int64_t r = 0; !rc && r < rows; r++) {
+        const double *z = out->z + r * s->n;
+        double max = z[0], sum = 0;
+        for (int64_t i = 1; i < s->n; i++)
+            max = z[i] > max ? z[i] : max;
+        for (int64_t i = 0; i < s->n; i++)
+            sum += exp(z[i] - max);
+        out->nll[r] = max + log(sum) - z[pick(s, seed, r + 1)];
+    }
+    mot_free(x);
+    mot_free(w);
+    return rc;
+}
+
+static int run(const struct mot_side *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
+{
+    char err[200];
+    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, err, sizeof err);
+    if (!kernels)
+        return mot_fail(MOT_EDEVICE, "%s", err);
+    out->z = mot_alloc((size_t)(out->rows * s->n), sizeof *out->z);
+    out->nll = mot_alloc((size_t)out->rows, sizeof *out->nll);
+    int32_t *id = mot_alloc((size_t)out->rows + 1, sizeof *id);
+    struct mot_batch b = {0};
+    struct mot_model *m = NULL;
+    int rc = out->z && out->nll && id ? MOT_OK : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i <= out->rows; i++)
+        id[i] = id_of(s, pick(s, seed, i), which);
+    if (!rc)
+        rc = mot_batch_add(&b, id, out->rows);
+    if (!rc)
+        rc = (m = mot_model_new(&side->config, &side->vocab, kernels, threads, out->rows, out->rows, false))
+                 ? mot_model_load(m, side->folder)
+                 : MOT_ENOMEM;
+    if (!rc)
+        rc = mot_model_route(m, &b, 0);
+    if (!rc)
+        rc = mot_model_run(m, false);
+    if (!rc)
+        rc = project(m, s, which, seed, out);
+    mot_model_free(m);
+    mot_batch_free(&b);
+    mot_free(id);
+    return rc;
+}
+
+static double larger(double a, double b)
+{
+    return isnan(b) || b > a ? b : a; /* a NaN must not get lost */
+}
+
+static void compare(const struct logits *a, const struct logits *b, int64_t n, struct mot_difference *d)
+{
+    for (int64_t i = 0; i < a->rows * n; i++) {
+        d->logit = larger(d->logit, fabs(a->z[i] - b->z[i]));
+        d->largest = larger(d->largest, fabs(a->z[i]));
+    }
+    for (int64_t r = 0; r < a->rows; r++)
+        d->nll = larger(d->nll, fabs(a->nll[r] - b->nll[r]));
+}
+
+int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads, struct mot_difference *d)
+{
+    struct mot_side side[2] = {{0}, {0}};
+    struct shared s = {0};
+    struct logits z[2] = {{0}, {0}};
+    int rc = read_side(&side[0], a);
+    if (!rc)
+        rc = read_side(&side[1], b);
+    if (!rc)
+        rc = share(&s, side);
+    for (int i = 0; i < 2; i++)
+        if (side[i].config.max_position_embeddings < tokens)
+            tokens = side[i].config.max_position_embeddings;
+    for (int i = 0; i < 2 && !rc; i++) {
+        z[i].rows = tokens;
+        rc = run(&side[i], &s, i, seed, threads, &z[i]);
+    }
+    *d = (struct mot_difference){.tokens = tokens, .ids = s.n, .text_ids = s.text};
+    if (!rc)
+        compare(&z[0], &z[1], s.n, d);
+    for (int i = 0; i < 2; i++) {
+        mot_side_close(&side[i]);
+        mot_free(z[i].z);
+        mot_free(z[i].nll);
+    }
+    return rc;
+}

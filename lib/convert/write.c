@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * write.c - the target's tensors, streamed: what does not change is copied within the system, the rest passes through a
+ * piece of memory of fixed size.  Nothing larger than a piece is ever held, whatever the tensors' sizes.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "convert.h"
+
+enum { PIECE = 1 << 20, COPY = 32 << 20 }; /* values a piece; bytes a copy between two looks at the progress */
+
+static int report(struct mot_converter *c, int64_t bytes)
+{
+    c->done += bytes;
+    if (c->progress && !c->progress(c->context, c->done, c->bytes))
+        return mot_fail(MOT_EIO, "%s: interrupted", c->o.to);
+    return MOT_OK;
+}
+
+static int copy_bytes(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, size_t begin, size_t n)
+{
+    int rc = MOT_OK;
+    for (size_t at = 0; !rc && at < n; at += COPY) {
+        size_t piece = n - at < COPY ? n - at : COPY;
+        rc = mot_st_writer_copy(w, j->file, j->from, begin + at, piece);
+        if (!rc)
+            rc = report(c, (int64_t)piece);
+    }
+    return rc;
+}
+
+/* Values to the file, in place. */
+static int put(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *x, int64_t n)
+{
+    int rc = mot_st_encode(j->decl.dtype, x, n, x);
+    size_t bytes = (size_t)n * (size_t)mot_dtype_bits(j->decl.dtype) / 8;
+    if (!rc)
+        rc = mot_st_writer_data(w, x, bytes);
+    return rc ? rc : report(c, (int64_t)bytes);
+}
+
+/* Values [first, first + n) of the source, whose pages are let go at once. */
+static int get(const struct mot_job *j, int64_t first, int64_t n, float *x)
+{
+    int rc = mot_st_read_part(j->file, j->from, first, n, x);
+    size_t begin = (size_t)(j->from->data - j->file->map.data), bits = (size_t)mot_dtype_bits(j->from->dtype);
+    mot_map_release(&j->file->map, begin + (size_t)first * bits / 8, (size_t)n * bits / 8);
+    return rc;
+}
+
+static int64_t width(const struct mot_job *j)
+{
+    return j->decl.rank == 1 ? 1 : j->decl.shape[1];
+}
+
+/* Rows [first, first + n) of the source, converted. */
+static int put_rows(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece, int64_t first,
+                    int64_t n)
+{
+    int rc = MOT_OK;
+    int64_t end = (first + n) * width(j);
+    for (int64_t at = first * width(j); !rc && at < end; at += PIECE) {
+        int64_t m = end - at < PIECE ? end - at : PIECE;
+        rc = get(j, at, m, piece);
+        if (!rc)
+            rc = put(c, w, j, piece, m);
+    }
+    return rc;
+}
+
+/* Row r of the target is which row of the source, where RoPE's pairs lie otherwise: within a head, halves have pair i at i
+ * and i + D/2, neighbours at 2i and 2i + 1. */
+static int64_t turned(const struct mot_job *j, int64_t r, int64_t D)
+{
+    int64_t head = r / D * D, k = r % D;
+    return head + (j->unpair ? k % (D / 2) * 2 + k / (D / 2) : k / 2 + k % 2 * (D / 2));
+}
+
+static int put_turned(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece)
+{
+    int rc = MOT_OK;
+    for (int64_t r = 0; !rc && r < j->decl.shape[0]; r++)
+        for (int64_t at = 0; !rc && at < width(j); at += PIECE) {
+            int64_t n = width(j) - at < PIECE ? width(j) - at : PIECE;
+            rc = get(j, turned(j, r, c->to.config.head_dim) * width(j) + at, n, piece);
+            if (!rc)
+                rc = put(c, w, j, piece, n);
+        }
+    return rc;
+}
+
+/* ---- new rows of the vocabulary ---- */
+
+struct moments { /* of each column over the source's rows */
+    double *mean, *deviation;
+};
+
+static int measure(const struct mot_job *j, float *piece, struct moments *m)
+{
+    int64_t C = width(j), rows = j->from->shape[0], at_once = PIECE / C;
+    m->mean = mot_alloc((size_t)C, sizeof *m->mean);
+    m->deviation = mot_alloc((size_t)C, sizeof *m->deviation);
+    int rc = m->mean && m->deviation ? MOT_OK : MOT_ENOMEM;
+    for (int64_t r = 0; !rc && r < rows; r += at_once) {
+        int64_t n = rows - r < at_once ? rows - r : at_once;
+        rc = get(j, r * C, n * C, piece);
+        for (int64_t i = 0; !rc && i < n * C; i++) {
+            double x = (double)piece[i];
+            m->mean[i % C] += x;
+            m->deviation[i % C] += x * x;
+        }
+    }
+    for (int64_t k = 0; !rc && k < C; k++) {
+        m->mean[k] /= (double)rows;
+        double v = m->deviation[k] / (double)rows - m->mean[k] * m->mean[k];
+        m->deviation[k] = v > 0 ? sqrt(v) : 0;
+    }
+    return rc;
+}
+
+/* The share of the old rows' deviation that is noise on a new row: enough to tell new rows apart, too little to matter. */
+#define NOISE 0.02
+
+/* Values of row r of the target; its random numbers depend on seed, name, row and column alone. */
+static void make_row(const struct mot_converter *c, const struct mot_job *j, const struct moments *m, int64_t r, float *x)
+{
+    uint64_t stream = mot_stream(j->decl.name);
+    int64_t C = width(j);
+    for (int64_t k = 0; k < C; k++) {
+        double z = c->o.new_rows == MOT_ROWS_ZERO ? 0 : mot_random_normal(c->o.seed, stream, (uint64_t)(r * C + k));
+        x[k] = (float)(c->o.new_rows == MOT_ROWS_NORMAL ? c->to.config.initializer_range * z
+                       : c->o.new_rows == MOT_ROWS_MEAN ? m->mean[k] + NOISE * m->deviation[k] * z
+                                                        : 0);
+    }
+}
+
+static int put_new_rows(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece, int64_t first,
+                        int64_t n)
+{
+    struct moments m = {0};
+    int rc = c->o.new_rows == MOT_ROWS_MEAN ? measure(j, piece, &m) : MOT_OK;
+    for (int64_t r = first; !rc && r < first + n; r++) {
+        make_row(c, j, &m, r, piece);
+        rc = put(c, w, j, piece, width(j));
+    }
+    mot_free(m.mean);
+    mot_free(m.deviation);
+    return rc;
+}
+
+static int put_runs(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece)
+{
+    int rc = MOT_OK;
+    int64_t row = 0;
+    for (int i = 0; !rc && i < c->n_runs; row += c->run[i++].n) {
+        const struct mot_run *r = &c->run[i];
+        size_t bytes = (size_t)width(j) * (size_t)mot_dtype_bits(j->decl.dtype) / 8;
+        if (r->from < 0)
+            rc = put_new_rows(c, w, j, piece, row, r->n);
+        else if (j->decl.dtype == j->from->dtype)
+            rc = copy_bytes(c, w, j, (size_t)r->from * bytes, (size_t)r->n * bytes);
+        else
+            rc = put_rows(c, w, j, piece, r->from, r->n);
+    }
+    return rc;
+}
+
+/* ---- a tensor, a file, all files ---- */
+
+static int put_made(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece)
+{
+    uint64_t stream = mot_stream(j->tensor->name);
+    int rc = MOT_OK;
+    for (int64_t at = 0; !rc && at < j->tensor->count; at += PIECE) {
+        int64_t n = j->tensor->count - at < PIECE ? j->tensor->count - at : PIECE;
+        for (int64_t i = 0; i < n; i++)
+            piece[i] = j->random ? mot_initial(&c->to.config, j->tensor, c->o.seed, stream, at + i) : 0;
+        rc = put(c, w, j, piece, n);
+    }
+    return rc;
+}
+
+static int put_tensor(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *piece)
+{
+    if (!j->from)
+        return put_made(c, w, j, piece);
+    if (j->rows)
+        return put_runs(c, w, j, piece);
+    if (j->pair != j->unpair)
+        return put_turned(c, w, j, piece);
+    if (j->decl.dtype == j->from->dtype)
+        return copy_bytes(c, w, j, 0, j->from->bytes);
+    return put_rows(c, w, j, piece, 0, j->decl.shape[0]);
+}
+
+static int write_file(struct mot_converter *c, const char *path, const struct mot_job *job, int64_t n, float *piece)
+{
+    static const char *const metadata[] = {"format", "pt"};
+    struct mot_st_decl *decl = mot_alloc((size_t)n, sizeof *decl);
+    int64_t *order = mot_alloc((size_t)n, sizeof *order);
+    int rc = decl && order ? MOT_OK : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < n; i++)
+        decl[i] = job[i].decl;
+    struct mot_st_writer *w = rc ? NULL : mot_st_writer_begin(path, decl, n, metadata, 1, order);
+    if (!rc && !w)
+        rc = MOT_EIO;
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = put_tensor(c, w, &job[order[i]], piece);
+    if (!rc)
+        rc = mot_st_writer_commit(w);
+    else
+        mot_st_writer_abort(w);
+    mot_free(decl);
+    mot_free(order);
+    return rc;
+}
+
+static int64_t bytes_of(const struct mot_job *j)
+{
+    return j->tensor->count * mot_dtype_bits(j->decl.dtype) / 8;
+}
+
+/* How many of the jobs from the first on go into one file: as many as fit, one at least. */
+static int64_t fit(const struct mot_converter *c, int64_t first)
+{
+    int64_t n = 0, bytes = 0;
+    while (first + n < c->n_jobs && (n == 0 || c->o.shard_size == 0 || bytes + bytes_of(&c->job[first + n]) <= c->o.shard_size))
+        bytes += bytes_of(&c->job[first + n++]);
+    return n;
+}
+
+/* Weights in `files` files and the index that transformers expects. */
+static int write_shards(struct mot_converter *c, const char *folder, int files, float *piece)
+{
+    json_t *map = json_object();
+    json_t *j = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)c->bytes, "weight_map", map);
+    int rc = j ? MOT_OK : mot_fail(MOT_ENOMEM, "%s: out of memory", folder);
+    int64_t first = 0;
+    for (int i = 0; !rc && i < files; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "model-%05d-of-%05d.safetensors", i + 1, files);
+        int64_t n = fit(c, first);
+        for (int64_t k = first; k < first + n; k++)
+            json_object_set_new(map, c->job[k].decl.name, json_string(file));
+        char *path = mot_path(folder, file);
+        rc = path ? write_file(c, path, c->job + first, n, piece) : MOT_ENOMEM;
+        mot_free(path);
+        first += n;
+    }
+    char *path = mot_path(folder, "model.safetensors.index.json");
+    if (!rc)
+        rc = path ? mot_json_save(path, j) : MOT_ENOMEM;
+    json_decref(j);
+    mot_free(path);
+    return rc;
+}
+
+int mot_write_weights(struct mot_converter *c, const char *folder)
+{
+    int files = 0;
+    for (int64_t first = 0; first < c->n_jobs; first += fit(c, first))
+        files++;
+    /* Rows of new ids are made one at a time. */
+    int64_t room = c->to.config.hidden_size > PIECE ? c->to.config.hidden_size : PIECE;
+    float *piece = mot_alloc((size_t)room, sizeof *piece);
+    char *path = mot_path(folder, c->to.family->weights);
+    int rc = !piece || !path ? MOT_ENOMEM
+             : files > 1     ? write_shards(c, folder, files, piece)
+                             : write_file(c, path, c->job, c->n_jobs, piece);
+    mot_free(piece);
+    mot_free(path);
+    return rc;
+}
