@@ -44,10 +44,12 @@ MARCH = $(if $(ARCH),-march=$(ARCH))
 LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
 
 # The sets of instructions that kernels/cpu/ is compiled for beside the ordinary build ("baseline"), and their flags;
-# kernels/select.c chooses at run time and asks the processor for what these flags allow.
-SETS = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512)
+# kernels/select.c chooses at run time and asks the processor for what these flags allow.  In the last one the operands of
+# matrix products are bf16.
+SETS = $(if $(filter x86_64%,$(shell $(CC) -dumpmachine)),avx2 avx512 avx512bf16)
 avx2 = -march=x86-64 -mavx2 -mfma
 avx512 = $(avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
+avx512bf16 = $(avx512) -mavx512bf16 -DMOT_CPU_BF16
 
 lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c)
 ref_src := $(wildcard kernels/ref/*.c)
@@ -116,6 +118,9 @@ $(B)/obj/avx2/%.o: %.c $(B)/obj/flags
 
 $(B)/obj/avx512/%.o: %.c $(B)/obj/flags
 	$(call COMPILE,$(avx512) -DMOT_CPU_SET=avx512, (avx512))
+
+$(B)/obj/avx512bf16/%.o: %.c $(B)/obj/flags
+	$(call COMPILE,$(avx512bf16) -DMOT_CPU_SET=avx512bf16, (avx512bf16))
 
 $(B)/obj/%.o: %.c $(B)/obj/flags
 	$(call COMPILE,$(MARCH))

@@ -232,12 +232,14 @@ struct mot_kernels {
                   mot_real decay, int64_t step);
 };
 
-/* The cpu backend for a set of instructions, NULL: the best that this processor has.  NULL, with the reason
- * in err, when the program has no such set or the processor lacks it.  Sets round differently.
+/* The cpu backend that multiplies matrices in `dtype`, "f32" or "bf16" (NULL: "f32"), for a set of
+ * instructions (NULL: the best that this processor has).  NULL, with the reason in err, when the program
+ * has no such backend or the processor lacks what it needs.  Sets round differently.  In bf16 the operands
+ * of products are rounded while they are packed; memory, sums and all else stay float.
  * (kernels/select.c) */
-const struct mot_kernels *mot_kernels_cpu(const char *set, char *err, size_t err_size);
-/* The name of the i-th set in this program, the best first; NULL beyond the last, which runs everywhere. */
-const char *mot_kernels_cpu_set(int i);
+const struct mot_kernels *mot_kernels_cpu(const char *set, const char *dtype, char *err, size_t err_size);
+/* The name of the i-th set in this program that computes in dtype, the best first; NULL beyond the last. */
+const char *mot_kernels_cpu_set(const char *dtype, int i);
 
 extern const struct mot_kernels mot_kernels_ref; /* kernels/ref/ref.c: tests only, not in libmot.a */
 

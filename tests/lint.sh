@@ -80,7 +80,7 @@ else
 fi
 
 # ---- headers ----
-flags="-D_GNU_SOURCE -I. -Ilib -fsyntax-only -Wall -Wextra -Wno-unused-function $(pkg-config --cflags jansson libpcre2-8 2>/dev/null)"
+flags="-D_GNU_SOURCE -I. -Ilib -fsyntax-only -Wall -Wextra -Wno-unused-function -Wno-psabi $(pkg-config --cflags jansson libpcre2-8 2>/dev/null)"
 for h in $(echo "$sources" | grep '\.h$'); do
     # shellcheck disable=SC2086
     echo "#include \"$h\"" | $CC -std=c11 $flags -x c - || finding "$h: does not compile by itself"

@@ -61,7 +61,7 @@ static void usage(FILE *f)
           "      --dry-run           print parameters, memory and FLOPs, and stop\n"
           "      --presets           list the presets and stop\n"
           "      --device D          cpu\n"
-          "      --dtype T           f32\n"
+          "      --dtype T           operands of matrix products: f32, or bf16 where the processor multiplies it (f32)\n"
           "      --seed N            of weights and data order (0)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }

@@ -42,7 +42,7 @@ static void usage(FILE *f)
           "      --convention C      count as mot, llm.c, torchtitan or megatron does (mot)\n"
           "      --forward           memory of scoring alone, without training\n"
           "      --device D          for the memory: cpu\n"
-          "      --dtype T           for the memory: f32\n"
+          "      --dtype T           for the memory: f32 or bf16 (f32)\n"
           "      --format F          " TABLE_FORMATS " (table)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }

@@ -154,7 +154,7 @@ static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
 #define TEXT(x) #x
 #define NAME_OF(set) "cpu-" TEXT(set)
 
-const struct mot_kernels mot_cpu_f32 = {
+const struct mot_kernels mot_cpu_table = {
     .name = NAME_OF(MOT_CPU_SET),
     .open = cpu_open,
     .close = cpu_close,

@@ -145,7 +145,7 @@ static inline float mot_cpu_exp(float x)
 }
 
 /* The table of operations. (cpu.c) */
-extern const struct mot_kernels mot_cpu_f32;
+extern const struct mot_kernels mot_cpu_table;
 
 void mot_cpu_embed(struct mot_device *d, float *y, const float *table, const int32_t *id, int64_t N,
                    int64_t C, int64_t V);

@@ -98,7 +98,7 @@ static void slice_forward(const struct mot_device *d, float *z, float *max, floa
     for (int64_t j = slice.begin; j < slice.end; j += CHUNK) {
         int64_t n = slice.end - j < CHUNK ? slice.end - j : CHUNK;
         struct product_part part = {{0, rows}, {0, n}};
-        product(d, z, n, (struct tile_a){x, C, 1}, words + j * C, part, C, false);
+        product(d, z, n, (struct tile_a){x, C, 1}, words + packed_floats(C, j), part, C, false);
         for (int64_t i = 0; i < rows; i++) {
             soften(z + i * n, n, &max[i], &sum[i]);
             if (target[i] >= j && target[i] < j + n)

@@ -19,7 +19,7 @@
 #define MOT_CPU_NAME_IN(name, set) MOT_CPU_JOIN(name, set)
 #define MOT_CPU_NAME(name) MOT_CPU_NAME_IN(name, MOT_CPU_SET)
 
-#define mot_cpu_f32 MOT_CPU_NAME(f32)
+#define mot_cpu_table MOT_CPU_NAME(table)
 
 #define mot_cpu_adamw MOT_CPU_NAME(adamw)
 #define mot_cpu_attention MOT_CPU_NAME(attention)

@@ -6,7 +6,8 @@
  * whole operation, into panels of two vectors of columns.  Of A a thread packs a block of
  * PRODUCT_ROWS by PRODUCT_DEPTH; TILE_ROWS of it at a time stay in the first cache while
  * PRODUCT_COLS of B stream past from the second.  A's rows are copied as they lie, or its columns
- * if it is those that are contiguous, so packing it is never a transposition.
+ * if it is those that are contiguous, so packing it is never a transposition.  How numbers are
+ * packed and multiplied is for product_f32.h and product_bf16.h to know.
  * The sum over k is made in the same order wherever C is cut.
  */
 #ifndef MOT_PRODUCT_H
@@ -15,150 +16,20 @@
 #include <omp.h>
 #include <stdbool.h>
 
-#include "cpu.h"
-#include "tile.h"
+#ifdef MOT_CPU_BF16
+#include "product_bf16.h"
+#else
+#include "product_f32.h"
+#endif
 
 enum {
-    PRODUCT_ROWS = 96, /* a multiple of every TILE_ROWS */
-    PRODUCT_DEPTH = 384,
-    PRODUCT_COLS = 512, /* of a part of C */
-    PRODUCT_STRIDE = PRODUCT_DEPTH + 16, /* of A's rows, packed: not a power of 2, for the cache */
+    PRODUCT_COLS = 512,                              /* of a part of C */
     PRODUCT_SCRATCH = PRODUCT_ROWS * PRODUCT_STRIDE, /* floats that a thread needs */
-    PANEL = 2 * TILE_VECTOR,
 };
-
-/* -- packing ----------------------------------------------------------------------------------- */
-
-/* Floats of B (k,n) when packed: whole vectors of columns, filled up with zeros. */
-static inline int64_t packed_floats(int64_t k, int64_t n)
-{
-    return k * ((n + TILE_VECTOR - 1) / TILE_VECTOR * TILE_VECTOR);
-}
 
 static inline int64_t panels_of(int64_t n)
 {
     return (n + PANEL - 1) / PANEL;
-}
-
-/* n of at most `most` floats; inlined with `most` constant: a whole run is a few vectors. */
-static inline __attribute__((always_inline)) void copy_run(float *to, const float *from, int64_t n,
-                                                           int64_t most)
-{
-    if (n == most)
-        memcpy(to, from, (size_t)most * sizeof(float));
-    else
-        for (int64_t i = 0; i < most; i++)
-            to[i] = i < n ? from[i] : 0;
-}
-
-typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32_t))));
-
-/* to[j][i] = from[i][j] for i < m and j < n, at most TILE_VECTOR each, and 0 for other i.  A square
- * of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters off the
- * diagonal change places. */
-static inline void pack_turned(float *to, int64_t to_row, const float *from, int64_t from_row,
-                               int64_t m, int64_t n)
-{
-    tile_vector v[TILE_VECTOR];
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE_VECTOR; i++) {
-        v[i] = (tile_vector){0};
-        if (i < m && n == TILE_VECTOR)
-            v[i] = *(const tile_vector *)(from + i * from_row);
-        else if (i < m)
-            memcpy(&v[i], from + i * from_row, (size_t)n * sizeof(float));
-    }
-#pragma GCC unroll 4
-    for (int s = 1; s < TILE_VECTOR; s *= 2) {
-        tile_lanes low, high;
-#pragma GCC unroll 16
-        for (int l = 0; l < TILE_VECTOR; l++) {
-            low[l] = l & s ? l - s + TILE_VECTOR : l;
-            high[l] = l & s ? l + TILE_VECTOR : l + s;
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_VECTOR; i++)
-            if (!(i & s)) {
-                tile_vector a = v[i], b = v[i + s];
-                v[i] = __builtin_shuffle(a, b, low);
-                v[i + s] = __builtin_shuffle(a, b, high);
-            }
-    }
-#pragma GCC unroll 16
-    for (int j = 0; j < TILE_VECTOR; j++)
-        if (j < n)
-            *(tile_vector *)(to + j * to_row) = v[j];
-}
-
-/* Panel `panel` of B, one of whose strides is 1.  The last may be of a single vector. */
-static inline void pack_panel(float *packed, struct tile_a b, int64_t k, int64_t n, int64_t panel)
-{
-    int64_t j = panel * PANEL, cols = n - j < PANEL ? n - j : PANEL;
-    int64_t width = cols > TILE_VECTOR ? PANEL : TILE_VECTOR;
-    const float *from = b.p + j * b.col;
-    float *to = packed + j * k;
-    if (b.col == 1) {
-        for (int64_t i = 0; i < k; i++)
-            if (width == PANEL)
-                copy_run(to + i * PANEL, from + i * b.row, cols, PANEL);
-            else
-                copy_run(to + i * TILE_VECTOR, from + i * b.row, cols, TILE_VECTOR);
-        return;
-    }
-    for (int64_t l = 0; l < width; l += TILE_VECTOR)
-        for (int64_t i = 0; i < k; i += TILE_VECTOR)
-            pack_turned(to + i * width + l, width, from + l * b.col + i, b.col,
-                        cols - l < TILE_VECTOR ? cols - l : TILE_VECTOR,
-                        k - i < TILE_VECTOR ? k - i : TILE_VECTOR);
-}
-
-/* `m` by `k` of A, filled up with zeros to whole tiles: rows PRODUCT_STRIDE apart where its rows
- * are contiguous, otherwise panels of TILE_ROWS columns. */
-static inline void pack_block(float *to, struct tile_a a, int64_t m, int64_t k)
-{
-    int64_t whole = (m + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-    if (a.col == 1) {
-        for (int64_t i = 0; i < whole; i++)
-            if (i < m)
-                memcpy(to + i * PRODUCT_STRIDE, a.p + i * a.row, (size_t)k * sizeof(float));
-            else
-                memset(to + i * PRODUCT_STRIDE, 0, (size_t)k * sizeof(float));
-        return;
-    }
-    for (int64_t l = 0; l < k; l++)
-        for (int64_t i = 0; i < m; i += TILE_ROWS)
-            copy_run(to + i * k + l * TILE_ROWS, a.p + i + l * a.col,
-                     m - i < TILE_ROWS ? m - i : TILE_ROWS, TILE_ROWS);
-}
-
-/* -- the loops --------------------------------------------------------------------------------- */
-
-/* A tile of C in registers; by way of a copy at the edges of C, where it is not whole. */
-static inline __attribute__((always_inline)) void product_core(int64_t rows, int64_t cols,
-                                                               int64_t k, struct tile_a a,
-                                                               const float *b, float *c,
-                                                               int64_t c_row, bool add)
-{
-    float edge[TILE_ROWS * PANEL];
-    bool whole = rows == TILE_ROWS && (cols == PANEL || cols == TILE_VECTOR);
-    float *to = whole ? c : edge;
-    int64_t to_row = whole ? c_row : PANEL;
-    for (int64_t i = 0; i < rows; i++) {
-        __builtin_prefetch(c + i * c_row, 1);
-        __builtin_prefetch(c + i * c_row + cols - 1, 1);
-    }
-    if (cols > TILE_VECTOR && 2 * rows > TILE_ROWS)
-        tile_core(TILE_ROWS, 2, k, a, b, PANEL, to, to_row, whole && add);
-    else if (cols > TILE_VECTOR)
-        tile_core(TILE_ROWS / 2, 2, k, a, b, PANEL, to, to_row, false);
-    else if (2 * rows > TILE_ROWS)
-        tile_core(TILE_ROWS, 1, k, a, b, TILE_VECTOR, to, to_row, whole && add);
-    else
-        tile_core(TILE_ROWS / 2, 1, k, a, b, TILE_VECTOR, to, to_row, false);
-    if (!whole)
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < cols; j++)
-                c[i * c_row + j] = edge[i * PANEL + j] + (add ? c[i * c_row + j] : 0);
 }
 
 /* One packed block of A against rows r of the packed panels of B (k,n). */
@@ -173,7 +44,8 @@ static inline __attribute__((always_inline)) void product_block(float *c, int64_
             int64_t rows = m - i < TILE_ROWS ? m - i : TILE_ROWS;
             int64_t cols = n - j < PANEL ? n - j : PANEL;
             int64_t width = cols > TILE_VECTOR ? PANEL : TILE_VECTOR;
-            product_core(rows, cols, r.end - r.begin, a, b + j * k + r.begin * width,
+            product_core(rows, cols, packed_depth(r.end - r.begin), a,
+                         b + j * packed_depth(k) + packed_depth(r.begin) * width,
                          c + i * c_row + j, c_row, add);
         }
 }
@@ -227,7 +99,7 @@ static inline void product(const struct mot_device *d, float *c, int64_t c_row, 
     int blocks = k > 0 ? (int)((k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH) : 1;
     c += p.rows.begin * c_row + p.cols.begin;
     a.p += p.rows.begin * a.row;
-    packed += p.cols.begin * k;
+    packed += p.cols.begin * packed_depth(k);
     for (int block = 0; block < blocks; block++) {
         struct mot_range r = mot_cpu_share(k, 16, block, blocks);
         int64_t depth = r.end - r.begin;
@@ -237,8 +109,8 @@ static inline void product(const struct mot_device *d, float *c, int64_t c_row, 
             product_block(c, c_row, (struct tile_a){scratch, PRODUCT_STRIDE, 1},
                           TILE_ROWS * PRODUCT_STRIDE, packed, m, n, k, r, adds);
         else
-            product_block(c, c_row, (struct tile_a){scratch, 1, TILE_ROWS}, TILE_ROWS * depth,
-                          packed, m, n, k, r, adds);
+            product_block(c, c_row, (struct tile_a){scratch, 1, TILE_ROWS},
+                          TILE_ROWS * packed_depth(depth), packed, m, n, k, r, adds);
     }
 }
 

@@ -104,7 +104,7 @@ static int project(struct mot_model *m, const struct shared *s, int which, uint6
 static int run(const struct mot_side *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
 {
     char err[200];
-    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, err, sizeof err);
+    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, NULL, err, sizeof err);
     if (!kernels)
         return mot_fail(MOT_EDEVICE, "%s", err);
     out->z = mot_alloc((size_t)(out->rows * s->n), sizeof *out->z);

@@ -12,13 +12,10 @@ const struct mot_kernels *mot_device_find(const char *device, const char *dtype)
         mot_fail(MOT_EDEVICE, "device \"%s\" is not built into this program, only \"cpu\" is", device);
         return NULL;
     }
-    if (dtype && strcmp(dtype, "f32") != 0) {
-        mot_fail(MOT_EDEVICE, "dtype \"%s\" is not built into this program's cpu device, only \"f32\" is", dtype);
-        return NULL;
-    }
+    const char *set = getenv("MOT_CPU");
     char err[200];
-    const struct mot_kernels *k = mot_kernels_cpu(getenv("MOT_CPU"), err, sizeof err);
+    const struct mot_kernels *k = mot_kernels_cpu(set, dtype, err, sizeof err);
     if (!k)
-        mot_fail(MOT_EDEVICE, "MOT_CPU: %s", err);
+        mot_fail(MOT_EDEVICE, "%s%s", set ? "MOT_CPU: " : "", err);
     return k;
 }

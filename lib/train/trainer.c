@@ -47,10 +47,12 @@ static json_t *options_json(const struct mot_train_options *o, int64_t steps)
                           "lr", o->lr, "min_lr", o->min_lr, "weight_decay", o->weight_decay, "beta1", o->beta1,
                           "beta2", o->beta2, "eps", o->eps, "clip", o->clip, "schedule", schedule[o->schedule],
                           "patterns", patterns, "shards", shards);
-    if (j)
-        json_object_set_new(j, "warmup", json_integer(o->warmup));
-    else
+    if (!j) {
         mot_fail(MOT_ENOMEM, "out of memory");
+        return NULL;
+    }
+    json_object_set_new(j, "warmup", json_integer(o->warmup));
+    json_object_set_new(j, "dtype", json_string(o->dtype ? o->dtype : "f32"));
     return j;
 }
 
@@ -260,6 +262,8 @@ static int start_again(struct mot_trainer *t)
         t->options = options_json(&t->o, t->steps);
     if (!rc && !t->options)
         rc = MOT_ENOMEM;
+    if (!rc && !json_object_get(saved, "dtype"))
+        json_object_set_new(saved, "dtype", json_string("f32")); /* there was no other when it was saved */
     if (!rc)
         rc = compare_options(t, saved);
     if (!rc)

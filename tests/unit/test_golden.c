@@ -140,8 +140,8 @@ static void check_folder(const char *folder)
     if (ok) {
         compare(&g, folder, &mot_kernels_ref, 1);
         char err[200];
-        for (int i = 0; mot_kernels_cpu_set(i); i++) {
-            const struct mot_kernels *k = mot_kernels_cpu(mot_kernels_cpu_set(i), err, sizeof err);
+        for (int i = 0; mot_kernels_cpu_set(NULL, i); i++) {
+            const struct mot_kernels *k = mot_kernels_cpu(mot_kernels_cpu_set(NULL, i), NULL, err, sizeof err);
             for (int threads = 1; k && threads <= 2; threads++)
                 compare(&g, folder, k, threads);
         }

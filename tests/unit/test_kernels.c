@@ -2,12 +2,16 @@
  *
  * test_kernels.c - the cpu kernels against the reference ones, operation by operation.
  *
- * All of it for every set of instructions that the program has and the processor too.  Every case
+ * All of it for every dtype and set of instructions that the program has and the processor too.
+ * Where operands are rounded to bf16, inputs are numbers that this does not change, so that results
+ * must be as good as in float; test_rounding then compares other inputs with their own roundings,
+ * bit by bit, and what the head itself makes and rounds has a tolerance of its own.  Every case
  * runs once on "ref" and, for 1, 2 and 3 threads, twice on "cpu": results must agree within the
  * operation's tolerance, the two runs to the bit, and nothing outside the outputs may change.
  * Outputs that are overwritten begin as NaN, those that are added to as random numbers.  The
  * reference itself is checked in test_gradients_double.c.
  */
+#include <float.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -15,6 +19,7 @@
 #include "../test.h"
 
 static const struct mot_kernels *const ref = &mot_kernels_ref, *cpu;
+static bool bf16; /* cpu rounds the operands of products */
 
 /* -- random inputs ----------------------------------------------------------------------------- */
 
@@ -36,6 +41,20 @@ static int64_t below(int64_t n)
 static float uniform(void) /* in [-1, 1) */
 {
     return (float)((double)(next() >> 11) * 0x1p-52 - 1);
+}
+
+/* To the nearest of the floats whose low half is 0, ties to even; denormal numbers to 0. */
+static float rounded(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (isnan(x))
+        return x;
+    if (fabsf(x) < 0x1p-126f)
+        return copysignf(0, x);
+    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 /* Everything a case allocates; freed at its end. */
@@ -60,7 +79,7 @@ static float *numbers(int64_t n, float scale)
 {
     float *x = take((size_t)n * sizeof *x);
     for (int64_t i = 0; i < n; i++)
-        x[i] = scale * uniform();
+        x[i] = bf16 ? rounded(scale * uniform()) : scale * uniform();
     return x;
 }
 
@@ -407,6 +426,7 @@ static void op_linear_back_w(const struct mot_kernels *b, struct mot_device *d,
 static const int64_t linear_shapes[][3] = {
     {0, 8, 8},     {1, 1, 1},     {1, 300, 401},  {2, 5, 3},    {13, 31, 17},
     {67, 64, 193}, {389, 48, 96}, {200, 130, 67}, {1000, 3, 2}, {31, 256, 7},
+    {37, 1601, 18}, {37, 17, 1601},
 };
 
 static struct inputs linear_inputs(size_t k, int layout, bool bias, int64_t *n_params)
@@ -420,6 +440,12 @@ static struct inputs linear_inputs(size_t k, int layout, bool bias, int64_t *n_p
     return in;
 }
 
+/* What a sum of n products of numbers in [-1, 1) may be off by. */
+static double sum_error(int64_t n)
+{
+    return fmax(1e-5, 2.5e-8 * (double)n);
+}
+
 static void test_linear(void)
 {
     for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
@@ -429,7 +455,7 @@ static void test_linear(void)
                 struct inputs in = linear_inputs(k, layout, variant & 1, &n);
                 in.add = variant / 2;
                 output(&in, in.N * in.O, in.add);
-                compare("linear", &in, op_linear, 1e-5, 5e-6);
+                compare("linear", &in, op_linear, sum_error(in.I), 5e-6);
             }
 }
 
@@ -442,10 +468,50 @@ static void test_linear_back(void)
                 struct inputs in = linear_inputs(k, layout, true, &n);
                 in.add = variant;
                 output(&in, in.N * in.I, in.add);
-                compare("linear_back_x", &in, op_linear_back_x, 1e-5, 5e-6);
+                compare("linear_back_x", &in, op_linear_back_x, sum_error(in.O), 5e-6);
                 in = linear_inputs(k, layout, variant, &n);
                 output(&in, n, true);
                 compare("linear_back_w", &in, op_linear_back_w, 3e-5, 5e-6);
+            }
+}
+
+/* Results of any inputs, the bits of which are those of the same inputs rounded beforehand. */
+static void test_rounding(void)
+{
+    static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, -FLT_MAX, 0, -0.0f,
+                                0x1p-126f, 0x1.fep-127f, -0x1p-149f, 0x1.01p0f, 0x1.03p0f,
+                                0x1.010002p0f, 0x1.00fffep0f, -0x1.01p-20f, 0x1.ff7p100f};
+    enum { ODD = sizeof odd / sizeof odd[0] };
+    for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
+        for (int special = 0; special < 2; special++)
+            for (int operation_no = 0; operation_no < 3; operation_no++) {
+                static operation *const operations[] = {op_linear, op_linear_back_x,
+                                                        op_linear_back_w};
+                float *found[2][MOST_OUTPUTS];
+                struct inputs in;
+                for (int again = 0; again < 2; again++) {
+                    int64_t n;
+                    bf16 = again;
+                    in = linear_inputs(k, THREE, false, &n);
+                    float *const operands[] = {in.x, in.y, in.params};
+                    const int64_t sizes[] = {in.N * in.I, in.N * in.O, n};
+                    for (int o = 0; o < 3; o++)
+                        for (int64_t i = below(ODD); special && i < sizes[o]; i += 97)
+                            operands[o][i] = again ? rounded(odd[i % ODD]) : odd[i % ODD];
+                    in.n_outputs = 1;
+                    in.sizes[0] = operation_no == 2 ? n : in.N * (operation_no ? in.I : in.O);
+                    in.in_out[0] = operation_no == 2 ? numbers(n, 0) : NULL;
+                    run_once(cpu, 2, &in, operations[operation_no], found[again]);
+                }
+                int64_t bad = 0, nans = 0;
+                for (int64_t i = GUARD; i < GUARD + in.sizes[0]; i++) {
+                    float a = found[0][0][i], b = found[1][0][i];
+                    bad += isnan(a) ? !isnan(b) : memcmp(&a, &b, sizeof a) != 0;
+                    nans += isnan(a);
+                }
+                CHECK_INT(bad, 0);
+                CHECK(special || nans == 0);
+                free_all();
             }
 }
 
@@ -634,6 +700,9 @@ static void op_head_forward(const struct mot_kernels *b, struct mot_device *d,
     b->head_loss(d, out[0], out[1], NULL, NULL, in->x, in->w, in->id, NULL, 0, in->N, in->C, in->V);
 }
 
+/* The gradient of a logit, at most 1, is rounded by 2^-9 before it meets x and w. */
+#define ROUNDED_LOGITS 1e-2
+
 static struct inputs head_inputs(const int64_t *shape, float size)
 {
     struct inputs in = {.N = shape[0], .C = shape[1], .V = shape[2], .scale = 1e-2f};
@@ -661,7 +730,8 @@ static void test_head_loss(void)
             output(&in, in.N, false);
             output(&in, in.N * in.C, false);
             output(&in, in.V * in.C, true);
-            compare("head_loss", &in, op_head, absolute, 1e-5);
+            compare("head_loss", &in, op_head,
+                    bf16 ? ROUNDED_LOGITS * fmax(1, (double)size) : absolute, 1e-5);
             in = head_inputs(shapes[k], size);
             output(&in, in.N, false);
             output(&in, in.N, false);
@@ -678,7 +748,7 @@ static void test_head_loss_blocks(void)
     output(&in, in.N, false);
     output(&in, in.N * in.C, false);
     output(&in, in.V * in.C, true);
-    compare("head_loss, blocks", &in, op_head, 1e-5, 1e-5);
+    compare("head_loss, blocks", &in, op_head, bf16 ? ROUNDED_LOGITS : 1e-5, 1e-5);
 }
 
 /* -- optimizer --------------------------------------------------------------------------------- */
@@ -846,48 +916,59 @@ static void test_selection(void)
 {
     char err[200] = "";
     int n = 0;
-    while (mot_kernels_cpu_set(n))
+    while (mot_kernels_cpu_set(NULL, n))
         n++;
-    CHECK(n >= 1 && mot_kernels_cpu(mot_kernels_cpu_set(n - 1), err, sizeof err));
-    CHECK(mot_kernels_cpu_set(n + 1) == NULL);
+    CHECK(n >= 1 && mot_kernels_cpu(mot_kernels_cpu_set(NULL, n - 1), NULL, err, sizeof err));
+    CHECK(mot_kernels_cpu_set(NULL, n + 1) == NULL);
     /* Without a name, the first that there is. */
     int first = 0;
-    while (first < n && !mot_kernels_cpu(mot_kernels_cpu_set(first), err, sizeof err))
+    while (first < n && !mot_kernels_cpu(mot_kernels_cpu_set(NULL, first), NULL, err, sizeof err))
         first++;
-    CHECK(mot_kernels_cpu(NULL, err, sizeof err) ==
-          mot_kernels_cpu(mot_kernels_cpu_set(first), err, sizeof err));
-    CHECK(!mot_kernels_cpu("avx1024", err, sizeof err));
-    CHECK(strstr(err, "avx1024") && strstr(err, mot_kernels_cpu_set(n - 1)));
+    CHECK(mot_kernels_cpu(NULL, NULL, err, sizeof err) ==
+          mot_kernels_cpu(mot_kernels_cpu_set(NULL, first), NULL, err, sizeof err));
+    CHECK(!mot_kernels_cpu(NULL, "f64", err, sizeof err) && strstr(err, "f64"));
+    CHECK(!mot_kernels_cpu("baseline", "bf16", err, sizeof err) && strstr(err, "bf16"));
+    CHECK(!mot_kernels_cpu("avx1024", NULL, err, sizeof err));
+    CHECK(strstr(err, "avx1024") && strstr(err, mot_kernels_cpu_set(NULL, n - 1)));
     char small[12];
-    CHECK(!mot_kernels_cpu("avx1024", small, sizeof small) && strlen(small) == sizeof small - 1);
+    CHECK(!mot_kernels_cpu("avx1024", NULL, small, sizeof small) && strlen(small) == sizeof small - 1);
+}
+
+static void test_all(void)
+{
+    RUN(test_memory);
+    RUN(test_workspace);
+    RUN(test_embed);
+    RUN(test_rmsnorm);
+    RUN(test_rmsnorm_back);
+    RUN(test_linear);
+    RUN(test_linear_back);
+    if (bf16)
+        RUN(test_rounding);
+    RUN(test_rope);
+    RUN(test_attention);
+    RUN(test_attention_extremes);
+    RUN(test_swiglu);
+    RUN(test_head_loss);
+    RUN(test_head_loss_blocks);
+    RUN(test_optimizer);
+    RUN(test_clip);
+    RUN(test_not_finite);
 }
 
 int main(void)
 {
+    static const char *const dtypes[] = {"f32", "bf16"};
     RUN(test_selection);
-    char err[200];
-    for (int i = 0; (test_note = mot_kernels_cpu_set(i)); i++) {
-        cpu = mot_kernels_cpu(test_note, err, sizeof err);
-        if (!cpu) {
-            printf("skip %s: %s\n", test_note, err);
-            continue;
+    for (int t = 0; t < 2; t++)
+        for (int i = 0; (test_note = mot_kernels_cpu_set(dtypes[t], i)); i++) {
+            char err[200];
+            bf16 = t == 1;
+            cpu = mot_kernels_cpu(test_note, dtypes[t], err, sizeof err);
+            if (cpu)
+                test_all();
+            else
+                printf("skip %s: %s\n", test_note, err);
         }
-        RUN(test_memory);
-        RUN(test_workspace);
-        RUN(test_embed);
-        RUN(test_rmsnorm);
-        RUN(test_rmsnorm_back);
-        RUN(test_linear);
-        RUN(test_linear_back);
-        RUN(test_rope);
-        RUN(test_attention);
-        RUN(test_attention_extremes);
-        RUN(test_swiglu);
-        RUN(test_head_loss);
-        RUN(test_head_loss_blocks);
-        RUN(test_optimizer);
-        RUN(test_clip);
-        RUN(test_not_finite);
-    }
     return test_end();
 }

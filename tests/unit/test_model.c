@@ -89,7 +89,7 @@ static double largest(const float *x, int64_t n)
 static const struct mot_kernels *cpu(void)
 {
     char err[200];
-    return mot_kernels_cpu(NULL, err, sizeof err);
+    return mot_kernels_cpu(NULL, NULL, err, sizeof err);
 }
 
 static void same_as_reference(const struct mot_config *c)
@@ -123,6 +123,39 @@ static void test_cpu_equals_reference(void)
         CHECK_INT(mot_config_settle(&c, "test", &v, variant & 2 ? "dense" : "mot"), MOT_OK);
         same_as_reference(&c);
     }
+}
+
+/* Operands rounded to bf16 have 8 bits: gradients are off by a hundredth, in no direction. */
+static void test_bf16_near_reference(void)
+{
+    struct mot_vocab v = vocab();
+    struct mot_config c = config();
+    char err[200];
+    const struct mot_kernels *k = mot_kernels_cpu(NULL, "bf16", err, sizeof err);
+    CHECK_INT(mot_config_settle(&c, "test", &v, "mot"), MOT_OK);
+    struct result ref = run(&c, &v, &mot_kernels_ref, 1);
+    for (int threads = 1; k && threads <= 3; threads++) {
+        struct result a = run(&c, &v, k, threads), again = run(&c, &v, k, threads);
+        double apart = 0, whole = 0, mean = 0;
+        for (int64_t i = 0; i < ref.n; i++) {
+            CHECK_NEAR(a.nll[i], ref.nll[i], 0.1, 0);
+            mean += ((double)a.nll[i] - (double)ref.nll[i]) / (double)ref.n;
+        }
+        CHECK_NEAR(mean, 0, 3e-3, 0);
+        for (int64_t i = 0; i < ref.values; i++) {
+            double d = (double)a.grads[i] - (double)ref.grads[i];
+            apart += d * d;
+            whole += (double)ref.grads[i] * (double)ref.grads[i];
+        }
+        CHECK(apart > 0 && sqrt(apart / whole) < 2e-2);
+        CHECK(memcmp(a.nll, again.nll, (size_t)a.n * 4) == 0);
+        CHECK(memcmp(a.grads, again.grads, (size_t)a.values * 4) == 0);
+        release(&a);
+        release(&again);
+    }
+    if (!k)
+        printf("skip bf16: %s\n", err);
+    release(&ref);
 }
 
 /* Tables 1, 3 and 5 of the paper, in millions, norms not counted; MoT adds a tower's worth of all but the embedding and head. */
@@ -259,6 +292,7 @@ static void test_refusals(void)
 int main(void)
 {
     RUN(test_cpu_equals_reference);
+    RUN(test_bf16_near_reference);
     RUN(test_paper_sizes);
     RUN(test_initial_towers);
     RUN(test_folder);
