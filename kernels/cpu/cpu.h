@@ -115,7 +115,7 @@ static inline struct mot_range mot_cpu_part(const struct mot_group *g, struct mo
     return (struct mot_range){g->row + from, g->row + to};
 }
 
-/* exp(x), in a form that gcc vectorises, to 2e-7 and, far from 0, to 1e-8 |x|.  Below -87.7 it is 0,
+/* exp(x), in a form that gcc vectorises, to 2e-7 or, far from 0, 1e-8 |x|.  Below -87.7 it is 0,
  * above 88 it stays at exp(88); NaN stays NaN, so that a diverging run shows.
  * x log2(e) = n + r with |r| <= 1/2: 1.5 2^23 added and taken away rounds to n, whose bits then
  * stand at the low end; 2^r is the minimax polynomial of degree 5 with its first coefficient held
