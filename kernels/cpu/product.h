@@ -51,45 +51,6 @@ static inline __attribute__((always_inline)) void copy_run(float *to, const floa
             to[i] = i < n ? from[i] : 0;
 }
 
-typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32_t))));
-
-/* to[j][i] = from[i][j] for i < m and j < n, at most TILE_VECTOR each, and 0 for other i.  A square
- * of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters off the
- * diagonal change places. */
-static inline void pack_turned(float *to, int64_t to_row, const float *from, int64_t from_row,
-                               int64_t m, int64_t n)
-{
-    tile_vector v[TILE_VECTOR];
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE_VECTOR; i++) {
-        v[i] = (tile_vector){0};
-        if (i < m && n == TILE_VECTOR)
-            v[i] = *(const tile_vector *)(from + i * from_row);
-        else if (i < m)
-            memcpy(&v[i], from + i * from_row, (size_t)n * sizeof(float));
-    }
-#pragma GCC unroll 4
-    for (int s = 1; s < TILE_VECTOR; s *= 2) {
-        tile_lanes low, high;
-#pragma GCC unroll 16
-        for (int l = 0; l < TILE_VECTOR; l++) {
-            low[l] = l & s ? l - s + TILE_VECTOR : l;
-            high[l] = l & s ? l + TILE_VECTOR : l + s;
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_VECTOR; i++)
-            if (!(i & s)) {
-                tile_vector a = v[i], b = v[i + s];
-                v[i] = __builtin_shuffle(a, b, low);
-                v[i + s] = __builtin_shuffle(a, b, high);
-            }
-    }
-#pragma GCC unroll 16
-    for (int j = 0; j < TILE_VECTOR; j++)
-        if (j < n)
-            *(tile_vector *)(to + j * to_row) = v[j];
-}
-
 /* Panel `panel` of B, one of whose strides is 1.  The last may be of a single vector. */
 static inline void pack_panel(float *packed, struct tile_a b, int64_t k, int64_t n, int64_t panel)
 {
@@ -107,7 +68,7 @@ static inline void pack_panel(float *packed, struct tile_a b, int64_t k, int64_t
     }
     for (int64_t l = 0; l < width; l += TILE_VECTOR)
         for (int64_t i = 0; i < k; i += TILE_VECTOR)
-            pack_turned(to + i * width + l, width, from + l * b.col + i, b.col,
+            tile_turn(to + i * width + l, width, from + l * b.col + i, b.col,
                         cols - l < TILE_VECTOR ? cols - l : TILE_VECTOR,
                         k - i < TILE_VECTOR ? k - i : TILE_VECTOR);
 }
@@ -189,22 +150,23 @@ struct product_part {
     struct mot_range rows, cols;
 };
 
-/* Shares that all the work is to be cut into at least, so that no thread waits long for another. */
-static inline int64_t product_shares(int threads)
-{
-    return threads == 1 ? 1 : 6 * threads;
-}
-
-/* Parts as large as the caches like them, or smaller: of `area` values if that is possible. */
-static inline struct product_cut product_cut(int64_t rows, int64_t cols, int64_t area)
+/* How C is cut when making it is `work` of `all` that the threads have to do: into parts as large as
+ * the caches like them, or smaller, so that each thread has some four of all and as many as the
+ * others. */
+static inline struct product_cut product_cut(int64_t rows, int64_t cols, int threads, int64_t work,
+                                             int64_t all)
 {
     struct product_cut c = {rows, cols, 0, 0};
     if (rows == 0 || cols == 0)
         return c;
+    int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    int64_t parts = threads > 1 ? (4 * threads * work + all - 1) / all : 1;
     c.n_cols = (cols + PRODUCT_COLS - 1) / PRODUCT_COLS;
-    int64_t height = area * c.n_cols / cols / TILE_ROWS * TILE_ROWS;
-    height = height < TILE_ROWS ? TILE_ROWS : height < PRODUCT_ROWS ? height : PRODUCT_ROWS;
-    c.n_rows = (rows + height - 1) / height;
+    c.n_rows = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+    if (c.n_rows * c.n_cols < parts)
+        c.n_rows = (parts + c.n_cols - 1) / c.n_cols;
+    c.n_rows = (c.n_rows + threads - 1) / threads * threads;
+    c.n_rows = c.n_rows < tiles ? c.n_rows : tiles;
     return c;
 }
 

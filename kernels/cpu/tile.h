@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined __AVX512F__
 enum { TILE_VECTOR = 16, TILE_ROWS = 12 }; /* 24 sums of 32 registers */
@@ -96,6 +97,45 @@ static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_
                 sum += a.p[i * a.row + k * a.col] * b[k * b_row + l];
             c[i * c_row + l] = sum;
         }
+}
+
+typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32_t))));
+
+/* to[j][i] = from[i][j] for i < m and j < n, at most TILE_VECTOR each, and 0 for other i.  A square
+ * of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters off the
+ * diagonal change places. */
+static inline void tile_turn(float *to, int64_t to_row, const float *from, int64_t from_row,
+                             int64_t m, int64_t n)
+{
+    tile_vector v[TILE_VECTOR];
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_VECTOR; i++) {
+        v[i] = (tile_vector){0};
+        if (i < m && n == TILE_VECTOR)
+            v[i] = *(const tile_vector *)(from + i * from_row);
+        else if (i < m)
+            memcpy(&v[i], from + i * from_row, (size_t)n * sizeof(float));
+    }
+#pragma GCC unroll 4
+    for (int s = 1; s < TILE_VECTOR; s *= 2) {
+        tile_lanes low, high;
+#pragma GCC unroll 16
+        for (int l = 0; l < TILE_VECTOR; l++) {
+            low[l] = l & s ? l - s + TILE_VECTOR : l;
+            high[l] = l & s ? l + TILE_VECTOR : l + s;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE_VECTOR; i++)
+            if (!(i & s)) {
+                tile_vector a = v[i], b = v[i + s];
+                v[i] = __builtin_shuffle(a, b, low);
+                v[i + s] = __builtin_shuffle(a, b, high);
+            }
+    }
+#pragma GCC unroll 16
+    for (int j = 0; j < TILE_VECTOR; j++)
+        if (j < n)
+            *(tile_vector *)(to + j * to_row) = v[j];
 }
 
 #endif
