@@ -8,7 +8,8 @@
 
 #include "convert.h"
 
-enum { PIECE = 1 << 20, COPY = 32 << 20 }; /* values a piece; bytes a copy between two looks at the progress */
+/* Values a piece, which a processor's second cache should hold; bytes a copy between two looks at the progress. */
+enum { PIECE = 1 << 15, COPY = 32 << 20 };
 
 static int report(struct mot_converter *c, int64_t bytes)
 {
@@ -40,12 +41,16 @@ static int put(struct mot_converter *c, struct mot_st_writer *w, const struct mo
     return rc ? rc : report(c, (int64_t)bytes);
 }
 
-/* Values [first, first + n) of the source, whose pages are let go at once. */
+/* Values [first, first + n) of the source.  All pages up to there are let go now and then: one at a time the system would map
+ * neighbours again. */
 static int get(const struct mot_job *j, int64_t first, int64_t n, float *x)
 {
+    enum { HELD = 1 << 21 };
     int rc = mot_st_read_part(j->file, j->from, first, n, x);
-    size_t begin = (size_t)(j->from->data - j->file->map.data), bits = (size_t)mot_dtype_bits(j->from->dtype);
-    mot_map_release(&j->file->map, begin + (size_t)first * bits / 8, (size_t)n * bits / 8);
+    int64_t end = first + n;
+    if (first / HELD != end / HELD || end == j->from->count)
+        mot_map_release(&j->file->map, (size_t)(j->from->data - j->file->map.data),
+                        (size_t)end * (size_t)mot_dtype_bits(j->from->dtype) / 8);
     return rc;
 }
 
@@ -98,7 +103,7 @@ struct moments { /* of each column over the source's rows */
 
 static int measure(const struct mot_job *j, float *piece, struct moments *m)
 {
-    int64_t C = width(j), rows = j->from->shape[0], at_once = PIECE / C;
+    int64_t C = width(j), rows = j->from->shape[0], at_once = C < PIECE ? PIECE / C : 1;
     m->mean = mot_alloc((size_t)C, sizeof *m->mean);
     m->deviation = mot_alloc((size_t)C, sizeof *m->deviation);
     int rc = m->mean && m->deviation ? MOT_OK : MOT_ENOMEM;
@@ -174,6 +179,7 @@ static int put_made(struct mot_converter *c, struct mot_st_writer *w, const stru
     int rc = MOT_OK;
     for (int64_t at = 0; !rc && at < j->tensor->count; at += PIECE) {
         int64_t n = j->tensor->count - at < PIECE ? j->tensor->count - at : PIECE;
+#pragma omp parallel for
         for (int64_t i = 0; i < n; i++)
             piece[i] = j->random ? mot_initial(&c->to.config, j->tensor, c->o.seed, stream, at + i) : 0;
         rc = put(c, w, j, piece, n);
