@@ -110,7 +110,7 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
     if (!j->decl.name)
         return MOT_ENOMEM;
     c->n_jobs++;
-    c->bytes += t->count * mot_dtype_bits(j->decl.dtype) / 8;
+    c->bytes += j->bytes = t->count * mot_dtype_bits(j->decl.dtype) / 8;
     return rc;
 }
 
@@ -145,6 +145,41 @@ static int mark_towers(struct mot_converter *c, struct used *used)
     return MOT_OK;
 }
 
+/* A tensor that is no part of the model and goes into the target as it is. */
+static int add_extra(struct mot_converter *c, const struct mot_st *file, const struct mot_st_tensor *t)
+{
+    int rc = mot_grow((void **)&c->job, c->n_jobs, &c->capacity, sizeof *c->job);
+    if (rc)
+        return rc;
+    struct mot_job *j = &c->job[c->n_jobs];
+    *j = (struct mot_job){.file = file, .from = t, .bytes = (int64_t)t->bytes};
+    j->decl = (struct mot_st_decl){.name = mot_strdup(t->name), .dtype = t->dtype, .rank = t->rank};
+    memcpy(j->decl.shape, t->shape, sizeof t->shape);
+    if (!j->decl.name)
+        return MOT_ENOMEM;
+    c->n_jobs++;
+    c->n_extra++;
+    c->bytes += j->bytes;
+    return MOT_OK;
+}
+
+/* What an earlier conversion kept. A plain Hugging Face folder has no place for it. */
+static int add_kept(struct mot_converter *c)
+{
+    char *path = mot_path(c->o.from, MOT_EXTRA_FILE);
+    int rc = path ? MOT_OK : MOT_ENOMEM;
+    if (!rc && mot_file_exists(path) && c->from.family->label == MOT_LABEL_SUFFIX) {
+        rc = mot_st_open(&c->extra, path);
+        bool none = strcmp(c->to.family->name, "hf") == 0;
+        for (int64_t i = 0; !rc && !none && i < c->extra.n; i++)
+            rc = add_extra(c, &c->extra, &c->extra.tensor[i]);
+        if (!rc && none)
+            rc = mot_say(&c->notices, "%s: these %lld tensors are left out", path, (long long)c->extra.n);
+    }
+    mot_free(path);
+    return rc;
+}
+
 static int complain_of_rest(struct mot_converter *c, const struct used *used)
 {
     int64_t dropped = 0;
@@ -154,10 +189,13 @@ static int complain_of_rest(struct mot_converter *c, const struct used *used)
             const char *name = c->weights.file[i].tensor[k].name;
             if (used->of[i][k] || superfluous(c, name))
                 continue;
-            if (mot_allowed(&c->o, name))
+            if (mot_matches(c->o.keep_extra, c->o.n_keep_extra, name))
+                rc = add_extra(c, &c->weights.file[i], &c->weights.file[i].tensor[k]);
+            else if (mot_matches(c->o.allow_extra, c->o.n_allow_extra, name))
                 dropped++;
             else
-                rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out",
+                rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out, "
+                                             "--keep-extra takes it along",
                              c->weights.file[i].path, name);
         }
     if (!rc && dropped)
@@ -175,7 +213,9 @@ static int plan(struct mot_converter *c, struct used *used)
         rc = add_job(c, norm, c->to.family->spare_norm, used);
     if (!rc)
         rc = mark_towers(c, used);
-    return rc ? rc : complain_of_rest(c, used);
+    if (!rc)
+        rc = complain_of_rest(c, used);
+    return rc ? rc : add_kept(c);
 }
 
 int mot_plan_jobs(struct mot_converter *c)

@@ -222,17 +222,18 @@ static int write_file(struct mot_converter *c, const char *path, const struct mo
     return rc;
 }
 
-static int64_t bytes_of(const struct mot_job *j)
+/* Beside a model of ours what travels along has a file of its own; elsewhere it lies among the model's tensors. */
+static int64_t apart(const struct mot_converter *c)
 {
-    return j->tensor->count * mot_dtype_bits(j->decl.dtype) / 8;
+    return c->to.family->label == MOT_LABEL_SUFFIX ? c->n_extra : 0;
 }
 
 /* How many of the jobs from the first on go into one file: as many as fit, one at least. */
 static int64_t fit(const struct mot_converter *c, int64_t first)
 {
-    int64_t n = 0, bytes = 0;
-    while (first + n < c->n_jobs && (n == 0 || c->o.shard_size == 0 || bytes + bytes_of(&c->job[first + n]) <= c->o.shard_size))
-        bytes += bytes_of(&c->job[first + n++]);
+    int64_t n = 0, bytes = 0, end = c->n_jobs - apart(c);
+    while (first + n < end && (n == 0 || c->o.shard_size == 0 || bytes + c->job[first + n].bytes <= c->o.shard_size))
+        bytes += c->job[first + n++].bytes;
     return n;
 }
 
@@ -265,16 +266,20 @@ static int write_shards(struct mot_converter *c, const char *folder, int files, 
 int mot_write_weights(struct mot_converter *c, const char *folder)
 {
     int files = 0;
-    for (int64_t first = 0; first < c->n_jobs; first += fit(c, first))
+    int64_t model = c->n_jobs - apart(c);
+    for (int64_t first = 0; first < model; first += fit(c, first))
         files++;
     /* Rows of new ids are made one at a time. */
     int64_t room = c->to.config.hidden_size > PIECE ? c->to.config.hidden_size : PIECE;
     float *piece = mot_alloc((size_t)room, sizeof *piece);
-    char *path = mot_path(folder, c->to.family->weights);
-    int rc = !piece || !path ? MOT_ENOMEM
-             : files > 1     ? write_shards(c, folder, files, piece)
-                             : write_file(c, path, c->job, c->n_jobs, piece);
+    char *path = mot_path(folder, c->to.family->weights), *extra = mot_path(folder, MOT_EXTRA_FILE);
+    int rc = !piece || !path || !extra ? MOT_ENOMEM
+             : files > 1               ? write_shards(c, folder, files, piece)
+                                       : write_file(c, path, c->job, model, piece);
+    if (!rc && apart(c))
+        rc = write_file(c, extra, c->job + model, apart(c), piece);
     mot_free(piece);
     mot_free(path);
+    mot_free(extra);
     return rc;
 }

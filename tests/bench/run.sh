@@ -15,6 +15,7 @@ measure() { # COMMAND...
     "$@"
 }
 
+measure tests/bench/convert.sh
 measure env GOMP_SPINCOUNT=10000 "$B/bench-step" # as programs set it for themselves
 if "$PYTHON" -c 'import torch' 2>/dev/null; then
     measure "$PYTHON" tests/bench/peer.py --bench "$B/bench-step"
