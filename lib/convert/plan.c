@@ -130,6 +130,35 @@ static bool superfluous(const struct mot_converter *c, const char *name)
                      strcmp(name + prefix, s->family->spare_norm) == 0);
 }
 
+/* A tied head that is stored once more must say the same as the embedding: else the config or the file is wrong. */
+static int check_tied_head(struct mot_converter *c)
+{
+    const struct mot_side *s = &c->from;
+    const struct mot_tensor head = {.weight = MOT_W_HEAD, .layer = -1, .tower = -1},
+                            embed = {.weight = MOT_W_EMBED, .layer = -1, .tower = -1};
+    char *names[2] = {mot_family_name(s->family, &s->config, &head), mot_family_name(s->family, &s->config, &embed)};
+    const struct mot_st *file[2];
+    const struct mot_st_tensor *t[2] = {NULL, NULL};
+    int rc = names[0] && names[1] ? MOT_OK : MOT_ENOMEM;
+    for (int i = 0; i < 2 && !rc && s->config.tie_word_embeddings; i++)
+        t[i] = mot_weights_find(&c->weights, names[i], &file[i]);
+    bool same = !t[0] || !t[1] || t[0]->bytes == t[1]->bytes;
+    for (size_t at = 0, n; same && t[0] && t[1] && at < t[0]->bytes; at += n) {
+        enum { BLOCK = 1 << 22 };
+        n = t[0]->bytes - at < BLOCK ? t[0]->bytes - at : BLOCK;
+        same = memcmp(t[0]->data + at, t[1]->data + at, n) == 0;
+        for (int i = 0; i < 2; i++)
+            mot_map_release(&file[i]->map, (size_t)(t[i]->data - file[i]->map.data), at + n);
+    }
+    if (!same)
+        rc = mot_say(&c->complaints, "%s: config.json says that the head is the embedding (tie_word_embeddings), but \"%s\" and "
+                                     "\"%s\" differ",
+                     c->o.from, names[0], names[1]);
+    mot_free(names[0]);
+    mot_free(names[1]);
+    return rc;
+}
+
 static int mark_towers(struct mot_converter *c, struct used *used)
 {
     for (int64_t i = 0; i < c->from.table.n; i++) {
@@ -211,6 +240,8 @@ static int plan(struct mot_converter *c, struct used *used)
     const struct mot_tensor *norm = mot_table_find(&c->to.table, MOT_W_FINAL_NORM, 0, 0);
     if (!rc && c->to.family->spare_norm && norm)
         rc = add_job(c, norm, c->to.family->spare_norm, used);
+    if (!rc)
+        rc = check_tied_head(c);
     if (!rc)
         rc = mark_towers(c, used);
     if (!rc)

@@ -164,6 +164,9 @@ mot-convert -q --allow-extra 'model.layers.1.*' odd shallow
 sed 's/"intermediate_size": 48/"intermediate_size": 47/' run/config.json > odd/config.json
 refused 12 mot-convert odd new
 says 'asks for 47 x 32'
+sed 's/"tie_word_embeddings": false/"tie_word_embeddings": true/' run/config.json > odd/config.json
+refused 1 mot-convert odd new
+says '"lm_head.weight" and "model.embed_tokens.weight" differ'
 for type in gpt2 gemma3_text chameleon mixtral; do
     sed "s/\"qwen3\"/\"$type\"/" run/config.json > odd/config.json
     refused 1 mot-convert odd new
