@@ -154,7 +154,7 @@ demo:  ## the whole way on real data: tokenise, train dense and MoT, evaluate, m
 demo-data:
 	$(Q)demo/data.sh "$(CURDIR)/demo/out"
 
-bench: all  ## measure speed (minutes): steps against a BLAS, MoT against dense, PyTorch (PYTHON=...)
+bench: all  ## measure speed (minutes): conversion against cp, steps against a BLAS, MoT against dense, PyTorch (PYTHON=...)
 	$(Q)tests/needs.sh libopenblas-dev
 	$(Q)$(MAKE) --no-print-directory $(B)/bench-step
 	$(Q)B=$(B) tests/bench/run.sh

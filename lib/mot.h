@@ -632,6 +632,8 @@ struct mot_convert_options {
     int64_t shard_size;      /* bytes a file of weights may have; 0: one file */
     const char *const *allow_extra; /* shell patterns: tensors and config keys that may be left out */
     int n_allow_extra;
+    const char *const *keep_extra; /* shell patterns: tensors that are no part of the model and travel along as they are */
+    int n_keep_extra;
     uint64_t seed;
 };
 /* Called now and then with the bytes written and those to write; false stops the conversion. */

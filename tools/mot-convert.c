@@ -14,7 +14,7 @@
 
 enum {
     OPT_TO = OPT_LONG, OPT_FROM, OPT_MODALITIES, OPT_ADD_VOCAB, OPT_DROP_VOCAB, OPT_NEW_ROWS, OPT_COPY, OPT_INIT,
-    OPT_UNTIE, OPT_TOWER, OPT_DTYPE, OPT_SHARD_SIZE, OPT_ALLOW_EXTRA, OPT_DRY_RUN, OPT_SEED, OPT_LIST, OPT_CHECK,
+    OPT_UNTIE, OPT_TOWER, OPT_DTYPE, OPT_SHARD_SIZE, OPT_ALLOW_EXTRA, OPT_KEEP_EXTRA, OPT_DRY_RUN, OPT_SEED, OPT_LIST, OPT_CHECK,
     OPT_VERIFY, OPT_TOKENS,
 };
 
@@ -22,7 +22,7 @@ enum { MAX_EXTRA = 256 };
 
 struct opts {
     struct mot_convert_options convert;
-    const char *extra[MAX_EXTRA];
+    const char *allow[MAX_EXTRA], *keep[MAX_EXTRA];
     int job; /* 0: convert; else OPT_LIST, OPT_CHECK or OPT_VERIFY */
     bool dry_run;
     int64_t tokens;
@@ -53,6 +53,7 @@ static void usage(FILE *f)
           "      --dtype T           f32, f16 or bf16; default: as it is\n"
           "      --shard-size SIZE   split weights into files of at most so many bytes (K, M, G)\n"
           "      --allow-extra GLOB  tensors and config keys that may be left out (again and again)\n"
+          "      --keep-extra GLOB   tensors that are no part of the model and travel along as they are\n"
           "      --dry-run           check everything, say what would be written, and stop\n"
           "      --seed N            of new rows, random towers and --verify's ids (0)\n"
           " instead:\n"
@@ -79,11 +80,11 @@ static const char *random_towers(const char *s)
     return s[6] ? s + 7 : "all";
 }
 
-static void add_extra(struct opts *o, const char *glob)
+static void add_pattern(const char **list, int *n, const char *glob)
 {
-    if (o->convert.n_allow_extra == MAX_EXTRA)
-        die_usage("more than %d --allow-extra patterns", MAX_EXTRA);
-    o->extra[o->convert.n_allow_extra++] = glob;
+    if (*n == MAX_EXTRA)
+        die_usage("more than %d --allow-extra or --keep-extra patterns", MAX_EXTRA);
+    list[(*n)++] = glob;
 }
 
 static void set_job(struct opts *o, int job)
@@ -121,6 +122,7 @@ static struct opts parse(int argc, char **argv)
         {"dtype", required_argument, NULL, OPT_DTYPE},
         {"shard-size", required_argument, NULL, OPT_SHARD_SIZE},
         {"allow-extra", required_argument, NULL, OPT_ALLOW_EXTRA},
+        {"keep-extra", required_argument, NULL, OPT_KEEP_EXTRA},
         {"dry-run", no_argument, NULL, OPT_DRY_RUN},
         {"seed", required_argument, NULL, OPT_SEED},
         {"list", no_argument, NULL, OPT_LIST},
@@ -149,7 +151,8 @@ static struct opts parse(int argc, char **argv)
         case OPT_TOWER: c->tower = optarg; break;
         case OPT_DTYPE: c->dtype = optarg; break;
         case OPT_SHARD_SIZE: c->shard_size = opt_size("--shard-size", optarg, 1, INT64_MAX / 2); break;
-        case OPT_ALLOW_EXTRA: add_extra(&o, optarg); break;
+        case OPT_ALLOW_EXTRA: add_pattern(o.allow, &c->n_allow_extra, optarg); break;
+        case OPT_KEEP_EXTRA: add_pattern(o.keep, &c->n_keep_extra, optarg); break;
         case OPT_DRY_RUN: o.dry_run = true; break;
         case OPT_SEED: c->seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         case OPT_LIST:
@@ -252,7 +255,8 @@ int main(int argc, char **argv)
 {
     tool_start("mot-convert", argv);
     struct opts o = parse(argc, argv);
-    o.convert.allow_extra = o.extra; /* the copy's own */
+    o.convert.allow_extra = o.allow; /* the copy's own */
+    o.convert.keep_extra = o.keep;
     switch (o.job) {
     case OPT_LIST: list(argv + optind, argc - optind); break;
     case OPT_CHECK: check(argv + optind, argc - optind); break;

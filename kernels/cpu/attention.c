@@ -83,12 +83,13 @@ static int64_t segment_at(const struct args *a, int64_t s)
 /* to[j][i] = scale from[i][j] for i < m, else 0 */
 static void transpose(float *to, const float *from, int64_t m, int64_t D, float scale)
 {
-    for (int64_t j = 0; j < D; j++) {
-        for (int64_t i = 0; i < m; i++)
-            to[j * STRIP + i] = scale * from[i * D + j];
-        for (int64_t i = m; i < STRIP; i++)
-            to[j * STRIP + i] = 0;
-    }
+    for (int64_t i = 0; i < STRIP; i += TILE_VECTOR)
+        for (int64_t j = 0; j < D; j += TILE_VECTOR)
+            tile_turn(to + j * STRIP + i, STRIP, from + i * D + j, D, m - i,
+                      D - j < TILE_VECTOR ? D - j : TILE_VECTOR);
+#pragma omp simd
+    for (int64_t k = 0; k < D * STRIP; k++)
+        to[k] *= scale;
 }
 
 /* s[t][i] = k_t . q_i for n keys */

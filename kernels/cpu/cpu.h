@@ -115,33 +115,29 @@ static inline struct mot_range mot_cpu_part(const struct mot_group *g, struct mo
     return (struct mot_range){g->row + from, g->row + to};
 }
 
-/* exp(x) to about 1 ulp, in a form that gcc vectorises.  Below -87.3 it is 0, above 88 it stays at
- * exp(88); NaN stays NaN, so that a diverging run shows.
- * x = n ln 2 + r with |r| <= ln 2 / 2: 1.5 2^23 added and taken away rounds to n, whose bits then
- * stand at the low end; ln 2 in two parts keeps r exact; the polynomial is the minimax one of
- * degree 6 with the first two coefficients held at 1 (relative error 3e-9); 2^n is made of its
- * exponent bits. */
+/* exp(x), in a form that gcc vectorises, to 2e-7 or, far from 0, 1e-8 |x|.  Below -87.7 it is 0,
+ * above 88 it stays at exp(88); NaN stays NaN, so that a diverging run shows.
+ * x log2(e) = n + r with |r| <= 1/2: 1.5 2^23 added and taken away rounds to n, whose bits then
+ * stand at the low end; 2^r is the minimax polynomial of degree 5 with its first coefficient held
+ * at 1 (relative error 9e-8); 2^n is made of its exponent bits, none for n = -127. */
 static inline float mot_cpu_exp(float x)
 {
-    const float magic = 12582912.0f;
-    float clamped = x < -87.3f ? -87.3f : x;
-    clamped = clamped > 88.0f ? 88.0f : clamped;
-    float t = clamped * 1.44269504f + magic, n = t - magic;
-    float r = clamped - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    float p = 0.0013814467f;
-    p = p * r + 0.00836878084f;
-    p = p * r + 0.0416683927f;
-    p = p * r + 0.16666520f;
-    p = p * r + 0.49999994f;
-    p = p * r + 1.0f;
+    const float log2e = 1.44269504f, magic = 12582912.0f;
+    x = x < -88.0f ? -88.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float t = x * log2e + magic, n = t - magic, r = x * log2e - n;
+    float p = 0.00132647273f;
+    p = p * r + 0.00967151299f;
+    p = p * r + 0.0555073358f;
+    p = p * r + 0.240222424f;
+    p = p * r + 0.693147004f;
     p = p * r + 1.0f;
     uint32_t bits;
     memcpy(&bits, &t, sizeof bits);
     bits = (bits + 127) << 23; /* the magic number's own bits leave at the top */
     float power;
     memcpy(&power, &bits, sizeof power);
-    return x < -87.3f ? 0.0f : p * power;
+    return p * power;
 }
 
 /* The table of operations. (cpu.c) */

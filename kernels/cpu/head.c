@@ -17,7 +17,7 @@
 enum {
     CHUNK = PRODUCT_COLS, /* words of the vocabulary in a tile */
     ROWS = PRODUCT_ROWS,  /* rows of a tile, forward alone: with CHUNK, 192 KB of logits a thread */
-    MOST_ROWS = 512, /* of a block whose logits are kept */
+    MOST_ROWS = PRODUCT_DEPTH, /* of a block whose logits are kept */
     LEAST_ROWS = 32,
     HELD = 64 << 20,
 };
@@ -188,7 +188,7 @@ static void row_back(float *z, float *nll, float *lse, int32_t target, float wei
 static void each_part(struct mot_device *d, float *c, int64_t c_row, struct tile_a a,
                       const float *packed, int64_t m, int64_t n, int64_t k, bool add)
 {
-    struct product_cut cut = product_cut(m, n, m * n / product_shares(omp_get_num_threads()));
+    struct product_cut cut = product_cut(m, n, omp_get_num_threads(), 1, 1);
 #pragma omp for schedule(dynamic, 1) nowait
     for (int64_t p = 0; p < cut.n_rows * cut.n_cols; p++) {
         double begin = mot_cpu_begin(d);

@@ -61,7 +61,7 @@ static void grouped(struct mot_device *d, float *c, const float *a, const float 
         }
 #pragma omp barrier
         for (int e = 0; e < G; e++) {
-            struct product_cut cut = product_cut(g[e].rows, n, N * n / product_shares(workers));
+            struct product_cut cut = product_cut(g[e].rows, n, workers, g[e].rows, N);
             struct tile_a a_e = {a + g[e].row * k, k, 1};
             float *c_e = c + g[e].row * n;
             bool biased = bias && g[e].b >= 0;
@@ -157,9 +157,7 @@ void mot_cpu_linear_back_w(struct mot_device *d, float *grads, const float *dy, 
         for (int k = 0; k < G; k++) {
             int64_t rows = rows_named(g, G, g[k].w);
             if (rows > 0 && !named_before(g, k, 0)) {
-                /* of two weights of a size, that of more tokens is more work */
-                int64_t area = O * I * N / rows / product_shares(workers);
-                struct product_cut cut = product_cut(O, I, area);
+                struct product_cut cut = product_cut(O, I, workers, rows, N);
 #pragma omp for schedule(dynamic, 1) nowait
                 for (int64_t i = 0; i < cut.n_rows * cut.n_cols; i++) {
                     struct product_part p = product_part(&cut, i);

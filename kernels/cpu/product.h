@@ -61,22 +61,23 @@ struct product_part {
     struct mot_range rows, cols;
 };
 
-/* Shares that all the work is to be cut into at least, so that no thread waits long for another. */
-static inline int64_t product_shares(int threads)
-{
-    return threads == 1 ? 1 : 6 * threads;
-}
-
-/* Parts as large as the caches like them, or smaller: of `area` values if that is possible. */
-static inline struct product_cut product_cut(int64_t rows, int64_t cols, int64_t area)
+/* How C is cut when making it is `work` of `all` that the threads have to do: into parts as large as
+ * the caches like them, or smaller, so that each thread has some four of all and as many as the
+ * others. */
+static inline struct product_cut product_cut(int64_t rows, int64_t cols, int threads, int64_t work,
+                                             int64_t all)
 {
     struct product_cut c = {rows, cols, 0, 0};
     if (rows == 0 || cols == 0)
         return c;
+    int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+    int64_t parts = threads > 1 ? (4 * threads * work + all - 1) / all : 1;
     c.n_cols = (cols + PRODUCT_COLS - 1) / PRODUCT_COLS;
-    int64_t height = area * c.n_cols / cols / TILE_ROWS * TILE_ROWS;
-    height = height < TILE_ROWS ? TILE_ROWS : height < PRODUCT_ROWS ? height : PRODUCT_ROWS;
-    c.n_rows = (rows + height - 1) / height;
+    c.n_rows = (rows + PRODUCT_ROWS - 1) / PRODUCT_ROWS;
+    if (c.n_rows * c.n_cols < parts)
+        c.n_rows = (parts + c.n_cols - 1) / c.n_cols;
+    c.n_rows = (c.n_rows + threads - 1) / threads * threads;
+    c.n_rows = c.n_rows < tiles ? c.n_rows : tiles;
     return c;
 }
 

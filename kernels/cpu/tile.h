@@ -105,7 +105,7 @@ typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32
  * of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters off the
  * diagonal change places. */
 static inline void tile_turn(float *to, int64_t to_row, const float *from, int64_t from_row,
-                               int64_t m, int64_t n)
+                             int64_t m, int64_t n)
 {
     tile_vector v[TILE_VECTOR];
 #pragma GCC unroll 16

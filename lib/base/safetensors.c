@@ -323,19 +323,22 @@ float mot_from_f16(uint16_t h)
 
 uint16_t mot_f16(float x)
 {
-    uint32_t u;
+    float a = fabsf(x), half;
+    uint32_t u, sign, v;
     memcpy(&u, &x, sizeof u);
-    uint16_t sign = (uint16_t)(u >> 16 & 0x8000);
-    float a = fabsf(x);
-    if (isnan(x))
+    sign = u >> 16 & 0x8000;
+    u &= 0x7fffffff;
+    if (u > 0x7f800000) /* NaN */
         return (uint16_t)(sign | 0x7e00 | (u >> 13 & 0x1ff));
     if (a >= 65520) /* halfway between the largest half and what would be the next */
-        return sign | 0x7c00;
-    int e;
-    (void)frexpf(a, &e); /* a = m 2^e, 0.5 <= m < 1 */
-    int scale = a < 0x1p-14f ? 24 : 11 - e; /* subnormal, or ten bits after the first */
-    uint32_t n = (uint32_t)nearbyintf(ldexpf(a, scale)); /* a carry into bit 11 is the next exponent */
-    return (uint16_t)(sign | (scale == 24 ? n : n - 0x400 + ((uint32_t)(25 - scale) << 10)));
+        return (uint16_t)(sign | 0x7c00);
+    if (a < 0x1p-14f) { /* subnormal: beside 0.5 the last bit counts 2^-24, and the addition rounds */
+        half = a + 0.5f;
+        memcpy(&v, &half, sizeof v);
+        return (uint16_t)(sign | (v - 0x3f000000));
+    }
+    u += 0xfff + (u >> 13 & 1); /* a carry goes into the exponent, as it should */
+    return (uint16_t)(sign | ((u >> 13) - (112 << 10)));
 }
 
 int mot_st_read_f32(const struct mot_st *s, const struct mot_st_tensor *t, float *out)
@@ -381,6 +384,11 @@ int mot_st_encode(enum mot_dtype dtype, const float *x, int64_t n, void *out)
     unsigned char *p = out; /* in place: value i is read before byte 2 i is written over it */
     switch (dtype) {
     case MOT_F32:
+        if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__) {
+            if (out != x && n > 0)
+                memcpy(out, x, (size_t)n * sizeof *x);
+            return MOT_OK;
+        }
         for (int64_t i = 0; i < n; i++) {
             uint32_t u;
             memcpy(&u, x + i, sizeof u);

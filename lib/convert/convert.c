@@ -135,6 +135,31 @@ static void sync_folder(const char *folder)
     }
 }
 
+/* What killed conversions to the same place left: folders OUT.tmp-PID that nobody holds. */
+static void sweep(const char *out, size_t n)
+{
+    char *parent = parent_of(out);
+    const char *name = out;
+    for (size_t i = 0; i < n; i++)
+        if (out[i] == '/')
+            name = out + i + 1;
+    n -= (size_t)(name - out);
+    DIR *d = parent ? opendir(parent) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        bool ours = strncmp(e->d_name, name, n) == 0 && strncmp(e->d_name + n, ".tmp-", 5) == 0 &&
+                    strspn(e->d_name + n + 5, "0123456789") == strlen(e->d_name + n + 5);
+        char *path = ours ? mot_path(parent, e->d_name) : NULL;
+        int lock = -1;
+        if (path && mot_lock(path, &lock) == MOT_OK)
+            remove_folder(path);
+        mot_unlock(lock);
+        mot_free(path);
+    }
+    if (d)
+        closedir(d);
+    mot_free(parent);
+}
+
 static int write_config(struct mot_converter *c, const char *folder)
 {
     json_t *j = mot_target_config(&c->to, c->from.json, c->job[0].decl.dtype);
@@ -180,16 +205,20 @@ int mot_converter_run(struct mot_converter *c, mot_convert_progress *progress, v
     char *tmp = mot_format("%.*s.tmp-%ld", (int)n, c->o.to, (long)getpid());
     if (!tmp)
         return MOT_ENOMEM;
-    int rc = MOT_OK;
+    sweep(c->o.to, n);
+    int lock = -1, rc = MOT_OK;
     if (mkdir(tmp, 0777) != 0)
         rc = mot_fail(MOT_EIO, "%s: cannot make folder: %s", tmp, strerror(errno));
     if (!rc) {
-        rc = fill(c, tmp);
+        rc = mot_lock(tmp, &lock);
+        if (!rc)
+            rc = fill(c, tmp);
         if (!rc)
             rc = move_in_place(c, tmp);
         if (rc)
             remove_folder(tmp);
     }
+    mot_unlock(lock);
     mot_free(tmp);
     return rc;
 }
@@ -204,6 +233,7 @@ void mot_converter_close(struct mot_converter *c)
     mot_side_close(&c->from);
     mot_side_close(&c->to);
     mot_weights_close(&c->weights);
+    mot_st_close(&c->extra);
     mot_bytes_free(&c->complaints.text);
     mot_bytes_free(&c->notices.text);
     mot_free(c);

@@ -65,7 +65,7 @@ int mot_side_open(struct mot_side *s, const char *folder, const struct mot_weigh
                   const char *config) MOT_CHECKED;
 void mot_side_close(struct mot_side *s);
 int mot_config_modality(const struct mot_config *c, const char *name); /* -1: none */
-bool mot_allowed(const struct mot_convert_options *o, const char *name);
+bool mot_matches(const char *const *glob, int n, const char *name); /* one of n shell patterns */
 
 /* ---- keys.c: config keys ---- */
 /* Complain of every key that is neither computed with nor harmless. */
@@ -80,7 +80,8 @@ struct mot_run { /* rows of embedding and head */
 };
 struct mot_job { /* a tensor of the target */
     struct mot_st_decl decl; /* owns the name */
-    const struct mot_tensor *tensor; /* of the target's table */
+    const struct mot_tensor *tensor; /* of the target's table; NULL: it is no part of the model and travels along */
+    int64_t bytes;
     const struct mot_st *file;
     const struct mot_st_tensor *from; /* NULL: made */
     bool random;         /* made: initial values; else zeros */
@@ -105,11 +106,15 @@ struct mot_converter {
     int32_t dropped_from; /* text ids from here on are left out, and their tokens */
     int64_t n_jobs, capacity, bytes, done;
     struct mot_job *job;
+    int64_t n_extra; /* the last of the jobs: those without a tensor of the table */
+    struct mot_st extra; /* the source's extra.safetensors, if it has one */
     mot_convert_progress *progress;
     void *context;
 };
 int mot_target_make(struct mot_converter *c) MOT_CHECKED; /* target.c: config, vocabulary and table of the target */
 int mot_plan_jobs(struct mot_converter *c) MOT_CHECKED;
+/* Where tensors that travel along lie beside a model of ours. */
+#define MOT_EXTRA_FILE "extra.safetensors"
 
 /* ---- write.c, tokenizer_files.c ---- */
 int mot_write_weights(struct mot_converter *c, const char *folder) MOT_CHECKED;

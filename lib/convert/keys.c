@@ -52,7 +52,7 @@ int mot_check_keys(const json_t *config, const struct mot_convert_options *o, co
     int rc = MOT_OK;
     json_object_foreach((json_t *)(uintptr_t)config, key, v)
         if (!rc && !empty(v) && !among(key, computed, MOT_COUNT(computed)) && !among(key, harmless, MOT_COUNT(harmless)) &&
-            !mot_allowed(o, key))
+            !mot_matches(o->allow_extra, o->n_allow_extra, key))
             rc = mot_say(complaints, "%s: config key \"%.100s\" is unknown: it may change the function; --allow-extra leaves "
                                      "it out",
                          name, key);

@@ -110,7 +110,7 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
     if (!j->decl.name)
         return MOT_ENOMEM;
     c->n_jobs++;
-    c->bytes += t->count * mot_dtype_bits(j->decl.dtype) / 8;
+    c->bytes += j->bytes = t->count * mot_dtype_bits(j->decl.dtype) / 8;
     return rc;
 }
 
@@ -130,6 +130,35 @@ static bool superfluous(const struct mot_converter *c, const char *name)
                      strcmp(name + prefix, s->family->spare_norm) == 0);
 }
 
+/* A tied head that is stored once more must say the same as the embedding: else the config or the file is wrong. */
+static int check_tied_head(struct mot_converter *c)
+{
+    const struct mot_side *s = &c->from;
+    const struct mot_tensor head = {.weight = MOT_W_HEAD, .layer = -1, .tower = -1},
+                            embed = {.weight = MOT_W_EMBED, .layer = -1, .tower = -1};
+    char *names[2] = {mot_family_name(s->family, &s->config, &head), mot_family_name(s->family, &s->config, &embed)};
+    const struct mot_st *file[2];
+    const struct mot_st_tensor *t[2] = {NULL, NULL};
+    int rc = names[0] && names[1] ? MOT_OK : MOT_ENOMEM;
+    for (int i = 0; i < 2 && !rc && s->config.tie_word_embeddings; i++)
+        t[i] = mot_weights_find(&c->weights, names[i], &file[i]);
+    bool same = !t[0] || !t[1] || t[0]->bytes == t[1]->bytes;
+    for (size_t at = 0, n; same && t[0] && t[1] && at < t[0]->bytes; at += n) {
+        enum { BLOCK = 1 << 22 };
+        n = t[0]->bytes - at < BLOCK ? t[0]->bytes - at : BLOCK;
+        same = memcmp(t[0]->data + at, t[1]->data + at, n) == 0;
+        for (int i = 0; i < 2; i++)
+            mot_map_release(&file[i]->map, (size_t)(t[i]->data - file[i]->map.data), at + n);
+    }
+    if (!same)
+        rc = mot_say(&c->complaints, "%s: config.json says that the head is the embedding (tie_word_embeddings), but \"%s\" and "
+                                     "\"%s\" differ",
+                     c->o.from, names[0], names[1]);
+    mot_free(names[0]);
+    mot_free(names[1]);
+    return rc;
+}
+
 static int mark_towers(struct mot_converter *c, struct used *used)
 {
     for (int64_t i = 0; i < c->from.table.n; i++) {
@@ -145,6 +174,41 @@ static int mark_towers(struct mot_converter *c, struct used *used)
     return MOT_OK;
 }
 
+/* A tensor that is no part of the model and goes into the target as it is. */
+static int add_extra(struct mot_converter *c, const struct mot_st *file, const struct mot_st_tensor *t)
+{
+    int rc = mot_grow((void **)&c->job, c->n_jobs, &c->capacity, sizeof *c->job);
+    if (rc)
+        return rc;
+    struct mot_job *j = &c->job[c->n_jobs];
+    *j = (struct mot_job){.file = file, .from = t, .bytes = (int64_t)t->bytes};
+    j->decl = (struct mot_st_decl){.name = mot_strdup(t->name), .dtype = t->dtype, .rank = t->rank};
+    memcpy(j->decl.shape, t->shape, sizeof t->shape);
+    if (!j->decl.name)
+        return MOT_ENOMEM;
+    c->n_jobs++;
+    c->n_extra++;
+    c->bytes += j->bytes;
+    return MOT_OK;
+}
+
+/* What an earlier conversion kept. A plain Hugging Face folder has no place for it. */
+static int add_kept(struct mot_converter *c)
+{
+    char *path = mot_path(c->o.from, MOT_EXTRA_FILE);
+    int rc = path ? MOT_OK : MOT_ENOMEM;
+    if (!rc && mot_file_exists(path) && c->from.family->label == MOT_LABEL_SUFFIX) {
+        rc = mot_st_open(&c->extra, path);
+        bool none = strcmp(c->to.family->name, "hf") == 0;
+        for (int64_t i = 0; !rc && !none && i < c->extra.n; i++)
+            rc = add_extra(c, &c->extra, &c->extra.tensor[i]);
+        if (!rc && none)
+            rc = mot_say(&c->notices, "%s: these %lld tensors are left out", path, (long long)c->extra.n);
+    }
+    mot_free(path);
+    return rc;
+}
+
 static int complain_of_rest(struct mot_converter *c, const struct used *used)
 {
     int64_t dropped = 0;
@@ -154,10 +218,13 @@ static int complain_of_rest(struct mot_converter *c, const struct used *used)
             const char *name = c->weights.file[i].tensor[k].name;
             if (used->of[i][k] || superfluous(c, name))
                 continue;
-            if (mot_allowed(&c->o, name))
+            if (mot_matches(c->o.keep_extra, c->o.n_keep_extra, name))
+                rc = add_extra(c, &c->weights.file[i], &c->weights.file[i].tensor[k]);
+            else if (mot_matches(c->o.allow_extra, c->o.n_allow_extra, name))
                 dropped++;
             else
-                rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out",
+                rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out, "
+                                             "--keep-extra takes it along",
                              c->weights.file[i].path, name);
         }
     if (!rc && dropped)
@@ -174,8 +241,12 @@ static int plan(struct mot_converter *c, struct used *used)
     if (!rc && c->to.family->spare_norm && norm)
         rc = add_job(c, norm, c->to.family->spare_norm, used);
     if (!rc)
+        rc = check_tied_head(c);
+    if (!rc)
         rc = mark_towers(c, used);
-    return rc ? rc : complain_of_rest(c, used);
+    if (!rc)
+        rc = complain_of_rest(c, used);
+    return rc ? rc : add_kept(c);
 }
 
 int mot_plan_jobs(struct mot_converter *c)

@@ -31,10 +31,10 @@ const char *mot_next_sentence(struct mot_sentences *s)
     return sentence;
 }
 
-bool mot_allowed(const struct mot_convert_options *o, const char *name)
+bool mot_matches(const char *const *glob, int n, const char *name)
 {
-    for (int i = 0; i < o->n_allow_extra; i++)
-        if (fnmatch(o->allow_extra[i], name, 0) == 0)
+    for (int i = 0; i < n; i++)
+        if (fnmatch(glob[i], name, 0) == 0)
             return true;
     return false;
 }

@@ -8,7 +8,8 @@
 
 #include "convert.h"
 
-enum { PIECE = 1 << 20, COPY = 32 << 20 }; /* values a piece; bytes a copy between two looks at the progress */
+/* Values a piece, which a processor's second cache should hold; bytes a copy between two looks at the progress. */
+enum { PIECE = 1 << 15, COPY = 32 << 20 };
 
 static int report(struct mot_converter *c, int64_t bytes)
 {
@@ -40,12 +41,16 @@ static int put(struct mot_converter *c, struct mot_st_writer *w, const struct mo
     return rc ? rc : report(c, (int64_t)bytes);
 }
 
-/* Values [first, first + n) of the source, whose pages are let go at once. */
+/* Values [first, first + n) of the source.  All pages up to there are let go now and then: one at a time the system would map
+ * neighbours again. */
 static int get(const struct mot_job *j, int64_t first, int64_t n, float *x)
 {
+    enum { HELD = 1 << 21 };
     int rc = mot_st_read_part(j->file, j->from, first, n, x);
-    size_t begin = (size_t)(j->from->data - j->file->map.data), bits = (size_t)mot_dtype_bits(j->from->dtype);
-    mot_map_release(&j->file->map, begin + (size_t)first * bits / 8, (size_t)n * bits / 8);
+    int64_t end = first + n;
+    if (first / HELD != end / HELD || end == j->from->count)
+        mot_map_release(&j->file->map, (size_t)(j->from->data - j->file->map.data),
+                        (size_t)end * (size_t)mot_dtype_bits(j->from->dtype) / 8);
     return rc;
 }
 
@@ -98,7 +103,7 @@ struct moments { /* of each column over the source's rows */
 
 static int measure(const struct mot_job *j, float *piece, struct moments *m)
 {
-    int64_t C = width(j), rows = j->from->shape[0], at_once = PIECE / C;
+    int64_t C = width(j), rows = j->from->shape[0], at_once = C < PIECE ? PIECE / C : 1;
     m->mean = mot_alloc((size_t)C, sizeof *m->mean);
     m->deviation = mot_alloc((size_t)C, sizeof *m->deviation);
     int rc = m->mean && m->deviation ? MOT_OK : MOT_ENOMEM;
@@ -174,6 +179,7 @@ static int put_made(struct mot_converter *c, struct mot_st_writer *w, const stru
     int rc = MOT_OK;
     for (int64_t at = 0; !rc && at < j->tensor->count; at += PIECE) {
         int64_t n = j->tensor->count - at < PIECE ? j->tensor->count - at : PIECE;
+#pragma omp parallel for
         for (int64_t i = 0; i < n; i++)
             piece[i] = j->random ? mot_initial(&c->to.config, j->tensor, c->o.seed, stream, at + i) : 0;
         rc = put(c, w, j, piece, n);
@@ -216,17 +222,18 @@ static int write_file(struct mot_converter *c, const char *path, const struct mo
     return rc;
 }
 
-static int64_t bytes_of(const struct mot_job *j)
+/* Beside a model of ours what travels along has a file of its own; elsewhere it lies among the model's tensors. */
+static int64_t apart(const struct mot_converter *c)
 {
-    return j->tensor->count * mot_dtype_bits(j->decl.dtype) / 8;
+    return c->to.family->label == MOT_LABEL_SUFFIX ? c->n_extra : 0;
 }
 
 /* How many of the jobs from the first on go into one file: as many as fit, one at least. */
 static int64_t fit(const struct mot_converter *c, int64_t first)
 {
-    int64_t n = 0, bytes = 0;
-    while (first + n < c->n_jobs && (n == 0 || c->o.shard_size == 0 || bytes + bytes_of(&c->job[first + n]) <= c->o.shard_size))
-        bytes += bytes_of(&c->job[first + n++]);
+    int64_t n = 0, bytes = 0, end = c->n_jobs - apart(c);
+    while (first + n < end && (n == 0 || c->o.shard_size == 0 || bytes + c->job[first + n].bytes <= c->o.shard_size))
+        bytes += c->job[first + n++].bytes;
     return n;
 }
 
@@ -259,16 +266,20 @@ static int write_shards(struct mot_converter *c, const char *folder, int files, 
 int mot_write_weights(struct mot_converter *c, const char *folder)
 {
     int files = 0;
-    for (int64_t first = 0; first < c->n_jobs; first += fit(c, first))
+    int64_t model = c->n_jobs - apart(c);
+    for (int64_t first = 0; first < model; first += fit(c, first))
         files++;
     /* Rows of new ids are made one at a time. */
     int64_t room = c->to.config.hidden_size > PIECE ? c->to.config.hidden_size : PIECE;
     float *piece = mot_alloc((size_t)room, sizeof *piece);
-    char *path = mot_path(folder, c->to.family->weights);
-    int rc = !piece || !path ? MOT_ENOMEM
-             : files > 1     ? write_shards(c, folder, files, piece)
-                             : write_file(c, path, c->job, c->n_jobs, piece);
+    char *path = mot_path(folder, c->to.family->weights), *extra = mot_path(folder, MOT_EXTRA_FILE);
+    int rc = !piece || !path || !extra ? MOT_ENOMEM
+             : files > 1               ? write_shards(c, folder, files, piece)
+                                       : write_file(c, path, c->job, model, piece);
+    if (!rc && apart(c))
+        rc = write_file(c, extra, c->job + model, apart(c), piece);
     mot_free(piece);
     mot_free(path);
+    mot_free(extra);
     return rc;
 }

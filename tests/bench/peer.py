@@ -191,7 +191,9 @@ class Ours:
     """bench-step at the other end of two pipes."""
 
     def __init__(self, bench, name):
-        self.process = subprocess.Popen([bench, "-s", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        spin = {**os.environ, "GOMP_SPINCOUNT": "10000"}  # as programs set it for themselves
+        self.process = subprocess.Popen([bench, "-s", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=spin)
 
     def step(self, what):
         time.sleep(0.05)  # PyTorch's threads spin a while after their last work

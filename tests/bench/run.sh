@@ -8,7 +8,6 @@
 # says what its columns mean.
 B=${B:-bin} PYTHON=${PYTHON:-python3}
 cd "$(dirname "$0")/../.." || exit 1
-export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}" # as programs set it for themselves
 
 measure() { # COMMAND...
     echo
@@ -16,7 +15,8 @@ measure() { # COMMAND...
     "$@"
 }
 
-measure "$B/bench-step"
+measure tests/bench/convert.sh
+measure env GOMP_SPINCOUNT=10000 "$B/bench-step" # as programs set it for themselves
 if "$PYTHON" -c 'import torch' 2>/dev/null; then
     measure "$PYTHON" tests/bench/peer.py --bench "$B/bench-step"
 else

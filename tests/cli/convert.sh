@@ -89,6 +89,26 @@ for form in bagel kempner; do
     mot-convert -q --check $form from-$form
 done
 same run/model.safetensors from-kempner/model.safetensors
+# Tensors that are no part of the language model: listed as offenders, left out, or kept for the way back.
+convert --to bagel from-bagel bagel-again
+same bagel/ema.safetensors bagel-again/ema.safetensors
+convert --to bagel --keep-extra '*' run vision # nothing more to keep
+same vision/ema.safetensors bagel/ema.safetensors
+other_names() { sed 's/language_model.model.layers.1./vit_model_xx.encoder.layers.1./g' "$1"; } # as long as before: the header stays whole
+LC_ALL=C other_names bagel/ema.safetensors > vision/ema.safetensors
+sed 's/"num_hidden_layers": 2/"num_hidden_layers": 1/' bagel/llm_config.json > vision/llm_config.json
+fails mot-convert --to mot vision new
+equal "$(grep -c 'vit_model_xx.*--keep-extra takes it along' err)" 28
+convert --to mot --allow-extra 'vit_model_*' vision blind
+convert --to mot --keep-extra 'vit_model_*' vision seeing
+same blind/model.safetensors seeing/model.safetensors
+mot-eval seeing t2.mot > out
+convert --shard-size 20K seeing seeing2
+same seeing/extra.safetensors seeing2/extra.safetensors
+convert --to bagel seeing2 vision2
+mot-convert --list vision | cut -f 1-3 | sort > before
+mot-convert --list vision2 | cut -f 1-3 | sort > after
+same before after
 equal "$(mot-convert --list bagel | grep -c '^language_model.model.layers.*_moe_gen')" 28
 sed 's/"model_type"/"norm_placement":"post","attention_bias":false,"num_key_value_heads":4,"model_type"/; s/"num_key_value_heads":2,//' qwen3.json > post.json
 mot-train -q -c post.json -t tok -o post --arch dense --steps 0
@@ -144,6 +164,9 @@ mot-convert -q --allow-extra 'model.layers.1.*' odd shallow
 sed 's/"intermediate_size": 48/"intermediate_size": 47/' run/config.json > odd/config.json
 refused 12 mot-convert odd new
 says 'asks for 47 x 32'
+sed 's/"tie_word_embeddings": false/"tie_word_embeddings": true/' run/config.json > odd/config.json
+refused 1 mot-convert odd new
+says '"lm_head.weight" and "model.embed_tokens.weight" differ'
 for type in gpt2 gemma3_text chameleon mixtral; do
     sed "s/\"qwen3\"/\"$type\"/" run/config.json > odd/config.json
     refused 1 mot-convert odd new
@@ -237,8 +260,10 @@ for signal in TERM INT HUP KILL; do
     wait $pid || status=$?
     absent stopped
     [ $signal = KILL ] || absent stopped.tmp-*
+    [ $signal != KILL ] || convert dense stopped # which removes what the killed one left
+    absent stopped.tmp-*
     [ $signal = INT ] || [ $status -gt 128 ] || wrong "$signal: exit $status: $(cat stop.err)" # a shell's & ignores INT
-    rm -rf stopped stopped.tmp-*
+    rm -rf stopped
 done
 # More than the disk has is refused beforehand; a disk that fills up leaves nothing.
 if LC_ALL=C sparse vast 1048576 262144 2> err; then

@@ -40,7 +40,7 @@ if train -o x --dtype bf16 --dry-run > x.tsv 2> err; then
     train -o half --dtype bf16 --steps 8 --save-every 4 a.mot > half.jsonl
     head -qn 1 out.jsonl half.jsonl | sed 's/.*"loss":\([0-9.]*\).*/\1/' | tr '\n' ' ' > first
     awk '{ d = $1 - $2; exit !(d != 0 && d * d < 1e-4) }' first || wrong "first loss, f32 and bf16: $(cat first)"
-    train -o part --dtype bf16 --steps 8 --save-every 4 a.mot > part.jsonl &
+    mot-train -q -c nano -t tok --batch 2 --seq 48 --threads 2 -o part --dtype bf16 --steps 8 --save-every 4 a.mot > part.jsonl &
     pid=$!
     while [ ! -s part/training.safetensors ] && kill -0 $pid 2> err; do :; done
     kill -9 $pid 2> err || true

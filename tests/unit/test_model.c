@@ -3,6 +3,7 @@
  * test_model.c - the model in float on the cpu backend against the reference backend, for one thread and several; the
  * tensor table against the paper's parameter counts; folders there and back.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -289,6 +290,49 @@ static void test_refusals(void)
     unlink(path);
 }
 
+/* Frequencies of transformers 5.24 (ROPE_INIT_FUNCTIONS); pair 1 of llama3 is where both ends are blended. */
+static void test_rope_scaling(void)
+{
+    static const struct {
+        const char *key; /* as transformers 4 has it, as 5 has it */
+        double frequency[8];
+    } cases[] = {
+        {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"
+         "\"original_max_position_embeddings\":32}",
+         {1, 0.0958399773, 0.0125000002, 0.00395284733, 0.00124999997, 0.000395284733, 0.000125000006, 3.95284733e-05}},
+        {"\"rope_theta\":99,\"rope_parameters\":{\"rope_theta\":10000,\"rope_type\":\"llama3\",\"factor\":8.0,"
+         "\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":32}",
+         {1, 0.0958399773, 0.0125000002, 0.00395284733, 0.00124999997, 0.000395284733, 0.000125000006, 3.95284733e-05}},
+        {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":4.0}",
+         {0.25, 0.079056941, 0.0250000004, 0.00790569466, 0.00249999994, 0.000790569466, 0.000250000012, 7.90569466e-05}},
+    };
+    char dir[] = "/tmp/mot-XXXXXX", path[64];
+    CHECK(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    for (int i = 0; i < MOT_COUNT(cases); i++) {
+        char text[512];
+        int n = snprintf(text, sizeof text,
+                         "{\"hidden_size\":32,\"intermediate_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":2,"
+                         "\"vocab_size\":97,\"modalities\":[\"text\",\"image\",\"speech\"],%s}",
+                         cases[i].key);
+        CHECK_INT(mot_write_file(path, text, (size_t)n), MOT_OK);
+        for (int again = 0; again < 2; again++) { /* the second time as written by us */
+            struct mot_config c;
+            struct mot_vocab v = vocab();
+            CHECK_INT(mot_config_load(&c, dir), MOT_OK);
+            CHECK_INT(mot_config_settle(&c, dir, &v, NULL), MOT_OK);
+            struct mot_model *m = mot_model_new(&c, &v, &mot_kernels_ref, 1, 4, 4, false);
+            CHECK(m);
+            for (int j = 0; m && j < 8; j++)
+                CHECK_NEAR(m->sin[3 * 8 + j], sin(3 * cases[i].frequency[j]), 1e-6, 1e-6);
+            mot_model_free(m);
+            CHECK_INT(mot_config_save(&c, dir), MOT_OK);
+        }
+    }
+    unlink(path);
+    rmdir(dir);
+}
+
 int main(void)
 {
     RUN(test_cpu_equals_reference);
@@ -297,5 +341,6 @@ int main(void)
     RUN(test_initial_towers);
     RUN(test_folder);
     RUN(test_refusals);
+    RUN(test_rope_scaling);
     return test_end();
 }

@@ -243,6 +243,29 @@ static void test_f16(void)
     }
 }
 
+/* The way back from every half, and nearest, ties to even, for what lies between. */
+static void test_to_f16(void)
+{
+    for (uint32_t h = 0; h < 65536; h++) {
+        float x = mot_from_f16((uint16_t)h), up = mot_from_f16((uint16_t)(h + 1));
+        if (isnan(x)) {
+            CHECK(isnan(mot_from_f16(mot_f16(x))));
+            continue;
+        }
+        CHECK_INT(mot_f16(x), h);
+        if ((h & 0x7fff) >= 0x7bff) /* the next one is infinity, or this one is */
+            continue;
+        float middle = (x + up) / 2; /* exact: one more bit */
+        CHECK_INT(mot_f16(middle), h + h % 2);
+        CHECK_INT(mot_f16(nextafterf(middle, x)), h);
+        CHECK_INT(mot_f16(nextafterf(middle, up)), h + 1);
+    }
+    CHECK_INT(mot_f16(65519.996f), 0x7bff);
+    CHECK_INT(mot_f16(65520.0f), 0x7c00);
+    CHECK_INT(mot_f16(-1e30f), 0xfc00);
+    CHECK_INT(mot_f16(1e-30f), 0);
+}
+
 /* Any change of any bit either is found or leaves a file that reads without harm. */
 static void test_flips(void)
 {
@@ -278,6 +301,7 @@ int main(void)
     RUN(test_writer_refuses);
     RUN(test_bf16);
     RUN(test_f16);
+    RUN(test_to_f16);
     RUN(test_flips);
     unlink(file);
     rmdir(folder);
