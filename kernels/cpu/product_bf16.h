@@ -40,7 +40,7 @@ static inline int64_t packed_floats(int64_t k, int64_t n)
 /* The first n of a vector's lanes, from none to all. */
 static inline __mmask16 lanes_first(int64_t n)
 {
-    return n >= TILE_VECTOR ? 0xffff : n <= 0 ? 0 : (__mmask16)((1 << n) - 1);
+    return (__mmask16)(n >= TILE_VECTOR ? 0xffff : n <= 0 ? 0 : (1 << n) - 1);
 }
 
 /* n floats, or a vector of them if there are more, followed by zeros */
