@@ -61,7 +61,7 @@ struct product_part {
     struct mot_range rows, cols;
 };
 
-/* How C is cut when making it is `work` of `all` that the threads have to do: into parts as large as
+/* How C is cut when making it is `work` of `all` that the threads do: into parts as large as
  * the caches like them, or smaller, so that each thread has some four of all and as many as the
  * others. */
 static inline struct product_cut product_cut(int64_t rows, int64_t cols, int threads, int64_t work,

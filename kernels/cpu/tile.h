@@ -101,11 +101,12 @@ static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_
 
 typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32_t))));
 
-/* to[j][i] = from[i][j] for i < m and j < n, at most TILE_VECTOR each, and 0 for other i.  A square
- * of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters off the
- * diagonal change places. */
-static inline void tile_turn(float *to, int64_t to_row, const float *from, int64_t from_row,
-                             int64_t m, int64_t n)
+/* A square of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters
+ * off the diagonal change places.  Inlined with m and n constant where it is whole. */
+static inline __attribute__((always_inline)) void tile_turn_square(float *to, int64_t to_row,
+                                                                   const float *from,
+                                                                   int64_t from_row, int64_t m,
+                                                                   int64_t n)
 {
     tile_vector v[TILE_VECTOR];
 #pragma GCC unroll 16
@@ -136,6 +137,16 @@ static inline void tile_turn(float *to, int64_t to_row, const float *from, int64
     for (int j = 0; j < TILE_VECTOR; j++)
         if (j < n)
             *(tile_vector *)(to + j * to_row) = v[j];
+}
+
+/* to[j][i] = from[i][j] for i < m and j < n, at most TILE_VECTOR each, and 0 for other i. */
+static inline void tile_turn(float *to, int64_t to_row, const float *from, int64_t from_row,
+                             int64_t m, int64_t n)
+{
+    if (m >= TILE_VECTOR && n >= TILE_VECTOR)
+        tile_turn_square(to, to_row, from, from_row, TILE_VECTOR, TILE_VECTOR);
+    else
+        tile_turn_square(to, to_row, from, from_row, m, n);
 }
 
 #endif
