@@ -92,30 +92,40 @@ static void cpu_free(struct mot_device *d, void *p)
     free(p);
 }
 
-static void cpu_copy(struct mot_device *d, void *to, const void *from, size_t bytes)
+/* Bytes r of `to`: from `from`, or zeros where that is NULL. */
+static void fill(struct mot_device *d, void *to, const void *from, struct mot_range r)
+{
+    double begin = mot_cpu_begin(d);
+    size_t n = (size_t)(r.end - r.begin);
+    if (n > 0 && from)
+        memcpy((char *)to + r.begin, (const char *)from + r.begin, n);
+    else if (n > 0)
+        memset((char *)to + r.begin, 0, n);
+    mot_cpu_end(d, -1, begin);
+}
+
+/* Little is done without a parallel region, for which libgomp would allocate a team of one. */
+static void fill_all(struct mot_device *d, void *to, const void *from, size_t bytes)
 {
     int workers = mot_cpu_workers(d, (int64_t)(bytes / 8));
-#pragma omp parallel for num_threads(workers) schedule(static)
-    for (int part = 0; part < workers; part++) {
-        struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
-        double begin = mot_cpu_begin(d);
-        if (r.begin < r.end)
-            memcpy((char *)to + r.begin, (const char *)from + r.begin, (size_t)(r.end - r.begin));
-        mot_cpu_end(d, -1, begin);
+    if (workers == 1) {
+        fill(d, to, from, (struct mot_range){0, (int64_t)bytes});
+        return;
     }
+#pragma omp parallel for num_threads(workers) schedule(static)
+    for (int part = 0; part < workers; part++)
+        fill(d, to, from, mot_cpu_share((int64_t)bytes, 4096, part, workers));
+}
+
+static void cpu_copy(struct mot_device *d, void *to, const void *from, size_t bytes)
+{
+    if (bytes > 0)
+        fill_all(d, to, from, bytes);
 }
 
 static void cpu_zero(struct mot_device *d, void *to, size_t bytes)
 {
-    int workers = mot_cpu_workers(d, (int64_t)(bytes / 8));
-#pragma omp parallel for num_threads(workers) schedule(static)
-    for (int part = 0; part < workers; part++) {
-        struct mot_range r = mot_cpu_share((int64_t)bytes, 4096, part, workers);
-        double begin = mot_cpu_begin(d);
-        if (r.begin < r.end)
-            memset((char *)to + r.begin, 0, (size_t)(r.end - r.begin));
-        mot_cpu_end(d, -1, begin);
-    }
+    fill_all(d, to, NULL, bytes);
 }
 
 /* Host memory and the device's are one: nothing is ever under way, nothing can go wrong. */

@@ -53,11 +53,11 @@ static inline float *mot_cpu_scratch(const struct mot_device *d, int thread, siz
     return (float *)(void *)(d->block + d->shared_bytes + (size_t)thread * d->scratch_bytes);
 }
 
-/* How many threads some work is worth: waking one costs about as much as 10^4 simple operations. */
+/* How many threads some work is worth: all, or one, for waking them costs about as much as 10^4
+ * simple operations.  Nothing between: libgomp ends the threads that a smaller team leaves over. */
 static inline int mot_cpu_workers(const struct mot_device *d, int64_t operations)
 {
-    int64_t most = operations / 16384 + 1;
-    return most < d->threads ? (int)most : d->threads;
+    return operations < 32768 ? 1 : d->threads;
 }
 
 struct mot_range {
