@@ -308,6 +308,7 @@ static void compete(const struct net *net, int rounds, int threads)
         int at = r < 0 ? 0 : r;
         for (int i = 0; i < SHAPES * WAYS; i++)
             rate[i][at] = rate_of(&ceiling, &ceiling.product[i / WAYS], i % WAYS);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* OpenBLAS's threads spin before they sleep */
         for (int i = 0; i < 1 + MIXES; i++) { /* each in turn is the one that follows the BLAS */
             struct contestant *next = &c[(i + at) % (1 + MIXES)];
             next->seconds[at] = step(next);
