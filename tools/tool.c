@@ -121,15 +121,7 @@ void fail_lib(const char *format, ...)
 static void version(void)
 {
     printf("%s (mot) %s\n", program, MOT_VERSION);
-    printf("built with %s, cpu kernels for %s\n", __VERSION__,
-#if defined(__AVX512F__)
-           "AVX-512"
-#elif defined(__AVX2__)
-           "AVX2"
-#else
-           "any processor of its kind"
-#endif
-    );
+    printf("built with %s; the processor's best set of instructions is chosen at run time, see MOT_CPU in mot(7)\n", __VERSION__);
 }
 
 void tool_option(int c, void (*usage)(FILE *))
