@@ -35,6 +35,20 @@ static void usage(FILE *f)
 
 /* ---- what sub-commands share ---- */
 
+bool profile_option(int c, struct profile_model *m, struct mot_workload *w, const char **mix)
+{
+    switch (c) {
+    case 'c': m->config = optarg; return true;
+    case 't': m->tokenizer = optarg; return true;
+    case OPT_ARCH: m->arch = optarg; return true;
+    case OPT_BATCH: w->batch = opt_int("--batch", optarg, 1, 1 << 30); return true;
+    case OPT_SEQ: w->seq = opt_int("--seq", optarg, 1, 1 << 30); return true;
+    case OPT_DOCUMENT: w->document = opt_int("--document", optarg, 1, 1 << 30); return true;
+    case OPT_MIX: *mix = optarg; return true;
+    default: return false;
+    }
+}
+
 void profile_operand(int argc, char **argv, struct profile_model *m)
 {
     if (optind < argc && !m->config)

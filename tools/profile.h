@@ -40,6 +40,8 @@ enum { OPT_ARCH = OPT_LONG, OPT_BATCH, OPT_SEQ, OPT_DOCUMENT, OPT_MIX, PROFILE_L
     "      --document N        tokens a document; documents do not see each other (--seq)\n"            \
     "      --mix NAME=X,...    share of each modality in the tokens (equal)\n"
 
+/* Take in one of these options, of a sub-command that wants one value of each; false: c is another one. */
+bool profile_option(int c, struct profile_model *m, struct mot_workload *w, const char **mix);
 /* The config may be given as an operand instead of by -c; none, or more operands, end the program. */
 void profile_operand(int argc, char **argv, struct profile_model *m);
 /* Load and settle; ends the program on failure.  True, with *v filled in, where there is a vocabulary: m's tokenizer. */

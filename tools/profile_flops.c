@@ -64,20 +64,15 @@ static struct opts parse(int argc, char **argv)
     struct opts o = {.convention = "mot"};
     for (int c; (c = getopt_long(argc, argv, "c:t:" TOOL_SHORT, longopts, NULL)) != -1;)
         switch (c) {
-        case 'c': o.model.config = optarg; break;
-        case 't': o.model.tokenizer = optarg; break;
-        case OPT_ARCH: o.model.arch = optarg; break;
-        case OPT_BATCH: o.work.batch = opt_int("--batch", optarg, 1, 1 << 30); break;
-        case OPT_SEQ: o.work.seq = opt_int("--seq", optarg, 1, 1 << 30); break;
-        case OPT_DOCUMENT: o.work.document = opt_int("--document", optarg, 1, 1 << 30); break;
-        case OPT_MIX: o.mix = optarg; break;
         case OPT_CONVENTION: o.convention = optarg; break;
         case OPT_FORWARD: o.forward_only = true; break;
         case OPT_DEVICE: o.device = optarg; break;
         case OPT_DTYPE: o.dtype = optarg; break;
         case OPT_FORMAT: o.format = table_format(optarg); break;
         case OPT_THREADS: o.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
-        default: tool_option(c, usage);
+        default:
+            if (!profile_option(c, &o.model, &o.work, &o.mix))
+                tool_option(c, usage);
         }
     profile_operand(argc, argv, &o.model);
     return o;

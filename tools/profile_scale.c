@@ -107,13 +107,6 @@ static struct opts parse(int argc, char **argv)
                      .devices = {1}, .n_counts = 1};
     for (int c; (c = getopt_long(argc, argv, "c:t:" TOOL_SHORT, longopts, NULL)) != -1;)
         switch (c) {
-        case 'c': o.model.config = optarg; break;
-        case 't': o.model.tokenizer = optarg; break;
-        case OPT_ARCH: o.model.arch = optarg; break;
-        case OPT_BATCH: o.work.batch = opt_int("--batch", optarg, 1, 1 << 30); break;
-        case OPT_SEQ: o.work.seq = opt_int("--seq", optarg, 1, 1 << 30); break;
-        case OPT_DOCUMENT: o.work.document = opt_int("--document", optarg, 1, 1 << 30); break;
-        case OPT_MIX: o.mix = optarg; break;
         case OPT_DEVICES: counts(&o, optarg); break;
         case OPT_GEMM: o.gemm = optarg; break;
         case OPT_MEMORY: o.memory = optarg; break;
@@ -124,7 +117,9 @@ static struct opts parse(int argc, char **argv)
         case OPT_DTYPE: o.cluster.bf16 = choice("--dtype", optarg, types, 2) == 1; break;
         case OPT_DEVICE_MEMORY: o.device_memory = opt_real("--device-memory", optarg, 1, 1e24); break;
         case OPT_FORMAT: o.format = table_format(optarg); break;
-        default: tool_option(c, usage);
+        default:
+            if (!profile_option(c, &o.model, &o.work, &o.mix))
+                tool_option(c, usage);
         }
     profile_operand(argc, argv, &o.model);
     if (o.n_counts == 0)

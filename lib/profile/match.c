@@ -155,6 +155,7 @@ struct blocks {
     double spent[MOT_MEASURES][BLOCKS], loss[BLOCKS], noise[BLOCKS]; /* at the end of each block */
 };
 
+/* A curve of FEWEST points or more, so that there are as many blocks and the middle ones have two neighbours. */
 static void cut_blocks(const struct mot_curve *c, struct blocks *b)
 {
     int64_t length = (c->n + BLOCKS - 1) / BLOCKS;
@@ -243,10 +244,10 @@ static void bootstrap(const struct mot_curve *dense, const struct mot_curve *oth
     double dense_loss[BLOCKS], other_loss[BLOCKS], plain[MOT_MEASURES], slope[MOT_MEASURES];
     double drawn[MOT_MEASURES][RESAMPLES];
     int n[MOT_MEASURES] = {0};
+    if (dense->n < FEWEST || other->n < FEWEST)
+        return;
     cut_blocks(dense, &d);
     cut_blocks(other, &o);
-    if (d.n < FEWEST || o.n < FEWEST)
-        return;
     uint64_t of_dense = mot_stream("noise of dense"), of_other = mot_stream("noise of the other");
     block_slopes(&d, d.loss, &o, o.loss, plain);
     for (uint64_t k = 0; k < RESAMPLES; k++) {

@@ -208,28 +208,24 @@ class Ours:
         self.process.wait()
 
 
-def compare(name, bench, rounds):
+def compare(name, how, bench, rounds):
     net, cores = NETS[name], len(os.sched_getaffinity(0))
-    peers = {how: Peer(net, how) for how in WANTED}
-    threads = best_threads(peers["mask"], cores)
+    peer, ours = Peer(net, how), Ours(bench, name)
+    threads = best_threads(peer, cores)
     torch.set_num_threads(threads)
-    ours = Ours(bench, name)
-    theirs, mine = {how: [] for how in WANTED}, {how: [] for how in WANTED}
+    theirs, mine = [], []
     for turn in range(rounds + 1):  # the first warms up
-        for how, peer in peers.items():
-            # Steps of a training follow each other: of either the second in a row counts, with its own data in the caches.
-            a, b = [peer.step() for _ in range(2)][1], ours.step("dense" if how == "dense" else "mot")
-            if turn:
-                theirs[how].append(a)
-                mine[how].append(b)
+        # Steps of a training follow each other: of either the second in a row counts, with its own data in the caches.
+        a, b = [peer.step() for _ in range(2)][1], ours.step("dense" if how == "dense" else "mot")
+        if turn:
+            theirs.append(a)
+            mine.append(b)
     ours.close()
-    tokens = net[5] * net[6]
-    for how, wanted in WANTED.items():
-        wanted = WANTED_SMALL if name == "d48" else wanted
-        times = statistics.median(a / b for a, b in zip(theirs[how], mine[how]))
-        a, b = statistics.median(theirs[how]), statistics.median(mine[how])
-        print(name, how, f"{a:.4f}", f"{tokens / a:.0f}", f"{b:.4f}", f"{tokens / b:.0f}", threads, f"{times:.2f}",
-              f">={wanted:.1f}", "yes" if times >= wanted else "no", sep="\t", flush=True)
+    tokens, wanted = net[5] * net[6], WANTED_SMALL if name == "d48" else WANTED[how]
+    times = statistics.median(a / b for a, b in zip(theirs, mine))
+    a, b = statistics.median(theirs), statistics.median(mine)
+    print(name, how, f"{a:.4f}", f"{tokens / a:.0f}", f"{b:.4f}", f"{tokens / b:.0f}", threads, f"{times:.2f}",
+          f">={wanted:.1f}", "yes" if times >= wanted else "no", sep="\t", flush=True)
 
 
 def main():
@@ -242,7 +238,8 @@ def main():
     print(f"# PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print("config\trouting\tPyTorch s\tPyTorch tok/s\tours s\tours tok/s\tits threads\ttimes\twant\tmet")
     for name in a.config or NETS:
-        compare(name, a.bench, a.rounds)
+        for how in WANTED:
+            compare(name, how, a.bench, a.rounds)
 
 
 if __name__ == "__main__":

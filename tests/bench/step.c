@@ -4,7 +4,8 @@
  *
  *   bin/bench-step [-n ROUNDS] [-t THREADS] [CONFIG...]     one line a configuration, architecture and mix
  *   bin/bench-step -s [-t THREADS] CONFIG                   on demand, for peer.py: reads a line "dense", "mot" or
- *                                                           "ceiling", does that once, answers with its seconds
+ *                                                           "ceiling", does that once, answers with its seconds or,
+ *                                                           of the ceiling, GFLOP/s
  *
  * A step is routing, forward, backward, gradient norm, clipping and AdamW over random tokens, modalities interleaved at
  * random. Its FLOPs are exact: three times those of a forward pass, over the matrices actually multiplied and the pairs of
@@ -330,21 +331,24 @@ static void compete(const struct net *net, int rounds, int threads)
 static void serve(const struct net *net, int threads)
 {
     struct ceiling ceiling = ceiling_new(net, threads);
-    struct contestant dense = contestant_new(net, "dense", &mixes[0], threads);
-    struct contestant mot = contestant_new(net, "mot", &mixes[0], threads);
+    struct contestant c[2] = {0}; /* dense, MoT; made when first asked for */
     char line[32];
     while (fgets(line, sizeof line, stdin)) {
-        double best = 0;
-        if (strcmp(line, "ceiling\n") == 0)
+        int mot = strcmp(line, "mot\n") == 0;
+        double answer = 0;
+        if (strcmp(line, "ceiling\n") == 0) {
             for (int i = 0; i < SHAPES * WAYS; i++)
-                best = fmax(best, rate_of(&ceiling, &ceiling.product[i / WAYS], i % WAYS));
-        else
-            best = step(strcmp(line, "mot\n") == 0 ? &mot : &dense);
-        printf("%.6f\n", best);
+                answer = fmax(answer, rate_of(&ceiling, &ceiling.product[i / WAYS], i % WAYS));
+        } else {
+            if (!c[mot].m)
+                c[mot] = contestant_new(net, mot ? "mot" : "dense", &mixes[0], threads);
+            answer = step(&c[mot]);
+        }
+        printf("%.6f\n", answer);
         fflush(stdout);
     }
-    contestant_free(&dense);
-    contestant_free(&mot);
+    for (int i = 0; i < 2; i++)
+        contestant_free(&c[i]);
     ceiling_free(&ceiling);
 }
 
