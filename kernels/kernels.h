@@ -54,6 +54,12 @@ struct mot_group {
     int64_t b;         /* offset of the bias (in `rope`: of the k norm), or -1 */
 };
 
+/* The norm of a query's or key's head before RoPE. */
+enum mot_head_norm {
+    MOT_HEAD_RMS,  /* RMSNorm over D; one weight (D) for all heads: Qwen3 */
+    MOT_HEAD_LAYER /* LayerNorm over D; weights (heads,D), then biases (heads,D): Chameleon */
+};
+
 /* A piece of a document: `length` consecutive sequence positions that see each other causally and see
  * nothing else.  The pieces of a batch follow each other and cover [0, N) exactly. */
 struct mot_segment {
@@ -161,21 +167,21 @@ struct mot_kernels {
     /* For every sorted row i with s = seq[i], p = pos[i], the packed row qkv[i] = [q (H,D) | k (K,D) | v (K,D)]:
      *   q[h,s] = R(p) norm(qkv q part of head h);  k likewise;  v[h,s] = the v part as it is
      * qkv (N,(H+2K)D); q (H,N,D), k and v (K,N,D): one head's positions lie together.
-     * norm is RMSNorm over D with weight params + group.w for q and params + group.b for k; no norm where
-     * group.w < 0.  R rotates pairs (j, j + D/2) as Hugging Face's rotate_half does:
+     * norm is of the given kind, its weights at params + group.w for q and params + group.b for k; no norm
+     * where group.w < 0.  R rotates pairs (j, j + D/2) as Hugging Face's rotate_half does:
      *   y[j] = x[j] cos[p,j] - x[j+D/2] sin[p,j];   y[j+D/2] = x[j+D/2] cos[p,j] + x[j] sin[p,j]
      * cos, sin (P, D/2) with 0 <= pos[i] < P.  1e-5 rel. */
     void (*rope)(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v, const mot_real *qkv,
                  const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
                  const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N, int64_t H,
-                 int64_t K, int64_t D, mot_real eps);
+                 int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps);
     /* dqkv overwritten; norm weights' gradients added.  qkv (the input of rope) is read only where a
      * group has norms and may be NULL otherwise. */
     void (*rope_back)(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq,
                       const mot_real *dk, const mot_real *dv, const mot_real *qkv,
                       const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
                       const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N,
-                      int64_t H, int64_t K, int64_t D, mot_real eps);
+                      int64_t H, int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps);
 
     /* -- attention, from sequence to sorted order ---------------------------------------------------- */
 

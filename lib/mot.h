@@ -344,6 +344,10 @@ struct mot_rope_scaling {
     int64_t original;                         /* llama3: original_max_position_embeddings */
 };
 
+/* The norm of q and k before RoPE: none; RMSNorm over head_dim with one weight for all heads (Qwen3); LayerNorm over head_dim
+ * with a weight and a bias of its own for each head (Chameleon). */
+enum mot_qk_norm { MOT_QK_NONE, MOT_QK_RMS, MOT_QK_LAYER };
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
@@ -351,7 +355,8 @@ struct mot_config {
     int64_t max_position_embeddings;
     double rope_theta, rms_norm_eps, initializer_range, z_loss;
     struct mot_rope_scaling rope_scaling;
-    bool tie_word_embeddings, attention_bias, attention_out_bias, qk_norm;
+    bool tie_word_embeddings, attention_bias, attention_out_bias;
+    enum mot_qk_norm qk_norm;
     bool norm_post; /* norm_placement "post": Algorithm 1 of the MoT paper */
     bool bf16;      /* torch_dtype of the weights' file */
     int n_modalities; /* 0: not given yet */
@@ -371,8 +376,9 @@ const char *const *mot_preset_names(void);
 /* Settle modalities and vocab_size from the vocabulary (v may be NULL), towers from arch ("dense", "mot" or NULL: as the
  * config says), and check everything; present and different is an error.  name is for messages. */
 int mot_config_settle(struct mot_config *c, const char *name, const struct mot_vocab *v, const char *arch) MOT_CHECKED;
-/* Write FOLDER/config.json. */
-int mot_config_save(const struct mot_config *c, const char *folder) MOT_CHECKED;
+/* Write FOLDER/config.json.  like: a model folder whose keys of no meaning for what it computes (bos_token_id, ...) travel
+ * along; NULL: none. */
+int mot_config_save(const struct mot_config *c, const char *folder, const char *like) MOT_CHECKED;
 
 /* Sizes of a settled config, without allocating it (table.c, size.c). */
 struct mot_size {
@@ -634,6 +640,7 @@ struct mot_convert_options {
     int n_allow_extra;
     const char *const *keep_extra; /* shell patterns: tensors that are no part of the model and travel along as they are */
     int n_keep_extra;
+    bool only_model; /* tensors that are no part of the model are passed over: nothing is going to be written */
     uint64_t seed;
 };
 /* Called now and then with the bytes written and those to write; false stops the conversion. */
@@ -667,7 +674,7 @@ struct mot_check {
 int mot_check_tensors(const char *path, mot_sentence_sink *sink, mot_convert_progress *progress, void *context,
                       struct mot_check *out) MOT_CHECKED;
 
-/* Two model folders on the same random ids, of those that both have. */
+/* Two model folders of any form on the same random ids, of those that both have.  One is in memory at a time. */
 struct mot_difference {
     int64_t tokens, ids, text_ids; /* rows compared, and the ids whose logits were */
     double logit, nll;             /* largest absolute difference; nll among the ids compared */

@@ -161,12 +161,12 @@ void mot_cpu_linear_back_w(struct mot_device *d, float *grads, const float *dy, 
 void mot_cpu_rope(struct mot_device *d, float *q, float *k, float *v, const float *qkv,
                   const float *params, const struct mot_group *g, int G, const int32_t *seq,
                   const int32_t *pos, const float *cos, const float *sin, int64_t N, int64_t H,
-                  int64_t K, int64_t D, float eps);
+                  int64_t K, int64_t D, enum mot_head_norm norm, float eps);
 void mot_cpu_rope_back(struct mot_device *d, float *dqkv, float *grads, const float *dq,
                        const float *dk, const float *dv, const float *qkv, const float *params,
                        const struct mot_group *g, int G, const int32_t *seq, const int32_t *pos,
                        const float *cos, const float *sin, int64_t N, int64_t H, int64_t K,
-                       int64_t D, float eps);
+                       int64_t D, enum mot_head_norm norm, float eps);
 void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *q, const float *k,
                        const float *v, const int32_t *row, const struct mot_segment *segments,
                        int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);

@@ -280,25 +280,58 @@ static void ref_linear_back_w(struct mot_device *d, mot_real *grads, const mot_r
 
 /* -- heads ------------------------------------------------------------------------------------ */
 
-/* y = R norm(x) for one head's D values; w NULL: no norm.  cos, sin: the row of the position. */
-static void rotate(mot_real *y, const mot_real *x, const mot_real *w, const mot_real *cos,
+/* A head's norm: its weight, and its bias in a LayerNorm; NULL where there is none. */
+struct head_norm {
+    const mot_real *w, *b;
+};
+
+static struct head_norm norm_of(const mot_real *at, enum mot_head_norm norm, int64_t head,
+                                int64_t heads, int64_t D)
+{
+    if (!at || norm == MOT_HEAD_RMS)
+        return (struct head_norm){at, NULL};
+    return (struct head_norm){at + head * D, at + (heads + head) * D};
+}
+
+/* What is taken from x before it is scaled, and the scale. */
+static double centre(const mot_real *x, struct head_norm n, int64_t D)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < D && n.b; j++)
+        sum += (double)x[j];
+    return sum / (double)D;
+}
+
+static double head_rstd(const mot_real *x, double mean, int64_t D, mot_real eps)
+{
+    double sum = 0;
+    for (int64_t j = 0; j < D; j++)
+        sum += ((double)x[j] - mean) * ((double)x[j] - mean);
+    return 1 / sqrt(sum / (double)D + (double)eps);
+}
+
+/* y = R norm(x) for one head's D values.  cos, sin: the row of the position. */
+static void rotate(mot_real *y, const mot_real *x, struct head_norm n, const mot_real *cos,
                    const mot_real *sin, int64_t D, mot_real eps)
 {
     int64_t half = D / 2;
-    double r = w ? rms_rstd(x, D, eps) : 1;
+    double mean = n.w ? centre(x, n, D) : 0, r = n.w ? head_rstd(x, mean, D, eps) : 1;
     for (int64_t j = 0; j < half; j++) {
-        double a = (double)x[j] * r * (w ? (double)w[j] : 1);
-        double b = (double)x[j + half] * r * (w ? (double)w[j + half] : 1);
+        double a = ((double)x[j] - mean) * r * (n.w ? (double)n.w[j] : 1);
+        double b = ((double)x[j + half] - mean) * r * (n.w ? (double)n.w[j + half] : 1);
+        a += n.b ? (double)n.b[j] : 0;
+        b += n.b ? (double)n.b[j + half] : 0;
         y[j] = (mot_real)(a * (double)cos[j] - b * (double)sin[j]);
         y[j + half] = (mot_real)(b * (double)cos[j] + a * (double)sin[j]);
     }
 }
 
-/* The mirror: dx from dy, and dw += when there is a norm.  R is orthogonal, so its transpose turns
- * the other way; the norm's part is that of rmsnorm_back. */
-static void rotate_back(struct mot_device *d, mot_real *dx, mot_real *dw, const mot_real *dy,
-                        const mot_real *x, const mot_real *w, const mot_real *cos,
-                        const mot_real *sin, int64_t D, mot_real eps)
+/* The mirror: dx from dy, and the gradients of the norm += at dw and db.  R is orthogonal, so its
+ * transpose turns the other way.  With n = (x - mean) r and t the gradient of the norm's output:
+ *   dx = r (w t - n mean(w t n));  in a LayerNorm, whose mean moves too, less r mean(w t). */
+static void rotate_back(struct mot_device *d, mot_real *dx, mot_real *dw, mot_real *db,
+                        const mot_real *dy, const mot_real *x, struct head_norm norm,
+                        const mot_real *cos, const mot_real *sin, int64_t D, mot_real eps)
 {
     int64_t half = D / 2;
     double *t = scratch(d, D);
@@ -306,15 +339,18 @@ static void rotate_back(struct mot_device *d, mot_real *dx, mot_real *dw, const 
         t[j] = (double)dy[j] * (double)cos[j] + (double)dy[j + half] * (double)sin[j];
         t[j + half] = (double)dy[j + half] * (double)cos[j] - (double)dy[j] * (double)sin[j];
     }
-    if (w) {
-        double r = rms_rstd(x, D, eps), s = 0;
-        for (int64_t j = 0; j < D; j++)
-            s += t[j] * (double)w[j] * (double)x[j] * r;
-        s /= (double)D;
+    if (norm.w) {
+        double mean = centre(x, norm, D), r = head_rstd(x, mean, D, eps), s = 0, moved = 0;
         for (int64_t j = 0; j < D; j++) {
-            double n = (double)x[j] * r;
+            s += t[j] * (double)norm.w[j] * ((double)x[j] - mean) * r / (double)D;
+            moved += norm.b ? t[j] * (double)norm.w[j] / (double)D : 0;
+        }
+        for (int64_t j = 0; j < D; j++) {
+            double n = ((double)x[j] - mean) * r;
             store(&dw[j], t[j] * n, 1);
-            t[j] = r * ((double)w[j] * t[j] - n * s);
+            if (norm.b)
+                store(&db[j], t[j], 1);
+            t[j] = r * ((double)norm.w[j] * t[j] - n * s - moved);
         }
     }
     for (int64_t j = 0; j < D; j++)
@@ -324,7 +360,8 @@ static void rotate_back(struct mot_device *d, mot_real *dx, mot_real *dw, const 
 static void ref_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v,
                      const mot_real *qkv, const mot_real *params, const struct mot_group *g, int G,
                      const int32_t *seq, const int32_t *pos, const mot_real *cos,
-                     const mot_real *sin, int64_t N, int64_t H, int64_t K, int64_t D, mot_real eps)
+                     const mot_real *sin, int64_t N, int64_t H, int64_t K, int64_t D,
+                     enum mot_head_norm norm, mot_real eps)
 {
     (void)d;
     for (int n = 0; n < G; n++) {
@@ -334,9 +371,10 @@ static void ref_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v
             const mot_real *x = qkv + i * (H + 2 * K) * D;
             const mot_real *c = cos + pos[i] * (D / 2), *s = sin + pos[i] * (D / 2);
             for (int64_t h = 0; h < H; h++)
-                rotate(q + (h * N + seq[i]) * D, x + h * D, wq, c, s, D, eps);
+                rotate(q + (h * N + seq[i]) * D, x + h * D, norm_of(wq, norm, h, H, D), c, s, D, eps);
             for (int64_t e = 0; e < K; e++)
-                rotate(k + (e * N + seq[i]) * D, x + (H + e) * D, wk, c, s, D, eps);
+                rotate(k + (e * N + seq[i]) * D, x + (H + e) * D, norm_of(wk, norm, e, K, D), c, s,
+                       D, eps);
             for (int64_t e = 0; e < K; e++)
                 for (int64_t j = 0; j < D; j++)
                     v[(e * N + seq[i]) * D + j] = x[(H + K + e) * D + j];
@@ -344,26 +382,37 @@ static void ref_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v
     }
 }
 
+/* The gradients of one head's norm lie as the norm does; NULL where there is none. */
+static void head_back(struct mot_device *d, mot_real *dx, mot_real *dnorm, const mot_real *dy,
+                      const mot_real *x, const mot_real *at, enum mot_head_norm norm, int64_t head,
+                      int64_t heads, const mot_real *cos, const mot_real *sin, int64_t D,
+                      mot_real eps)
+{
+    struct head_norm n = norm_of(at, norm, head, heads, D);
+    mot_real *dw = n.w ? dnorm + (n.w - at) : NULL, *db = n.b ? dnorm + (n.b - at) : NULL;
+    rotate_back(d, dx, dw, db, dy, x, n, cos, sin, D, eps);
+}
+
 static void ref_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq,
                           const mot_real *dk, const mot_real *dv, const mot_real *qkv,
                           const mot_real *params, const struct mot_group *g, int G,
                           const int32_t *seq, const int32_t *pos, const mot_real *cos,
                           const mot_real *sin, int64_t N, int64_t H, int64_t K, int64_t D,
-                          mot_real eps)
+                          enum mot_head_norm norm, mot_real eps)
 {
     for (int n = 0; n < G; n++) {
-        bool norm = g[n].w >= 0;
-        const mot_real *wq = norm ? params + g[n].w : NULL, *wk = norm ? params + g[n].b : NULL;
-        mot_real *dwq = norm ? grads + g[n].w : NULL, *dwk = norm ? grads + g[n].b : NULL;
+        bool any = g[n].w >= 0;
+        const mot_real *wq = any ? params + g[n].w : NULL, *wk = any ? params + g[n].b : NULL;
+        mot_real *dwq = any ? grads + g[n].w : NULL, *dwk = any ? grads + g[n].b : NULL;
         for (int64_t i = g[n].row; i < g[n].row + g[n].rows; i++) {
             int64_t at = i * (H + 2 * K) * D;
             const mot_real *c = cos + pos[i] * (D / 2), *s = sin + pos[i] * (D / 2);
             for (int64_t h = 0; h < H; h++, at += D)
-                rotate_back(d, dqkv + at, dwq, dq + (h * N + seq[i]) * D, norm ? qkv + at : NULL,
-                            wq, c, s, D, eps);
+                head_back(d, dqkv + at, dwq, dq + (h * N + seq[i]) * D, any ? qkv + at : NULL, wq,
+                          norm, h, H, c, s, D, eps);
             for (int64_t e = 0; e < K; e++, at += D)
-                rotate_back(d, dqkv + at, dwk, dk + (e * N + seq[i]) * D, norm ? qkv + at : NULL,
-                            wk, c, s, D, eps);
+                head_back(d, dqkv + at, dwk, dk + (e * N + seq[i]) * D, any ? qkv + at : NULL, wk,
+                          norm, e, K, c, s, D, eps);
             for (int64_t e = 0; e < K; e++, at += D)
                 for (int64_t j = 0; j < D; j++)
                     dqkv[at + j] = dv[(e * N + seq[i]) * D + j];

@@ -345,6 +345,15 @@ int mot_copy_file(const char *from, const char *to)
     return rc;
 }
 
+int mot_copy_if_there(const char *from, const char *to, const char *file)
+{
+    char *a = mot_path(from, file), *b = mot_path(to, file);
+    int rc = !a || !b ? MOT_ENOMEM : mot_file_exists(a) ? mot_copy_file(a, b) : MOT_OK;
+    mot_free(a);
+    mot_free(b);
+    return rc;
+}
+
 int mot_map_open(struct mot_map *m, const char *path)
 {
     *m = (struct mot_map){0};

@@ -61,11 +61,14 @@ static int say_what_to_train(struct mot_converter *c)
     struct mot_bytes b = {0};
     for (int m = 1; !rc && m < c->to.config.n_modalities; m++) {
         int tower = c->to.config.tower_of[MOT_FFN][m];
+        const char *name = c->to.config.modality[m];
         if (c->fresh[m] && tower > 0)
             rc = mot_bytes_format(&b, " --lr-scale '*_%s.*=1'", c->to.config.tower[tower]);
+        if (!rc && c->fresh[m] && tower > 0)
+            rc = mot_bytes_format(&b, " --lr-scale '*:%s=1'", name);
     }
     if (!rc && b.n)
-        rc = mot_say(&c->notices, "to train the new towers alone: mot-train --init %s -o RUN --freeze '*'%s SHARD...", c->o.to,
+        rc = mot_say(&c->notices, "to train the new towers and rows alone: mot-train --init %s -o RUN --freeze '*'%s SHARD...", c->o.to,
                      (const char *)b.data);
     mot_bytes_free(&b);
     return rc;
@@ -84,6 +87,9 @@ static int open_all(struct mot_converter *c)
         rc = mot_plan_jobs(c);
     if (!rc && c->o.to)
         rc = check_space(c);
+    if (!rc && (c->from.family->label == MOT_LABEL_NAME || c->to.family->label == MOT_LABEL_NAME))
+        rc = mot_say(&c->notices, "KempnerForge's MoT counts the positions of each modality from 0, this one those of a document: "
+                                  "the functions are the same for text alone");
     if (!rc && strcmp(c->to.family->name, "mot") == 0)
         rc = say_what_to_train(c);
     return rc;

@@ -113,10 +113,12 @@ struct mot_converter {
 };
 int mot_target_make(struct mot_converter *c) MOT_CHECKED; /* target.c: config, vocabulary and table of the target */
 int mot_plan_jobs(struct mot_converter *c) MOT_CHECKED;
-/* Where tensors that travel along lie beside a model of ours. */
-#define MOT_EXTRA_FILE "extra.safetensors"
 
-/* ---- write.c, tokenizer_files.c ---- */
+/* ---- load.c, write.c, tokenizer_files.c ---- */
+/* The target's weights into a model of its config. */
+int mot_converter_load(const struct mot_converter *c, struct mot_model *m) MOT_CHECKED;
+/* Row r of the target is which row of the source, where RoPE's pairs lie otherwise; D is head_dim. */
+int64_t mot_turned_row(const struct mot_job *j, int64_t r, int64_t D);
 int mot_write_weights(struct mot_converter *c, const char *folder) MOT_CHECKED;
 int mot_write_tokenizer(struct mot_converter *c, const char *folder) MOT_CHECKED;
 /* tokenizer.json of a folder, NULL where there is none. */

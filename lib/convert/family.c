@@ -59,7 +59,8 @@ static const char *hf_refuses(const struct mot_config *c)
     if (!type)
         reason = "out of memory";
     else if (strcmp(type, "mot") == 0)
-        reason = c->norm_post ? "norm_placement is \"post\", which no family of transformers has with these norms"
+        reason = c->qk_norm == MOT_QK_LAYER ? "no family of transformers has these biases or head sizes with LayerNorms on heads"
+                 : c->norm_post ? "norm_placement is \"post\", which no family of transformers has with these norms"
                               : "no family of transformers has these biases with or without QK-norm";
     json_decref(j);
     return reason;

@@ -209,24 +209,61 @@ static int add_kept(struct mot_converter *c)
     return rc;
 }
 
+/* Models that others keep in the same files: they are spoken of as one thing, not tensor by tensor. */
+static const struct {
+    const char *glob, *what;
+} companions[] = {
+    {"model.vqmodel.*", "Chameleon's image tokenizer (a VQGAN)"},
+    {"vit_model.*", "BAGEL's picture encoder (a SigLIP ViT)"},
+    {"connector.*", "BAGEL's projection of picture features"},
+    {"vit_pos_embed.*", "BAGEL's positions of picture patches"},
+    {"vae2llm.*", "BAGEL's projection of latents into the model"},
+    {"llm2vae.*", "BAGEL's projection of the model into latents"},
+    {"latent_pos_embed.*", "BAGEL's positions of latents"},
+    {"time_embedder.*", "BAGEL's embedding of diffusion times"},
+};
+
+static int companion_of(const char *name)
+{
+    for (int i = 0; i < MOT_COUNT(companions); i++)
+        if (fnmatch(companions[i].glob, name, 0) == 0)
+            return i;
+    return -1;
+}
+
+static int complain_of_companions(struct mot_converter *c, const int64_t *seen)
+{
+    int rc = MOT_OK;
+    for (int i = 0; !rc && i < MOT_COUNT(companions); i++)
+        if (seen[i])
+            rc = mot_say(&c->complaints, "%s: %lld tensors \"%s\" are %s, no part of the model; --allow-extra '%s' leaves them "
+                                         "out, --keep-extra takes them along",
+                         c->o.from, (long long)seen[i], companions[i].glob, companions[i].what, companions[i].glob);
+    return rc;
+}
+
 static int complain_of_rest(struct mot_converter *c, const struct used *used)
 {
-    int64_t dropped = 0;
+    int64_t dropped = 0, seen[MOT_COUNT(companions)] = {0};
     int rc = MOT_OK;
     for (int i = 0; i < c->weights.n; i++)
         for (int64_t k = 0; !rc && k < c->weights.file[i].n; k++) {
             const char *name = c->weights.file[i].tensor[k].name;
-            if (used->of[i][k] || superfluous(c, name))
+            if (used->of[i][k] || superfluous(c, name) || c->o.only_model)
                 continue;
             if (mot_matches(c->o.keep_extra, c->o.n_keep_extra, name))
                 rc = add_extra(c, &c->weights.file[i], &c->weights.file[i].tensor[k]);
             else if (mot_matches(c->o.allow_extra, c->o.n_allow_extra, name))
                 dropped++;
+            else if (companion_of(name) >= 0)
+                seen[companion_of(name)]++;
             else
                 rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out, "
                                              "--keep-extra takes it along",
                              c->weights.file[i].path, name);
         }
+    if (!rc)
+        rc = complain_of_companions(c, seen);
     if (!rc && dropped)
         rc = mot_say(&c->notices, "%lld tensors are left out, as --allow-extra says", (long long)dropped);
     return rc;

@@ -254,7 +254,7 @@ static int find_sources(struct mot_converter *c)
     int like = mot_config_modality(from, copy);
     if (like < 0)
         return mot_fail(MOT_EARG, "--copy %s: %s has no such modality", copy, c->o.from);
-    bool dense = from->n_towers == 1;
+    bool dense = from->n_towers == 1 && c->o.form;
     for (int m = 0; m < c->to.config.n_modalities; m++) {
         const char *name = c->to.config.modality[m];
         int s = mot_config_modality(from, name);
@@ -274,12 +274,12 @@ static void set_modalities(struct mot_config *c, const struct mot_vocab *v)
     c->n_modalities = v->n_modalities;
 }
 
-/* A dense source: a tower a modality.  Else its own towers, and one for each modality that is new. */
+/* A dense source that is to become a MoT: a tower a modality.  Else its own towers, and one for each modality that is new. */
 static void set_towers(struct mot_converter *c, const bool untie[MOT_COMPONENTS])
 {
     const struct mot_config *from = &c->from.config;
     struct mot_config *to = &c->to.config;
-    bool dense = from->n_towers == 1;
+    bool dense = from->n_towers == 1 && c->o.form;
     to->n_towers = dense ? 0 : from->n_towers;
     for (int m = 0; m < to->n_modalities; m++) {
         int own = -1;

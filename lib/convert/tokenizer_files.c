@@ -16,15 +16,6 @@ int mot_tokenizer_json(const char *folder, json_t **j)
     return rc;
 }
 
-static int copy_if_there(const char *from, const char *to, const char *file)
-{
-    char *a = mot_path(from, file), *b = mot_path(to, file);
-    int rc = !a || !b ? MOT_ENOMEM : mot_file_exists(a) ? mot_copy_file(a, b) : MOT_OK;
-    mot_free(a);
-    mot_free(b);
-    return rc;
-}
-
 static int add_delimiters(const struct mot_converter *c, json_t *tokenizer)
 {
     json_t *added = json_object_get(tokenizer, "added_tokens");
@@ -52,7 +43,7 @@ static int write_tokenizer_json(const struct mot_converter *c, const char *folde
 {
     json_t *j = NULL;
     if (c->n_delimiters == 0 && c->dropped_from == INT32_MAX)
-        return copy_if_there(c->o.from, folder, "tokenizer.json");
+        return mot_copy_if_there(c->o.from, folder, "tokenizer.json");
     int rc = mot_tokenizer_json(c->o.from, &j);
     char *path = mot_path(folder, "tokenizer.json");
     if (!rc && j)
@@ -85,11 +76,9 @@ static int write_vocab(const struct mot_converter *c, const char *folder)
 
 int mot_write_tokenizer(struct mot_converter *c, const char *folder)
 {
-    static const char *const files[] = {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
-                                        "tokenizer.model", "chat_template.jinja", "generation_config.json"};
     int rc = write_tokenizer_json(c, folder);
-    for (int i = 0; !rc && i < MOT_COUNT(files); i++)
-        rc = copy_if_there(c->o.from, folder, files[i]);
+    if (!rc)
+        rc = mot_copy_companions(c->o.from, folder);
     bool ids = strcmp(c->to.family->name, "hf") != 0; /* there all ids are text, and the name may be another file's */
     for (int m = 1; !rc && ids && m < c->to.vocab.n_modalities; m++) {
         const char *name = c->to.vocab.modality[m].name;
@@ -97,7 +86,7 @@ int mot_write_tokenizer(struct mot_converter *c, const char *folder)
         char file[MOT_NAME_BYTES + 16];
         snprintf(file, sizeof file, "%s.safetensors", name);
         if (had || c->o.tokenizer)
-            rc = copy_if_there(had ? c->o.from : c->o.tokenizer, folder, file);
+            rc = mot_copy_if_there(had ? c->o.from : c->o.tokenizer, folder, file);
     }
     return !rc && ids ? write_vocab(c, folder) : rc;
 }

@@ -25,21 +25,28 @@ struct logits {
     double *nll; /* (rows) of the next id, among the n */
 };
 
-static int read_side(struct mot_side *s, const char *folder)
+/* A folder as a conversion to our form, which is not written but put into memory. */
+static struct mot_converter *open_side(const char *folder)
 {
-    struct mot_weights w;
-    int rc = mot_weights_open(&w, folder);
-    if (!rc)
-        rc = mot_side_open(s, folder, &w, NULL, NULL);
-    if (!rc && s->family->label != MOT_LABEL_SUFFIX)
-        rc = mot_fail(MOT_EARG, "%s: its names are of the %s family: convert it first", folder, s->family->name);
-    mot_weights_close(&w);
-    return rc;
+    struct mot_convert_options o = {.from = folder, .only_model = true};
+    struct mot_converter *c = mot_converter_open(&o);
+    if (c && c->to.family->label != MOT_LABEL_SUFFIX) {
+        mot_converter_close(c);
+        o.form = "mot";
+        c = mot_converter_open(&o);
+    }
+    const char *complaint = c ? mot_converter_complaint(c) : NULL;
+    if (complaint) {
+        (void)!mot_fail(MOT_EFORMAT, "%s", complaint);
+        mot_converter_close(c);
+        return NULL;
+    }
+    return c;
 }
 
-static int share(struct shared *s, const struct mot_side side[2])
+static int share(struct shared *s, struct mot_converter *const side[2])
 {
-    const struct mot_vocab *a = &side[0].vocab, *b = &side[1].vocab;
+    const struct mot_vocab *a = &side[0]->to.vocab, *b = &side[1]->to.vocab;
     for (int m = 0; m < a->n_modalities; m++) {
         int k = mot_vocab_find(b, a->modality[m].name);
         if (k < 0)
@@ -51,7 +58,7 @@ static int share(struct shared *s, const struct mot_side side[2])
         s->n += n;
         s->text = m == 0 ? n : s->text;
     }
-    return s->n > 1 ? MOT_OK : mot_fail(MOT_EARG, "%s and %s have no ids in common", side[0].folder, side[1].folder);
+    return s->n > 1 ? MOT_OK : mot_fail(MOT_EARG, "%s and %s have no ids in common", side[0]->o.from, side[1]->o.from);
 }
 
 /* The i-th shared id, as the model `which` has it. */
@@ -101,7 +108,7 @@ static int project(struct mot_model *m, const struct shared *s, int which, uint6
     return rc;
 }
 
-static int run(const struct mot_side *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
+static int run(const struct mot_converter *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
 {
     char err[200];
     const struct mot_kernels *kernels = mot_kernels_cpu(NULL, NULL, err, sizeof err);
@@ -118,8 +125,8 @@ static int run(const struct mot_side *side, const struct shared *s, int which, u
     if (!rc)
         rc = mot_batch_add(&b, id, out->rows);
     if (!rc)
-        rc = (m = mot_model_new(&side->config, &side->vocab, kernels, threads, out->rows, out->rows, false))
-                 ? mot_model_load(m, side->folder)
+        rc = (m = mot_model_new(&side->to.config, &side->to.vocab, kernels, threads, out->rows, out->rows, false))
+                 ? mot_converter_load(side, m)
                  : MOT_ENOMEM;
     if (!rc)
         rc = mot_model_route(m, &b, 0);
@@ -150,26 +157,22 @@ static void compare(const struct logits *a, const struct logits *b, int64_t n, s
 
 int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads, struct mot_difference *d)
 {
-    struct mot_side side[2] = {{0}, {0}};
+    struct mot_converter *side[2] = {open_side(a), NULL};
     struct shared s = {0};
     struct logits z[2] = {{0}, {0}};
-    int rc = read_side(&side[0], a);
-    if (!rc)
-        rc = read_side(&side[1], b);
-    if (!rc)
-        rc = share(&s, side);
-    for (int i = 0; i < 2; i++)
-        if (side[i].config.max_position_embeddings < tokens)
-            tokens = side[i].config.max_position_embeddings;
+    int rc = side[0] && (side[1] = open_side(b)) ? share(&s, side) : MOT_EFORMAT;
+    for (int i = 0; i < 2 && !rc; i++)
+        if (side[i]->to.config.max_position_embeddings < tokens)
+            tokens = side[i]->to.config.max_position_embeddings;
     for (int i = 0; i < 2 && !rc; i++) {
         z[i].rows = tokens;
-        rc = run(&side[i], &s, i, seed, threads, &z[i]);
+        rc = run(side[i], &s, i, seed, threads, &z[i]);
     }
     *d = (struct mot_difference){.tokens = tokens, .ids = s.n, .text_ids = s.text};
     if (!rc)
         compare(&z[0], &z[1], s.n, d);
     for (int i = 0; i < 2; i++) {
-        mot_side_close(&side[i]);
+        mot_converter_close(side[i]);
         mot_free(z[i].z);
         mot_free(z[i].nll);
     }

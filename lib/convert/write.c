@@ -74,9 +74,8 @@ static int put_rows(struct mot_converter *c, struct mot_st_writer *w, const stru
     return rc;
 }
 
-/* Row r of the target is which row of the source, where RoPE's pairs lie otherwise: within a head, halves have pair i at i
- * and i + D/2, neighbours at 2i and 2i + 1. */
-static int64_t turned(const struct mot_job *j, int64_t r, int64_t D)
+/* Within a head, halves have pair i at i and i + D/2, neighbours at 2i and 2i + 1. */
+int64_t mot_turned_row(const struct mot_job *j, int64_t r, int64_t D)
 {
     int64_t head = r / D * D, k = r % D;
     return head + (j->unpair ? k % (D / 2) * 2 + k / (D / 2) : k / 2 + k % 2 * (D / 2));
@@ -88,7 +87,7 @@ static int put_turned(struct mot_converter *c, struct mot_st_writer *w, const st
     for (int64_t r = 0; !rc && r < j->decl.shape[0]; r++)
         for (int64_t at = 0; !rc && at < width(j); at += PIECE) {
             int64_t n = width(j) - at < PIECE ? width(j) - at : PIECE;
-            rc = get(j, turned(j, r, c->to.config.head_dim) * width(j) + at, n, piece);
+            rc = get(j, mot_turned_row(j, r, c->to.config.head_dim) * width(j) + at, n, piece);
             if (!rc)
                 rc = put(c, w, j, piece, n);
         }

@@ -66,7 +66,8 @@ static void attention_back(struct mot_model *m, int64_t l)
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, MOT_QK_NORM, l, c->qk_norm ? MOT_W_Q_NORM : MOT_WEIGHTS, MOT_W_K_NORM, g);
     m->k->rope_back(m->d, m->dqkv, m->grads, m->dq, m->dk, m->dv, c->qk_norm ? a->qkv : NULL, m->params, g, n,
-                    r->seq, r->pos, m->cos, m->sin, r->n, heads, kv, dim, (mot_real)c->rms_norm_eps);
+                    r->seq, r->pos, m->cos, m->sin, r->n, heads, kv, dim, mot_head_norm(c),
+                    mot_head_eps(c));
     int64_t out = (heads + 2 * kv) * dim;
     if (c->norm_post) {
         linear_back(m, MOT_ATTN_QKV, l, MOT_W_Q, MOT_W_Q_BIAS, m->dx, m->dqkv, a->x, width, out, 1);

@@ -219,12 +219,15 @@ static const struct family {
     const char *type;
     int64_t kv_heads, head_dim, max_positions; /* 0: as many as heads; hidden_size / heads; defaults()' */
     int64_t window;                            /* of sliding attention */
+    double eps;
+    enum mot_qk_norm qk_norm; /* always there; no key of its own says so */
 } families[] = {
-    {"llama", 0, 0, 2048, 0},
-    {"mistral", 8, 0, 131072, 4096},
-    {"qwen2", 32, 0, 32768, 4096},
-    {"qwen3", 32, 128, 32768, 4096},
-    {"mot", 0, 0, 2048, 0},
+    {"llama", 0, 0, 2048, 0, 1e-6, MOT_QK_NONE},
+    {"mistral", 8, 0, 131072, 4096, 1e-6, MOT_QK_NONE},
+    {"qwen2", 32, 0, 32768, 4096, 1e-6, MOT_QK_NONE},
+    {"qwen3", 32, 128, 32768, 4096, 1e-6, MOT_QK_RMS},
+    {"chameleon", 32, 0, 4096, 0, 1e-5, MOT_QK_LAYER},
+    {"mot", 0, 0, 2048, 0, 1e-6, MOT_QK_NONE},
 };
 
 /* Families that users ask for, and why not. */
@@ -233,8 +236,6 @@ static const struct {
 } refused[] = {
     {"gpt2", "it adds learned positions and has LayerNorm with biases and a GELU FFN; here are RoPE, RMSNorm and SwiGLU"},
     {"gemma", "its RMSNorm multiplies by 1 + w, its embeddings by sqrt(hidden_size), and its FFN is GeGLU"},
-    {"chameleon", "its q_norm and k_norm are LayerNorms with a weight and a bias of their own for each head; here is an "
-                  "RMSNorm with one weight for all heads"},
     {"mixtral", "its FFN is a mixture of experts"},
     {"qwen2_moe", "its FFN is a mixture of experts"},
     {"qwen3_moe", "its FFN is a mixture of experts"},
@@ -253,7 +254,7 @@ static int find_family(const struct family **f, const char *type, const char *na
         if (strcmp(type, refused[i].type) == 0 || (strcmp(refused[i].type, "gemma") == 0 && strncmp(type, "gemma", 5) == 0))
             return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is another function than this model's: %s", name, type,
                             refused[i].reason);
-    return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3 or mot", name, type);
+    return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3, chameleon or mot", name, type);
 }
 
 /* A window that is at least as long as any sequence cuts nothing off; any other would be another function. */
@@ -308,12 +309,29 @@ static int refuse_foreign(const json_t *j, const char *name, const struct family
     return check_layer_types(j, name);
 }
 
-static int read_norms(struct mot_config *c, const json_t *j, const char *name)
+/* "qk_norm": false, true (RMSNorm) or "layernorm". */
+static int read_qk_norm(struct mot_config *c, const json_t *j, const char *name, const struct family *f)
 {
-    const char *placement = "pre", *type = "", *dtype = "float32";
-    int rc = mot_json_string(j, name, "norm_placement", &placement);
+    const json_t *v = json_object_get(j, "qk_norm");
+    c->qk_norm = f->qk_norm;
+    if (v && json_is_boolean(v))
+        c->qk_norm = json_is_true(v) ? MOT_QK_RMS : MOT_QK_NONE;
+    else if (v && json_is_string(v) && strcmp(json_string_value(v), "layernorm") == 0)
+        c->qk_norm = MOT_QK_LAYER;
+    else if (v && !json_is_null(v))
+        return mot_fail(MOT_EFORMAT, "%s: key \"qk_norm\": expected false, true or \"layernorm\"", name);
+    return MOT_OK;
+}
+
+static int read_norms(struct mot_config *c, const json_t *j, const char *name, const struct family *f)
+{
+    const char *placement = "pre", *dtype = "float32";
+    bool swin = false; /* Chameleon's word for norms on the sub-layers' outputs */
+    int rc = mot_json_bool(j, name, "swin_norm", &swin);
+    if (!rc && swin)
+        placement = "post";
     if (!rc)
-        rc = mot_json_string(j, name, "model_type", &type);
+        rc = mot_json_string(j, name, "norm_placement", &placement);
     if (!rc)
         rc = mot_json_string(j, name, "dtype", &dtype);
     if (!rc)
@@ -325,8 +343,7 @@ static int read_norms(struct mot_config *c, const json_t *j, const char *name)
         return mot_fail(MOT_EFORMAT, "%s: key \"norm_placement\": expected \"pre\" or \"post\", found \"%.40s\"", name,
                         placement);
     c->bf16 = strcmp(dtype, "bfloat16") == 0;
-    c->qk_norm = strcmp(type, "qwen3") == 0; /* always there in Qwen3; has no key of its own */
-    return mot_json_bool(j, name, "qk_norm", &c->qk_norm);
+    return read_qk_norm(c, j, name, f);
 }
 
 static int read_sizes(struct mot_config *c, const json_t *j, const char *name, const struct family *f)
@@ -334,6 +351,7 @@ static int read_sizes(struct mot_config *c, const json_t *j, const char *name, c
     bool known = json_object_get(j, "model_type") != NULL; /* a config of ours need not say */
     if (known) {
         c->max_position_embeddings = f->max_positions;
+        c->rms_norm_eps = f->eps;
         c->num_key_value_heads = json_object_get(j, "num_key_value_heads") ? 0 : f->kv_heads;
         c->head_dim = json_object_get(j, "head_dim") ? 0 : f->head_dim;
     }
@@ -379,7 +397,7 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
     if (!rc)
         rc = read_rope(c, j, name);
     if (!rc)
-        rc = read_norms(c, j, name);
+        rc = read_norms(c, j, name, f);
     if (!rc)
         rc = mot_json_real(j, name, "rms_norm_eps", 0, 1, &c->rms_norm_eps);
     if (!rc)
@@ -531,6 +549,9 @@ static json_t *names(const char (*name)[MOT_NAME_BYTES], int n)
 static const char *model_type(const struct mot_config *c)
 {
     bool odd_bias = c->attention_bias != c->attention_out_bias;
+    bool usual_heads = c->head_dim * c->num_attention_heads == c->hidden_size;
+    if (c->qk_norm == MOT_QK_LAYER)
+        return odd_bias || !usual_heads ? "mot" : "chameleon";
     if (c->norm_post || (odd_bias && (c->qk_norm || !c->attention_bias)))
         return "mot";
     return c->qk_norm ? "qwen3" : odd_bias ? "qwen2" : "llama";
@@ -556,7 +577,8 @@ json_t *mot_config_json(const struct mot_config *c)
     const char *class = strcmp(type, "llama") == 0   ? "LlamaForCausalLM"
                         : strcmp(type, "qwen2") == 0 ? "Qwen2ForCausalLM"
                         : strcmp(type, "qwen3") == 0 ? "Qwen3ForCausalLM"
-                                                     : "MotForCausalLM";
+                        : strcmp(type, "mot") == 0   ? "MotForCausalLM"
+                                                     : "ChameleonForConditionalGeneration";
     json_t *tower_of = json_object(), *weights = json_array();
     for (int k = 0; k < MOT_COMPONENTS; k++) {
         json_t *a = json_array();
@@ -568,7 +590,7 @@ json_t *mot_config_json(const struct mot_config *c)
         json_array_append_new(weights, json_real(c->loss_weight[m]));
     json_t *j = json_pack(
         "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:f, s:b, s:b, s:b, s:b, s:s, s:f, s:s,"
-        " s:o, s:o, s:o, s:s, s:b, s:f, s:o}",
+        " s:o, s:o, s:o, s:s, s:o, s:f, s:o}",
         "architectures", class, "model_type", type, "hidden_size", (json_int_t)c->hidden_size,
         "intermediate_size", (json_int_t)c->intermediate_size, "num_hidden_layers",
         (json_int_t)c->num_hidden_layers, "num_attention_heads", (json_int_t)c->num_attention_heads,
@@ -579,19 +601,32 @@ json_t *mot_config_json(const struct mot_config *c)
         "attention_out_bias", c->attention_out_bias, "mlp_bias", 0, "hidden_act", "silu", "initializer_range",
         c->initializer_range, "torch_dtype", c->bf16 ? "bfloat16" : "float32", "modalities",
         names(c->modality, c->n_modalities), "towers", names(c->tower, c->n_towers), "tower_of", tower_of,
-        "norm_placement", c->norm_post ? "post" : "pre", "qk_norm", c->qk_norm, "z_loss", c->z_loss,
+        "norm_placement", c->norm_post ? "post" : "pre", "qk_norm",
+        c->qk_norm == MOT_QK_LAYER ? json_string("layernorm") : json_boolean(c->qk_norm == MOT_QK_RMS), "z_loss", c->z_loss,
         "loss_weights", weights);
     if (!j)
         mot_fail(MOT_ENOMEM, "out of memory writing config.json");
+    if (j && strcmp(type, "chameleon") == 0) {
+        json_object_set_new(j, "swin_norm", json_boolean(c->norm_post));
+        json_object_set_new(j, "vocabulary_map", json_object()); /* transformers does not load it without one */
+    }
     return j;
 }
 
-int mot_config_save(const struct mot_config *c, const char *folder)
+int mot_config_save(const struct mot_config *c, const char *folder, const char *like)
 {
-    json_t *j = mot_config_json(c);
-    char *path = mot_path(folder, "config.json");
-    int rc = j && path ? mot_json_save(path, j) : MOT_ENOMEM;
+    json_t *j = mot_config_json(c), *source = NULL;
+    char *path = mot_path(folder, "config.json"), *old = like ? mot_path(like, "config.json") : NULL;
+    int rc = j && path && (!like || old) ? MOT_OK : MOT_ENOMEM;
+    if (!rc && old)
+        rc = (source = mot_json_load(old, 1 << 20)) ? MOT_OK : MOT_EFORMAT;
+    if (!rc) {
+        mot_carry_keys(j, source);
+        rc = mot_json_save(path, j);
+    }
     json_decref(j);
+    json_decref(source);
+    mot_free(old);
     mot_free(path);
     return rc;
 }

@@ -57,7 +57,7 @@ static void attention(struct mot_model *m, int64_t l)
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, MOT_QK_NORM, l, c->qk_norm ? MOT_W_Q_NORM : MOT_WEIGHTS, MOT_W_K_NORM, g);
     m->k->rope(m->d, a->q, a->k, a->v, a->qkv, m->params, g, n, r->seq, r->pos, m->cos, m->sin, r->n, heads, kv,
-               dim, (mot_real)c->rms_norm_eps);
+               dim, mot_head_norm(c), mot_head_eps(c));
     m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->segments, r->n_segments, r->n, heads, kv, dim,
                     (mot_real)(1 / sqrt((double)dim)));
     if (!c->norm_post) {

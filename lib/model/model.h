@@ -20,12 +20,20 @@ bool mot_preset_find(const char *name, struct mot_config *c, const char *const *
 /* config.json as an object, which the caller may change before it is written. New reference. */
 json_t *mot_config_json(const struct mot_config *c) MOT_CHECKED;
 
+/* ---- keys.c ---- */
+enum mot_key { MOT_KEY_UNKNOWN, MOT_KEY_COMPUTED, MOT_KEY_HARMLESS };
+enum mot_key mot_key_kind(const char *key);
+bool mot_key_empty(const json_t *v); /* null, false or empty: it asks for nothing */
+/* The keys of a config.json that mean nothing for what a model computes, where `to` has no value of its own. */
+void mot_carry_keys(json_t *to, const json_t *source);
+
 /* ---- table.c: what tensors there are, in one place ---- */
 
 enum mot_weight { /* the rows of the table; see rows[] in table.c for names and shapes */
     MOT_W_EMBED,
     MOT_W_Q, MOT_W_K, MOT_W_V, MOT_W_O, MOT_W_GATE, MOT_W_UP, MOT_W_DOWN,
-    MOT_W_Q_BIAS, MOT_W_K_BIAS, MOT_W_V_BIAS, MOT_W_O_BIAS, MOT_W_Q_NORM, MOT_W_K_NORM,
+    MOT_W_Q_BIAS, MOT_W_K_BIAS, MOT_W_V_BIAS, MOT_W_O_BIAS,
+    MOT_W_Q_NORM, MOT_W_Q_NORM_BIAS, MOT_W_K_NORM, MOT_W_K_NORM_BIAS,
     MOT_W_ATTN_NORM, MOT_W_FFN_NORM,
     MOT_W_FINAL_NORM,
     MOT_W_HEAD,
@@ -64,11 +72,17 @@ char *mot_weight_name(const char *pattern, int64_t layer, const char *tower) MOT
 /* The j-th of a tensor's initial values: matrices normal with initializer_range, norms 1, biases 0.  Depends on seed, name
  * and j alone. (model.c) */
 float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64_t seed, uint64_t stream, int64_t j);
-/* Decayed by AdamW: matrices, not norms or biases. */
-static inline bool mot_decays(const struct mot_tensor *t)
+/* What multiplies a row, and what AdamW decays; the others are norms and biases. */
+static inline bool mot_is_matrix(const struct mot_tensor *t)
 {
-    return t->rank == 2;
+    return t->weight <= MOT_W_DOWN || t->weight == MOT_W_HEAD;
 }
+/* How the kernels norm heads, and with which eps: Chameleon's is fixed in its code. */
+enum mot_head_norm mot_head_norm(const struct mot_config *c);
+mot_real mot_head_eps(const struct mot_config *c);
+
+/* Where tensors that are no part of a model of ours lie beside it (mot-convert --keep-extra). */
+#define MOT_EXTRA_FILE "extra.safetensors"
 
 /* ---- weights.c: a folder's tensors, in one file or several ---- */
 

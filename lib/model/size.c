@@ -20,7 +20,7 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s)
     for (int64_t i = 0; i < t.n; i++) {
         const struct mot_tensor *w = &t.tensor[i];
         s->params_total += w->count;
-        if (w->rank == 2)
+        if (mot_is_matrix(w))
             s->params_matrices += w->count;
         if (w->tower < 0)
             s->params_embedding += w->count;

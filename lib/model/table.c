@@ -13,8 +13,8 @@
 #include "model.h"
 
 enum place { SHARED, MATRIX, VECTOR, LAST };
-enum size { ONE, C, HD, KD, D, F, V }; /* dimensions by name; see size_of */
-enum when { ALWAYS, QKV_BIAS, O_BIAS, QK, UNTIED };
+enum size { ONE, C, H, K, HD, KD, D, F, V }; /* dimensions by name; see size_of */
+enum when { ALWAYS, QKV_BIAS, O_BIAS, QK_RMS, QK_LAYER, UNTIED };
 
 /* A row a tensor.  In a name, # is where the layer's number goes and % the tower's suffix ("" or "_image"). */
 static const struct row {
@@ -38,20 +38,25 @@ static const struct row {
     {MOT_W_K_BIAS, "model.layers.#.self_attn.k_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
     {MOT_W_V_BIAS, "model.layers.#.self_attn.v_proj%.bias", VECTOR, MOT_ATTN_QKV, {KD, ONE}, QKV_BIAS, true},
     {MOT_W_O_BIAS, "model.layers.#.self_attn.o_proj%.bias", VECTOR, MOT_ATTN_O, {C, ONE}, O_BIAS, false},
-    {MOT_W_Q_NORM, "model.layers.#.self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
-    {MOT_W_K_NORM, "model.layers.#.self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK, false},
+    {MOT_W_Q_NORM, "model.layers.#.self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK_RMS, false},
+    {MOT_W_K_NORM, "model.layers.#.self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {D, ONE}, QK_RMS, false},
+    {MOT_W_Q_NORM, "model.layers.#.self_attn.q_norm%.weight", VECTOR, MOT_QK_NORM, {H, D}, QK_LAYER, false},
+    {MOT_W_Q_NORM_BIAS, "model.layers.#.self_attn.q_norm%.bias", VECTOR, MOT_QK_NORM, {H, D}, QK_LAYER, true},
+    {MOT_W_K_NORM, "model.layers.#.self_attn.k_norm%.weight", VECTOR, MOT_QK_NORM, {K, D}, QK_LAYER, false},
+    {MOT_W_K_NORM_BIAS, "model.layers.#.self_attn.k_norm%.bias", VECTOR, MOT_QK_NORM, {K, D}, QK_LAYER, true},
     {MOT_W_ATTN_NORM, "model.layers.#.input_layernorm%.weight", VECTOR, MOT_ATTN_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_FFN_NORM, "model.layers.#.post_attention_layernorm%.weight", VECTOR, MOT_FFN_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_FINAL_NORM, "model.norm%.weight", LAST, MOT_FINAL_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_HEAD, "lm_head.weight", SHARED, 0, {V, C}, UNTIED, false},
 };
-_Static_assert(sizeof rows / sizeof rows[0] == MOT_WEIGHTS, "a row for every weight");
 
 static int64_t size_of(const struct mot_config *c, enum size s)
 {
     switch (s) {
     case ONE: return 1;
     case C: return c->hidden_size;
+    case H: return c->num_attention_heads;
+    case K: return c->num_key_value_heads;
     case HD: return c->num_attention_heads * c->head_dim;
     case KD: return c->num_key_value_heads * c->head_dim;
     case D: return c->head_dim;
@@ -67,7 +72,8 @@ static bool wanted(const struct mot_config *c, enum when w)
     case ALWAYS: return true;
     case QKV_BIAS: return c->attention_bias;
     case O_BIAS: return c->attention_out_bias;
-    case QK: return c->qk_norm;
+    case QK_RMS: return c->qk_norm == MOT_QK_RMS;
+    case QK_LAYER: return c->qk_norm == MOT_QK_LAYER;
     case UNTIED: return !c->tie_word_embeddings;
     }
     return false;
@@ -88,7 +94,10 @@ static int64_t index_of(const struct mot_table *t, enum mot_weight w, int64_t la
 
 const char *mot_weight_pattern(enum mot_weight w)
 {
-    return rows[w].name;
+    int i = 0;
+    while (rows[i].weight != w)
+        i++;
+    return rows[i].name;
 }
 
 char *mot_weight_name(const char *pattern, int64_t layer, const char *tower)

@@ -25,7 +25,7 @@ static enum mot_cost_part part_of(enum mot_weight w)
     case MOT_W_Q: case MOT_W_K: case MOT_W_V: case MOT_W_Q_BIAS: case MOT_W_K_BIAS: case MOT_W_V_BIAS: return MOT_COST_QKV;
     case MOT_W_O: case MOT_W_O_BIAS: return MOT_COST_O;
     case MOT_W_GATE: case MOT_W_UP: case MOT_W_DOWN: return MOT_COST_FFN;
-    case MOT_W_Q_NORM: case MOT_W_K_NORM: return MOT_COST_QK_NORM;
+    case MOT_W_Q_NORM: case MOT_W_K_NORM: case MOT_W_Q_NORM_BIAS: case MOT_W_K_NORM_BIAS: return MOT_COST_QK_NORM;
     case MOT_W_ATTN_NORM: return MOT_COST_ATTN_NORM;
     case MOT_W_FFN_NORM: return MOT_COST_FFN_NORM;
     case MOT_W_FINAL_NORM: return MOT_COST_FINAL_NORM;

@@ -329,12 +329,13 @@ static void probe_linear_back_w(struct mot_device *d, mot_real *grads, const mot
 
 static void probe_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v, const mot_real *qkv,
                        const mot_real *params, const struct mot_group *g, int G, const int32_t *seq, const int32_t *pos,
-                       const mot_real *cos, const mot_real *sin, int64_t N, int64_t H, int64_t K, int64_t D, mot_real eps)
+                       const mot_real *cos, const mot_real *sin, int64_t N, int64_t H, int64_t K, int64_t D,
+                       enum mot_head_norm norm, mot_real eps)
 {
     struct mot_probe *p = probe_of(d);
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
-    p->k->rope(p->d, q, k, v, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, eps);
+    p->k->rope(p->d, q, k, v, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
     int n = parts_of(p, part, g, G, 0, size * (double)(2 * (H + 2 * K) * D + D), 0);
     end(p, from, MOT_OP_ROPE, MOT_FORWARD, part, n);
 }
@@ -342,12 +343,12 @@ static void probe_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real 
 static void probe_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq, const mot_real *dk,
                             const mot_real *dv, const mot_real *qkv, const mot_real *params, const struct mot_group *g,
                             int G, const int32_t *seq, const int32_t *pos, const mot_real *cos, const mot_real *sin,
-                            int64_t N, int64_t H, int64_t K, int64_t D, mot_real eps)
+                            int64_t N, int64_t H, int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps)
 {
     struct mot_probe *p = probe_of(d);
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
-    p->k->rope_back(p->d, dqkv, grads, dq, dk, dv, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, eps);
+    p->k->rope_back(p->d, dqkv, grads, dq, dk, dv, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
     int n = parts_of(p, part, g, G, 0, size * (double)((qkv ? 3 : 2) * (H + 2 * K) * D + D), 0);
     end(p, from, MOT_OP_ROPE, MOT_BACKWARD, part, n);
 }

@@ -31,6 +31,9 @@ int mot_vocab_foreign(struct mot_vocab *v, const char *folder, const json_t *tok
 int mot_vocab_largest(const json_t *tokenizer, const char *folder, int64_t *largest) MOT_CHECKED;
 int32_t mot_vocab_id(const json_t *tokenizer, const char *text);
 
+/* Copy what other programs keep beside tokenizer.json, as far as it is there. */
+int mot_copy_companions(const char *from, const char *to) MOT_CHECKED;
+
 /* -- UTF-8 and Unicode (unicode.c) -- */
 /* How many of the n bytes are valid UTF-8, from the start. */
 size_t mot_utf8_valid(const unsigned char *s, size_t n);

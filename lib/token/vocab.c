@@ -419,3 +419,13 @@ int mot_vocab_load(struct mot_vocab *v, const char *folder)
     json_decref(tokenizer);
     return rc;
 }
+
+int mot_copy_companions(const char *from, const char *to)
+{
+    static const char *const files[] = {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt",
+                                        "tokenizer.model", "chat_template.jinja", "generation_config.json"};
+    int rc = MOT_OK;
+    for (int i = 0; !rc && i < MOT_COUNT(files); i++)
+        rc = mot_copy_if_there(from, to, files[i]);
+    return rc;
+}

@@ -5,43 +5,69 @@
  * Tensors that are treated alike and lie together are one stretch: one call each.  A frozen stretch has factor
  * 0: its gradients count in no norm and are thrown away.  A tower without tokens in a batch has gradients of
  * zero; its moments still fade and its weights still decay, as in PyTorch with gradients set to zero.
+ *
+ * The rows that embedding and head have for one modality can be treated apart: they are named TENSOR:MODALITY.
  */
 #include <fnmatch.h>
 #include <math.h>
 
 #include "train.h"
 
-static double factor_of(const struct mot_tensor *t, const struct mot_train_options *o, bool *used)
+/* The last pattern that matches a tensor's name, or that of its rows (NULL: it has none apart), holds. */
+static double factor_of(const char *name, const char *rows, const struct mot_train_options *o, bool *used)
 {
     double f = 1;
     for (int i = 0; i < o->n_patterns; i++)
-        if (fnmatch(o->patterns[i].glob, t->name, 0) == 0) {
+        if (fnmatch(o->patterns[i].glob, name, 0) == 0 || (rows && fnmatch(o->patterns[i].glob, rows, 0) == 0)) {
             f = o->patterns[i].value;
             used[i] = true;
         }
     return f;
 }
 
+/* A piece of a tensor: lengthens the last stretch, or begins another. */
+static void add_piece(struct mot_optimizer *o, const struct mot_tensor *w, int64_t offset, int64_t count, double factor)
+{
+    struct mot_stretch *s = o->n ? &o->stretch[o->n - 1] : NULL;
+    if (!s || s->tower != w->tower || s->decays != mot_is_matrix(w) || s->factor != factor) {
+        s = &o->stretch[o->n++];
+        *s = (struct mot_stretch){offset, 0, w->tower, mot_is_matrix(w), factor};
+    }
+    s->count = offset + count - s->offset;
+}
+
+/* Embedding or head: rows of a modality after the other. */
+static int add_rows(struct mot_optimizer *o, const struct mot_tensor *w, const struct mot_train_options *options, bool *used)
+{
+    const struct mot_model *m = o->m;
+    for (int k = 0; k < m->config.n_modalities; k++) {
+        char *rows = mot_format("%s:%s", w->name, m->config.modality[k]);
+        if (!rows)
+            return MOT_ENOMEM;
+        int64_t width = w->shape[1], begin = m->first[k] * width, end = m->first[k + 1] * width;
+        add_piece(o, w, w->offset + begin, end - begin, factor_of(w->name, rows, options, used));
+        mot_free(rows);
+    }
+    return MOT_OK;
+}
+
 static int find_stretches(struct mot_optimizer *o, const struct mot_train_options *options)
 {
     const struct mot_table *t = &o->m->table;
     bool *used = mot_alloc((size_t)options->n_patterns, sizeof *used);
-    o->stretch = mot_alloc((size_t)t->n, sizeof *o->stretch);
+    o->stretch = mot_alloc((size_t)t->n + 2 * MOT_MAX_MODALITIES, sizeof *o->stretch);
     if (!used || !o->stretch) {
         mot_free(used);
         return MOT_ENOMEM;
     }
-    for (int64_t i = 0; i < t->n; i++) {
-        const struct mot_tensor *w = &t->tensor[i];
-        double factor = factor_of(w, options, used);
-        struct mot_stretch *s = o->n ? &o->stretch[o->n - 1] : NULL;
-        if (!s || s->tower != w->tower || s->decays != mot_decays(w) || s->factor != factor) {
-            s = &o->stretch[o->n++];
-            *s = (struct mot_stretch){w->offset, 0, w->tower, mot_decays(w), factor};
-        }
-        s->count = w->offset + w->count - s->offset;
-    }
     int rc = MOT_OK;
+    for (int64_t i = 0; i < t->n && !rc; i++) {
+        const struct mot_tensor *w = &t->tensor[i];
+        if (w->tower < 0)
+            rc = add_rows(o, w, options, used);
+        else
+            add_piece(o, w, w->offset, w->count, factor_of(w->name, NULL, options, used));
+    }
     for (int i = 0; i < options->n_patterns && !rc; i++)
         if (!used[i])
             rc = mot_fail(MOT_EARG, "pattern \"%s\" matches no tensor (mot-model(5) has the names)",

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "../token/token.h"
 #include "train.h"
 
 struct mot_trainer {
@@ -166,15 +167,10 @@ static int check_run_folder(const struct mot_train_options *o, bool asked_to_res
 
 static int copy_tokenizer(const char *from, const char *to)
 {
-    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "image.safetensors", "speech.safetensors", "vocab.json"};
-    int rc = MOT_OK;
-    for (int i = 0; i < MOT_COUNT(files) && !rc; i++) {
-        char *a = mot_path(from, files[i]), *b = mot_path(to, files[i]);
-        rc = !a || !b ? MOT_ENOMEM : mot_file_exists(a) ? mot_copy_file(a, b) : MOT_OK;
-        mot_free(a);
-        mot_free(b);
-    }
+    static const char *const files[] = {"tokenizer.json", "image.safetensors", "speech.safetensors", "vocab.json"};
+    int rc = mot_copy_companions(from, to);
+    for (int i = 0; i < MOT_COUNT(files) && !rc; i++)
+        rc = mot_copy_if_there(from, to, files[i]);
     return rc;
 }
 
@@ -243,8 +239,10 @@ static int start_fresh(struct mot_trainer *t)
     const char *tokenizer = source_of(o->tokenizer, o);
     if (!rc && strcmp(tokenizer, t->run) != 0)
         rc = copy_tokenizer(tokenizer, t->run);
+    if (!rc && o->init)
+        rc = mot_copy_if_there(o->init, t->run, MOT_EXTRA_FILE);
     if (!rc)
-        rc = mot_config_save(&t->config, t->run);
+        rc = mot_config_save(&t->config, t->run, o->init);
     if (!rc)
         rc = mot_log_cut(t->run, -1);
     return rc;

@@ -191,19 +191,34 @@ enum { RN = 7, RH = 4, RK = 2, RD = 6, RP = 5, RX = RN * (RH + 2 * RK) * RD };
 static const struct mot_group rope_groups[5] = {
     {0, 2, 0, RD}, {2, 0, 2 * RD, 3 * RD}, {2, 2, -1, -1}, {4, 1, 2 * RD, 3 * RD}, {5, 2, 0, RD},
 };
+static struct mot_group layer_groups[5]; /* the same with LayerNorms, (2H + 2K) D values each */
 static const int32_t rope_seq[RN] = {4, 0, 6, 1, 5, 3, 2}, rope_pos[RN] = {0, 1, 4, 2, 2, 0, 3};
 static double rope_cos[RP * RD / 2], rope_sin[RP * RD / 2];
 
 static void rope(double *y, const double *x)
 {
     b->rope(d, y, y + RH * RN * RD, y + (RH + RK) * RN * RD, x, x + RX, rope_groups, 5, rope_seq,
-            rope_pos, rope_cos, rope_sin, RN, RH, RK, RD, 1e-3);
+            rope_pos, rope_cos, rope_sin, RN, RH, RK, RD, MOT_HEAD_RMS, 1e-3);
 }
 
 static void rope_back(double *dx, const double *dy, const double *x)
 {
     b->rope_back(d, dx, dx + RX, dy, dy + RH * RN * RD, dy + (RH + RK) * RN * RD, x, x + RX,
-                 rope_groups, 5, rope_seq, rope_pos, rope_cos, rope_sin, RN, RH, RK, RD, 1e-3);
+                 rope_groups, 5, rope_seq, rope_pos, rope_cos, rope_sin, RN, RH, RK, RD, MOT_HEAD_RMS,
+                 1e-3);
+}
+
+static void layer_rope(double *y, const double *x)
+{
+    b->rope(d, y, y + RH * RN * RD, y + (RH + RK) * RN * RD, x, x + RX, layer_groups, 5, rope_seq,
+            rope_pos, rope_cos, rope_sin, RN, RH, RK, RD, MOT_HEAD_LAYER, 1e-3);
+}
+
+static void layer_rope_back(double *dx, const double *dy, const double *x)
+{
+    b->rope_back(d, dx, dx + RX, dy, dy + RH * RN * RD, dy + (RH + RK) * RN * RD, x, x + RX,
+                 layer_groups, 5, rope_seq, rope_pos, rope_cos, rope_sin, RN, RH, RK, RD,
+                 MOT_HEAD_LAYER, 1e-3);
 }
 
 static void test_rope(void)
@@ -214,6 +229,16 @@ static void test_rope(void)
             rope_sin[p * RD / 2 + j] = sin(p * pow(10, -j));
         }
     check("rope", rope, rope_back, RX + 4 * RD, RX, "oa", (int64_t[]){RX, 4 * RD});
+    enum { NORM = 2 * (RH + RK) * RD };
+    for (int k = 0; k < 5; k++) {
+        layer_groups[k] = rope_groups[k];
+        if (rope_groups[k].w >= 0) {
+            layer_groups[k].w = rope_groups[k].w / (2 * RD) * NORM;
+            layer_groups[k].b = layer_groups[k].w + 2 * RH * RD;
+        }
+    }
+    check("rope with LayerNorm", layer_rope, layer_rope_back, RX + 2 * NORM, RX, "oa",
+          (int64_t[]){RX, 2 * NORM});
 }
 
 /* A turn keeps lengths, and q k depends on the distance of the positions alone: the point of RoPE.
@@ -230,7 +255,8 @@ static void test_rope_distance(void)
         }
     for (int i = 0; i < 12; i++) /* the same q, k, v in every row */
         x[i] = x[12 + i] = x[24 + i] = x[36 + i] = uniform();
-    b->rope(d, q, k, v, x, NULL, &g, 1, seq, pos, cosines, sines, 4, 1, 1, 4, 0);
+    b->rope(d, q, k, v, x, NULL, &g, 1, seq, pos, cosines, sines, 4, 1, 1, 4,
+            MOT_HEAD_RMS, 0);
     double first = 0, second = 0, length = 0, turned = 0;
     for (int j = 0; j < 4; j++) {
         first += q[4 + j] * k[j];       /* positions 2 and 0 */

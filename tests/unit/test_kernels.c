@@ -125,6 +125,7 @@ struct inputs {
     struct mot_segment *segments;
     int64_t n_segments;
     float scale, eps;
+    enum mot_head_norm norm;
 };
 
 typedef void operation(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
@@ -521,24 +522,27 @@ static void op_rope(const struct mot_kernels *b, struct mot_device *d, const str
                     float **out)
 {
     b->rope(d, out[0], out[1], out[2], in->x, in->params, in->g, in->G, in->seq, in->pos, in->cos,
-            in->sin, in->N, in->H, in->K, in->D, in->eps);
+            in->sin, in->N, in->H, in->K, in->D, in->norm, in->eps);
 }
 
 static void op_rope_back(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
                          float **out)
 {
     b->rope_back(d, out[0], out[1], in->dq, in->dk, in->dv, in->x, in->params, in->g, in->G,
-                 in->seq, in->pos, in->cos, in->sin, in->N, in->H, in->K, in->D, in->eps);
+                 in->seq, in->pos, in->cos, in->sin, in->N, in->H, in->K, in->D, in->norm, in->eps);
 }
 
 enum { ALL_NORMS, SOME_NORMS, NO_NORMS, NORM_KINDS };
 
-static struct inputs rope_inputs(const int64_t *shape, int layout, int norms, int64_t *n_params)
+static struct inputs rope_inputs(const int64_t *shape, int layout, int norms,
+                                 enum mot_head_norm norm, int64_t *n_params)
 {
-    struct inputs in = {
-        .N = shape[0], .H = shape[1], .K = shape[2], .D = shape[3], .P = 50, .eps = 1e-6f};
+    struct inputs in = {.N = shape[0], .H = shape[1], .K = shape[2], .D = shape[3], .P = 50,
+                        .norm = norm, .eps = 1e-6f};
     state = (uint64_t)(shape[0] * 100 + layout * 10 + norms);
-    *n_params = deal(&in, layout, in.D, in.D);
+    int64_t of_q = norm == MOT_HEAD_RMS ? in.D : 2 * in.H * in.D;
+    int64_t of_k = norm == MOT_HEAD_RMS ? in.D : 2 * in.K * in.D;
+    *n_params = deal(&in, layout, of_q, of_k);
     for (int k = 0; k < in.G; k++)
         if (norms == NO_NORMS || (norms == SOME_NORMS && k % 2 == 0))
             in.g[k].w = in.g[k].b = -1;
@@ -553,6 +557,22 @@ static struct inputs rope_inputs(const int64_t *shape, int layout, int norms, in
     return in;
 }
 
+static void check_rope(const int64_t *shape, int layout, int norms, enum mot_head_norm norm)
+{
+    int64_t n;
+    struct inputs in = rope_inputs(shape, layout, norms, norm, &n);
+    output(&in, in.H * in.N * in.D, false);
+    output(&in, in.K * in.N * in.D, false);
+    output(&in, in.K * in.N * in.D, false);
+    compare("rope", &in, op_rope, 2e-6, 5e-6);
+    in = rope_inputs(shape, layout, norms, norm, &n);
+    if (norms == NO_NORMS)
+        in.x = NULL;
+    output(&in, in.N * (in.H + 2 * in.K) * in.D, false);
+    output(&in, n, true);
+    compare("rope_back", &in, op_rope_back, 2e-5, 1e-5);
+}
+
 static void test_rope(void)
 {
     static const int64_t shapes[][4] = {{0, 2, 2, 8},   {1, 1, 1, 2},    {5, 3, 1, 6},
@@ -561,18 +581,8 @@ static void test_rope(void)
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++)
         for (int layout = 0; layout < LAYOUTS; layout++)
             for (int norms = 0; norms < NORM_KINDS; norms++) {
-                int64_t n;
-                struct inputs in = rope_inputs(shapes[k], layout, norms, &n);
-                output(&in, in.H * in.N * in.D, false);
-                output(&in, in.K * in.N * in.D, false);
-                output(&in, in.K * in.N * in.D, false);
-                compare("rope", &in, op_rope, 2e-6, 5e-6);
-                in = rope_inputs(shapes[k], layout, norms, &n);
-                if (norms == NO_NORMS)
-                    in.x = NULL;
-                output(&in, in.N * (in.H + 2 * in.K) * in.D, false);
-                output(&in, n, true);
-                compare("rope_back", &in, op_rope_back, 2e-5, 1e-5);
+                check_rope(shapes[k], layout, norms, MOT_HEAD_RMS);
+                check_rope(shapes[k], layout, norms, MOT_HEAD_LAYER);
             }
 }
 

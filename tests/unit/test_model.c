@@ -221,7 +221,7 @@ static void test_folder(void)
     c.tower_of[MOT_FFN][2] = 1;
     c.loss_weight[1] = 0.5;
     CHECK_INT(mot_config_settle(&c, "test", &v, "mot"), MOT_OK);
-    CHECK_INT(mot_config_save(&c, dir), MOT_OK);
+    CHECK_INT(mot_config_save(&c, dir, NULL), MOT_OK);
     CHECK_INT(mot_config_load(&again, dir), MOT_OK);
     CHECK_INT(mot_config_settle(&again, dir, &v, NULL), MOT_OK);
     CHECK(memcmp(c.tower_of, again.tower_of, sizeof c.tower_of) == 0);
@@ -326,7 +326,7 @@ static void test_rope_scaling(void)
             for (int j = 0; m && j < 8; j++)
                 CHECK_NEAR(m->sin[3 * 8 + j], sin(3 * cases[i].frequency[j]), 1e-6, 1e-6);
             mot_model_free(m);
-            CHECK_INT(mot_config_save(&c, dir), MOT_OK);
+            CHECK_INT(mot_config_save(&c, dir, NULL), MOT_OK);
         }
     }
     unlink(path);

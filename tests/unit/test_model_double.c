@@ -67,7 +67,7 @@ static void scatter(struct mot_model *m)
 {
     for (int64_t i = 0; i < m->table.n; i++) {
         const struct mot_tensor *t = &m->table.tensor[i];
-        for (int64_t j = 0; j < t->count && t->rank == 1; j++)
+        for (int64_t j = 0; j < t->count && !mot_is_matrix(t); j++)
             m->params[t->offset + j] += (mot_real)(0.3 * mot_random_normal(9, (uint64_t)i, (uint64_t)j));
     }
 }
@@ -126,6 +126,11 @@ static void test_qk_norm(void)
     check_gradient("qk-norm", c, -1);
     c.norm_post = true;
     check_gradient("qk-norm, post", c, -1);
+    c.qk_norm = MOT_QK_LAYER;
+    check_gradient("qk-norm by LayerNorm, post", c, -1);
+    c.norm_post = false;
+    c.num_key_value_heads = 2;
+    check_gradient("qk-norm by LayerNorm, 2 kv heads", c, -1);
 }
 
 static void test_grouped_queries(void)
