@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tokenize.h - the parts of mot-tokenize, a file each, and what they share.
+ */
+#ifndef MOT_TOOL_TOKENIZE_H
+#define MOT_TOOL_TOKENIZE_H
+
+#include "mot.h"
+#include "tool.h"
+
+enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK };
+
+struct tokenize_options {
+    enum tokenize_mode mode;
+    const char *tokenizer, *output, *format;
+    bool strict, compress, keep_going, json;
+    struct mot_doc_options doc;
+    struct mot_learn_options learn;
+    const char *const *input;
+    int n_inputs;
+};
+
+/* What there is to do; each ends the program on failure. */
+void tokenize_learn(struct tokenize_options *o);
+void tokenize_encode(const struct tokenize_options *o);
+void tokenize_pack(const struct tokenize_options *o);
+void tokenize_dump(const struct tokenize_options *o);
+void tokenize_info(const struct tokenize_options *o);
+void tokenize_check(const struct tokenize_options *o);
+void tokenize_decode(const struct tokenize_options *o);
+
+/* ---- reading sources (tokenize_input.c) ---- */
+
+struct tokenize_skips {
+    int64_t n;
+};
+/* A record is skipped; a few are told one by one, so that a folder of another kind of files does not flood the terminal. */
+void tokenize_skip(void *skips, const char *sentence);
+struct mot_source *tokenize_open_source(const struct tokenize_options *o, struct tokenize_skips *s);
+const struct mot_record *tokenize_next_record(struct mot_source *s); /* NULL: there are no more */
+void tokenize_show_progress(struct tool_progress *p, const struct mot_source *s);
+
+/* ---- reading shards (tokenize_shards.c) ---- */
+
+typedef void tokenize_document(void *context, const struct mot_vocab *v, const struct mot_doc *d);
+/* Hand over each document.  A shard that fails ends the program: what was written may not pass for the whole.  *v, unless
+ * NULL, becomes its vocabulary.  False: it could not be opened, and --keep-going goes on with the next. */
+bool tokenize_read_shard(const struct tokenize_options *o, const char *path, const struct mot_vocab *expect,
+                         tokenize_document *handle, void *context, struct mot_vocab *v);
+/* The vocabulary that shards must have: that of -t, or any. */
+const struct mot_vocab *tokenize_expected(const struct tokenize_options *o);
+void tokenize_put(const void *data, size_t n); /* to standard output */
+const char *tokenize_spoken(const char *path); /* "-" is standard input */
+
+#endif
