@@ -140,6 +140,8 @@ void mot_audio_free(struct mot_audio *a);
 struct mot_tokenizer;
 struct mot_tokenizer *mot_tokenizer_open(const char *folder) MOT_CHECKED;
 void mot_tokenizer_close(struct mot_tokenizer *t);
+/* A second handle on the same tokenizer, for another thread; t is closed after it. */
+struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t) MOT_CHECKED;
 const struct mot_vocab *mot_tokenizer_vocab(const struct mot_tokenizer *t); /* owned by t */
 /* Each encode appends ids of its modality, without delimiters; each decode takes such ids. Any bytes encode, and
  * decode(encode(bytes)) == bytes.  decode_text renders special tokens as their text unless skip_special. */
@@ -184,13 +186,22 @@ void mot_learner_free(struct mot_learner *l);
 
 /* ==== 3 sources and shards (lib/data/) ============================================================ */
 
-/* -- sources: files, folders, tars and pipes as a stream of records (source.c, record.c, tar.c) -- */
-enum mot_kind { MOT_KIND_TEXT, MOT_KIND_IMAGE, MOT_KIND_SPEECH };
+/* -- sources: files, folders, tars and pipes as a stream of records (source.c, record.c, tar.c, tokens.c) -- */
+enum mot_kind { MOT_KIND_TEXT, MOT_KIND_IMAGE, MOT_KIND_SPEECH, MOT_KIND_IDS };
+/* Words that a sound says from start to end, in seconds: n bytes of the item's text. */
+struct mot_aligned {
+    double start, end;
+    size_t begin, n;
+};
 struct mot_item {
     enum mot_kind kind;
-    struct mot_bytes text;   /* kind TEXT */
+    struct mot_bytes text;   /* kind TEXT; of a sound: the words of its alignment */
     struct mot_image image;  /* kind IMAGE */
     struct mot_audio speech; /* kind SPEECH */
+    struct mot_ids ids;      /* kind IDS: a document that is tokens already, without what stands around it */
+    int64_t bytes;           /* of the file or text that it came from */
+    int64_t n_aligned, aligned_capacity;
+    struct mot_aligned *aligned; /* kind SPEECH: spans in order of time; NULL: not known */
 };
 struct mot_record {
     char *name; /* where it came from: "dir/a.tar: key 000123", "x.jsonl:17" */
@@ -200,8 +211,11 @@ struct mot_record {
 };
 struct mot_source_options {
     const char *format; /* of standard input, of .txt and .md files and of files without a known suffix: "text" (one
-                           record a file), "lines" (one a line, empty ones passed over), "jsonl", "tar"; NULL: by
-                           suffix, "text" for "-" */
+                           record a file), "lines" (one a line, empty ones passed over), "jsonl", "tar", "tokens";
+                           NULL: by suffix, "text" for "-" */
+    const struct mot_vocab *vocab; /* gives the ids of token files their meaning, borrowed; NULL: such files are refused */
+    bool has_separator; /* the id that begins documents in llm.c's files is `separator`; else as vocab says */
+    int32_t separator;
     bool strict;        /* a damaged record is an error; else it is skipped, counted and reported */
     void (*skipped)(void *context, const char *sentence); /* called for each skipped record, may be NULL */
     void *context;
@@ -214,11 +228,13 @@ struct mot_source *mot_source_open(const char *const *paths, int n, const struct
 /* The next record, owned by the source until the next call: MOT_OK with *r, or *r = NULL at the end. */
 int mot_source_next(struct mot_source *s, const struct mot_record **r) MOT_CHECKED;
 int64_t mot_source_skipped(const struct mot_source *s);
+/* Files and members passed over, as their suffix is none of ours: the i-th suffix and how many, NULL past the last. */
+const char *mot_source_passed(const struct mot_source *s, int i, int64_t *n);
 /* Bytes consumed and bytes in all (0 when unknown: a pipe), for progress. */
 void mot_source_progress(const struct mot_source *s, int64_t *done, int64_t *total);
 void mot_source_close(struct mot_source *s);
 
-/* Media files by content (image.c: PNG and JPEG; audio.c: whatever libsndfile reads).  name is for messages. */
+/* Media files by content (image.c: PNG, JPEG and WebP; audio.c: whatever libsndfile reads).  name is for messages. */
 int mot_image_load(struct mot_image *im, const void *data, size_t n, const char *name) MOT_CHECKED;
 int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *name) MOT_CHECKED;
 int mot_image_save_png(const struct mot_image *im, const char *path) MOT_CHECKED; /* atomic */
@@ -247,6 +263,10 @@ struct mot_shard_writer *mot_shard_create(const char *path, const struct mot_voc
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes) MOT_CHECKED;
 /* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
+/* Bytes that the file would have at most, were this document added and then no more. */
+int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n);
+/* Words of the writer's own, kept in the end frame. */
+int mot_shard_set_note(struct mot_shard_writer *w, const char *note) MOT_CHECKED;
 int mot_shard_commit(struct mot_shard_writer *w) MOT_CHECKED; /* end frame, commit; frees w in either case */
 void mot_shard_abort(struct mot_shard_writer *w);
 
@@ -257,6 +277,8 @@ struct mot_shard *mot_shard_open(const char *path, const struct mot_vocab *expec
 const struct mot_vocab *mot_shard_vocab(const struct mot_shard *s); /* owned by s */
 /* The next document, owned by s until the next call; *d = NULL at the end. */
 int mot_shard_next(struct mot_shard *s, const struct mot_doc **d) MOT_CHECKED;
+/* The note of the last stream that has ended, "" if it has none; owned by s until the next call. */
+const char *mot_shard_note(const struct mot_shard *s);
 /* The sentence about damage passed over with keep_going, or NULL. */
 const char *mot_shard_damage(const struct mot_shard *s);
 void mot_shard_close(struct mot_shard *s);
@@ -271,12 +293,46 @@ struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
     double media_first; /* share of records, drawn by seed, whose pictures and sounds come before their texts; < 0: as given */
+    int n_order;        /* not 0: kinds in the order that all records get instead; those not named come last */
+    enum mot_kind order[3];
+    double interleave; /* share of the records with an aligned sound, drawn by seed, that become speech and text in turn ... */
+    double changes;    /* ... which changes at a span with this probability, and somewhere in any case */
     uint64_t seed;
 };
+/* Set the order from "image,text", "random" or "random=SHARE". */
+int mot_doc_order(struct mot_doc_options *o, const char *s) MOT_CHECKED;
 /* Append the ids of a record, the index-th of its stream, to out, and set *text_bytes.  Pictures and sounds stand between
  * their delimiters in any case.  A record without anything in it, or with what t cannot encode, is an error. */
 int mot_doc_encode(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
                    struct mot_ids *out, int64_t *text_bytes) MOT_CHECKED;
+/* The documents of a whole source, by several threads, in the source's order (encoder.c). */
+struct mot_encode_options {
+    struct mot_doc_options doc;
+    int threads; /* 0: all cores */
+    int augment; /* documents that a record with a picture or sound gives: itself, and variations of it (augment.c); 0: 1 */
+    bool split, by_caption; /* a share of the records is for training, the others for validation, by file or caption (split.c) */
+    double train;
+    int64_t first; /* records before this one are passed over */
+    bool digest;   /* keep a checksum of what was read */
+};
+struct mot_encoded {
+    char *skipped; /* why the record gives no document, else NULL */
+    int64_t record; /* its number in the source, from 0 */
+    int variation;  /* of the record's documents */
+    bool validation;
+    const int32_t *id;
+    int64_t n, text_bytes, offset; /* offset is private */
+    int64_t items[MOT_KIND_IDS], bytes[MOT_KIND_IDS]; /* texts, pictures, sounds, and bytes of their files */
+    double seconds; /* of sounds */
+    uint32_t digest; /* of the source up to and with this record */
+};
+struct mot_encoder;
+/* t and s are borrowed; s must be new.  The source's own handling of bad records is not used. */
+struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *s, const struct mot_encode_options *o) MOT_CHECKED;
+/* The next document or skipped record, valid until the next call; *d = NULL at the end. */
+int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d) MOT_CHECKED;
+void mot_encoder_free(struct mot_encoder *e);
+
 /* Span i of d without the delimiters at its ends that mot_doc_encode put there; n may become 0. */
 struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d, int i, bool raw);
 /* Append {"segments":[{"modality":"text","ids":[..]},..],"bytes":n} and a newline. */

@@ -8,7 +8,10 @@
  * The delimiters are text ids.  A text may contain the same ids (its author wrote "<|eos|>"), so only one id at each place
  * where a delimiter belongs counts as one; everything else is content and comes back as it went in.
  */
+#include <stdlib.h>
+
 #include "../base/json.h"
+#include "source.h"
 
 /* ---- records to ids ---- */
 
@@ -17,50 +20,147 @@ static int put(struct mot_ids *out, int32_t id)
     return id < 0 ? MOT_OK : mot_ids_append(out, &id, 1); /* a vocabulary may lack a delimiter */
 }
 
-static int put_item(struct mot_tokenizer *t, const struct mot_item *item, struct mot_ids *out)
+static int put_media(struct mot_tokenizer *t, enum mot_kind kind, const struct mot_image *im, const struct mot_audio *a,
+                     struct mot_ids *out)
 {
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
-    if (item->kind == MOT_KIND_TEXT)
-        return mot_encode_text(t, item->text.data, item->text.n, out);
-    bool image = item->kind == MOT_KIND_IMAGE;
+    bool image = kind == MOT_KIND_IMAGE;
     int rc = put(out, image ? v->boi : v->bos_speech);
     int64_t before = out->n;
     if (!rc)
-        rc = image ? mot_encode_image(t, &item->image, out) : mot_encode_speech(t, &item->speech, out);
+        rc = image ? mot_encode_image(t, im, out) : mot_encode_speech(t, a, out);
     if (!rc && out->n == before)
         rc = mot_fail(MOT_EARG, "a %s too small for a single token", image ? "picture" : "sound");
     return rc ? rc : put(out, image ? v->eoi : v->eos_speech);
 }
 
-/* Texts are put in one pass and pictures and sounds in another, or all as they come. */
-enum which { ALL, TEXTS, MEDIA };
-
-static int put_items(struct mot_tokenizer *t, const struct mot_record *r, enum which which, struct mot_ids *out)
+/* Ids as they are; what the file put around them goes where something of our own will be. */
+static int put_ids_item(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_ids *ids, struct mot_ids *out)
 {
-    for (int i = 0; i < r->n_items; i++) {
-        bool text = r->item[i].kind == MOT_KIND_TEXT;
-        if (which != ALL && text != (which == TEXTS))
-            continue;
-        int rc = put_item(t, &r->item[i], out);
-        if (rc)
-            return rc == MOT_ENOMEM ? rc : mot_fail(rc, "%s: %s", r->name, mot_error());
+    const struct mot_vocab *v = mot_tokenizer_vocab(t);
+    int64_t begin = 0, end = ids->n;
+    for (int64_t i = 0; i < ids->n; i++)
+        if (ids->id[i] < 0 || ids->id[i] >= v->size)
+            return mot_fail(MOT_EARG, "id %d, the vocabulary has 0..%d", ids->id[i], v->size - 1);
+    if (!o->raw && begin < end && v->bos >= 0 && ids->id[begin] == v->bos)
+        begin++;
+    if (!o->raw && begin < end && v->eos >= 0 && ids->id[end - 1] == v->eos)
+        end--;
+    return mot_ids_append(out, ids->id + begin, end - begin);
+}
+
+/* ---- speech and text in turn ---- */
+
+/* The sound of spans [begin, end): from the start of the first to the end of the last. */
+static struct mot_audio sound_of(const struct mot_item *item, int64_t begin, int64_t end)
+{
+    int64_t first = (int64_t)(item->aligned[begin].start * item->speech.rate), last = first;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t n = (int64_t)(item->aligned[i].end * item->speech.rate + 0.5);
+        last = n > last ? n : last;
     }
-    return MOT_OK;
+    last = last < item->speech.n ? last : item->speech.n;
+    first = first < last ? first : last;
+    return (struct mot_audio){item->speech.rate, last - first, item->speech.sample + first};
+}
+
+/* A run of spans; one that lasts no time can only be text. */
+static int put_run(struct mot_tokenizer *t, const struct mot_item *item, int64_t begin, int64_t end, bool speech,
+                   struct mot_ids *out, int64_t *text_bytes)
+{
+    struct mot_audio sound = sound_of(item, begin, end);
+    if (speech && sound.n > 0)
+        return put_media(t, MOT_KIND_SPEECH, NULL, &sound, out);
+    struct mot_bytes text = {0};
+    int rc = mot_item_words(item, begin, end, &text);
+    if (!rc)
+        rc = mot_encode_text(t, text.data, text.n, out);
+    *text_bytes += (int64_t)text.n;
+    mot_bytes_free(&text);
+    return rc;
+}
+
+static int put_interleaved(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_item *item, int64_t index,
+                           struct mot_ids *out, int64_t *text_bytes)
+{
+    bool *change = mot_alloc((size_t)item->n_aligned, sizeof *change), speech = false;
+    int rc = change ? MOT_OK : MOT_ENOMEM;
+    if (!rc)
+        mot_interleave(item, o->changes, o->seed, (uint64_t)index, change);
+    for (int64_t begin = 0, end; !rc && begin < item->n_aligned; begin = end) {
+        speech ^= change[begin];
+        for (end = begin + 1; end < item->n_aligned && !change[end]; end++)
+            ;
+        rc = put_run(t, item, begin, end, speech, out, text_bytes);
+    }
+    mot_free(change);
+    return rc;
+}
+
+static bool is_interleaved(const struct mot_doc_options *o, const struct mot_record *r, int64_t index)
+{
+    bool aligned = false;
+    for (int i = 0; i < r->n_items; i++)
+        aligned |= r->item[i].n_aligned > 0;
+    return aligned && mot_random_uniform(o->seed, mot_stream("interleaved"), (uint64_t)index) < o->interleave;
+}
+
+/* ---- parts in order ---- */
+
+static int put_item(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_item *item, bool interleaved,
+                    int64_t index, struct mot_ids *out, int64_t *text_bytes)
+{
+    switch (item->kind) {
+    case MOT_KIND_TEXT: *text_bytes += (int64_t)item->text.n; return mot_encode_text(t, item->text.data, item->text.n, out);
+    case MOT_KIND_IDS: return put_ids_item(t, o, &item->ids, out);
+    default: break;
+    }
+    if (interleaved && item->n_aligned)
+        return put_interleaved(t, o, item, index, out, text_bytes);
+    return put_media(t, item->kind, &item->image, &item->speech, out);
+}
+
+/* In which order the kinds of items go, of a record that does not say it. */
+static void order_of(const struct mot_doc_options *o, int64_t index, enum mot_kind order[4])
+{
+    static const enum mot_kind text_first[] = {MOT_KIND_TEXT, MOT_KIND_IMAGE, MOT_KIND_SPEECH, MOT_KIND_IDS};
+    static const enum mot_kind media_first[] = {MOT_KIND_IMAGE, MOT_KIND_SPEECH, MOT_KIND_TEXT, MOT_KIND_IDS};
+    bool media = o->n_order == 0 && mot_random_uniform(o->seed, mot_stream("order"), (uint64_t)index) < o->media_first;
+    int n = 0;
+    for (; n < o->n_order; n++)
+        order[n] = o->order[n];
+    for (int i = 0; i < 4; i++) { /* what is not named comes last */
+        enum mot_kind kind = media ? media_first[i] : text_first[i];
+        bool there = false;
+        for (int k = 0; k < n; k++)
+            there |= order[k] == kind;
+        if (!there)
+            order[n++] = kind;
+    }
 }
 
 static int put_body(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                    struct mot_ids *out)
+                    struct mot_ids *out, int64_t *text_bytes)
 {
-    if (r->ordered || o->media_first < 0)
-        return put_items(t, r, ALL, out);
-    bool media_first = mot_random_uniform(o->seed, mot_stream("order"), (uint64_t)index) < o->media_first;
-    int rc = put_items(t, r, media_first ? MEDIA : TEXTS, out);
-    return rc ? rc : put_items(t, r, media_first ? TEXTS : MEDIA, out);
+    bool given = r->ordered || (o->n_order == 0 && o->media_first < 0), interleaved = is_interleaved(o, r, index);
+    enum mot_kind order[4];
+    order_of(o, index, order);
+    for (int pass = 0; pass < (given ? 1 : 4); pass++)
+        for (int i = 0; i < r->n_items; i++) {
+            const struct mot_item *item = &r->item[i];
+            /* The text of a record is what its sound says; what is interleaved has it in it. */
+            if ((!given && item->kind != order[pass]) || (interleaved && !r->ordered && item->kind == MOT_KIND_TEXT))
+                continue;
+            int rc = put_item(t, o, item, interleaved, index, out, text_bytes);
+            if (rc)
+                return rc == MOT_ENOMEM ? rc : mot_fail(rc, "%s: %s", r->name, mot_error());
+        }
+    return MOT_OK;
 }
 
 /* The ids around a document, and its body between them. */
 static int put_document(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                        struct mot_ids *out)
+                        struct mot_ids *out, int64_t *text_bytes)
 {
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
     struct mot_ids before = {0}, after = {0};
@@ -72,7 +172,7 @@ static int put_document(struct mot_tokenizer *t, const struct mot_doc_options *o
     if (!rc)
         rc = mot_ids_append(out, before.id, before.n);
     if (!rc)
-        rc = put_body(t, o, r, index, out);
+        rc = put_body(t, o, r, index, out, text_bytes);
     if (!rc)
         rc = mot_ids_append(out, after.id, after.n);
     mot_ids_free(&before);
@@ -80,23 +180,86 @@ static int put_document(struct mot_tokenizer *t, const struct mot_doc_options *o
     return rc;
 }
 
+/* Bytes of the text that ids stand for, special tokens apart. */
+static int count_bytes(struct mot_tokenizer *t, const struct mot_ids *ids, int64_t *bytes)
+{
+    const struct mot_vocab *v = mot_tokenizer_vocab(t);
+    struct mot_bytes text = {0};
+    int rc = MOT_OK;
+    for (int64_t i = 0, end; !rc && i < ids->n; i = end) {
+        int m = mot_vocab_modality(v, ids->id[i]);
+        for (end = i + 1; end < ids->n && mot_vocab_modality(v, ids->id[end]) == m; end++)
+            ;
+        text.n = 0;
+        if (m == 0)
+            rc = mot_decode_text(t, ids->id + i, end - i, true, &text);
+        *bytes += (int64_t)text.n;
+    }
+    mot_bytes_free(&text);
+    return rc;
+}
+
 int mot_doc_encode(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
                    struct mot_ids *out, int64_t *text_bytes)
 {
     int64_t bytes = 0, n = out->n;
-    bool media = false;
-    for (int i = 0; i < r->n_items; i++) {
-        bytes += (int64_t)r->item[i].text.n; /* 0 in items of another kind */
-        media |= r->item[i].kind != MOT_KIND_TEXT;
-    }
-    if (bytes == 0 && !media)
+    bool empty = true;
+    for (int i = 0; i < r->n_items; i++)
+        empty &= r->item[i].kind == MOT_KIND_TEXT && r->item[i].text.n == 0;
+    if (empty)
         return mot_fail(MOT_EARG, "%s: empty: no text, picture or sound in it", r->name);
-    int rc = put_document(t, o, r, index, out);
+    int rc = put_document(t, o, r, index, out, &bytes);
+    for (int i = 0; !rc && i < r->n_items; i++)
+        if (r->item[i].kind == MOT_KIND_IDS)
+            rc = count_bytes(t, &r->item[i].ids, &bytes);
     if (rc)
         out->n = n;
     else
         *text_bytes = bytes;
     return rc;
+}
+
+/* ---- the order, written out ---- */
+
+static const char *const kind_names[] = {"text", "image", "speech"};
+
+/* "image,text" to kinds. */
+static int parse_kinds(struct mot_doc_options *o, const char *s)
+{
+    o->n_order = 0;
+    for (const char *p = s; *p;) {
+        size_t n = strcspn(p, ",");
+        int kind = 0;
+        while (kind < 3 && (strlen(kind_names[kind]) != n || memcmp(p, kind_names[kind], n) != 0))
+            kind++;
+        if (kind == 3 || (p[n] && !p[n + 1]))
+            return mot_fail(MOT_EARG, "\"%s\": expected text, image and speech in the order wanted, with commas, or random[=SHARE]",
+                            s);
+        for (int i = 0; i < o->n_order; i++)
+            if ((int)o->order[i] == kind)
+                return mot_fail(MOT_EARG, "\"%s\": %s is there twice", s, kind_names[kind]);
+        o->order[o->n_order++] = (enum mot_kind)kind;
+        p += n + (p[n] != 0);
+    }
+    return o->n_order ? MOT_OK : mot_fail(MOT_EARG, "an empty order");
+}
+
+int mot_doc_order(struct mot_doc_options *o, const char *s)
+{
+    char *end;
+    o->n_order = 0;
+    o->media_first = 0.5;
+    if (strcmp(s, "random") == 0)
+        return MOT_OK;
+    if (strncmp(s, "random=", 7) == 0) {
+        o->media_first = strtod(s + 7, &end);
+        if (end == s + 7 || *end || !(o->media_first >= 0 && o->media_first <= 1))
+            return mot_fail(MOT_EARG, "\"%s\": expected a share from 0 to 1", s);
+        return MOT_OK;
+    }
+    return parse_kinds(o, strcmp(s, "text-first") == 0 ? "text,image,speech"
+                          : strcmp(s, "media-first") == 0 ? "image,speech,text"
+                                                          : s);
 }
 
 /* ---- ids to parts ---- */

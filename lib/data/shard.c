@@ -47,8 +47,10 @@ struct mot_shard_writer {
     struct mot_bytes payload, packed;
     struct counts counts;
     uint32_t number; /* of the next frame */
+    int64_t written; /* bytes of frames */
     bool compress;
     char *name;
+    char *note; /* NULL: none */
 };
 
 /* The payload as zlib where that is asked for and smaller; NULL: store as it is. */
@@ -79,6 +81,7 @@ static int write_frame(struct mot_shard_writer *w, const char *tag)
     int rc = mot_out_write(w->out, head, HEAD);
     if (!rc)
         rc = mot_out_write(w->out, stored->data, stored->n);
+    w->written += HEAD + (int64_t)stored->n;
     w->payload.n = 0;
     return rc;
 }
@@ -209,6 +212,26 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
     return w->payload.n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
 }
 
+int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n)
+{
+    int64_t size = w->written + (int64_t)w->payload.n + DOC_HEAD + 3 * HEAD + 16 + 8 * w->vocab.n_modalities;
+    for (int64_t i = 0, end; i < n; i = end) {
+        int m = mot_vocab_modality(&w->vocab, id[i]);
+        int32_t largest = 0;
+        for (end = i; end < n && mot_vocab_modality(&w->vocab, id[end]) == m; end++)
+            largest = id[end] > largest ? id[end] : largest;
+        size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
+    }
+    return size + (w->note ? (int64_t)strlen(w->note) : 0);
+}
+
+int mot_shard_set_note(struct mot_shard_writer *w, const char *note)
+{
+    mot_free(w->note);
+    w->note = mot_strdup(note);
+    return w->note ? MOT_OK : MOT_ENOMEM;
+}
+
 int mot_shard_commit(struct mot_shard_writer *w)
 {
     int rc = w->payload.n ? write_frame(w, tag_docs) : MOT_OK;
@@ -218,6 +241,8 @@ int mot_shard_commit(struct mot_shard_writer *w)
         rc = append_u64(&w->payload, (uint64_t)w->counts.text_bytes);
     for (int m = 0; !rc && m < w->vocab.n_modalities; m++)
         rc = append_u64(&w->payload, (uint64_t)w->counts.tokens[m]);
+    if (!rc && w->note)
+        rc = mot_bytes_append(&w->payload, w->note, strlen(w->note));
     if (!rc)
         rc = write_frame(w, tag_end);
     if (!rc) {
@@ -236,6 +261,7 @@ void mot_shard_abort(struct mot_shard_writer *w)
     mot_bytes_free(&w->payload);
     mot_bytes_free(&w->packed);
     mot_free(w->name);
+    mot_free(w->note);
     mot_free(w);
 }
 
@@ -262,6 +288,7 @@ struct mot_shard {
     const struct mot_bytes *payload; /* of the present document frame: one of these */
     size_t at;                       /* the next document in it */
     struct counts stream;            /* served since the header */
+    struct mot_bytes note;           /* of the last end frame, with a zero byte */
     int64_t documents, tokens;       /* served in all, for messages */
     struct mot_doc doc;
     struct mot_ids ids;
@@ -441,7 +468,8 @@ static int read_end(struct mot_shard *s)
 {
     const unsigned char *p = s->payload->data;
     struct counts c = {0};
-    if (s->payload->n != 16 + 8 * (size_t)s->vocab.n_modalities)
+    size_t counts = 16 + 8 * (size_t)s->vocab.n_modalities;
+    if (s->payload->n < counts)
         return damaged(s, MOT_ECORRUPT, "end frame of a wrong size");
     c.documents = (int64_t)mot_get64(p);
     c.text_bytes = (int64_t)mot_get64(p + 8);
@@ -450,9 +478,13 @@ static int read_end(struct mot_shard *s)
     if (memcmp(&c, &s->stream, sizeof c) != 0)
         return damaged(s, MOT_ECORRUPT,
                        "the counts of the end frame are not those of the documents");
+    s->note.n = 0;
+    int rc = mot_bytes_append(&s->note, p + counts, s->payload->n - counts);
+    if (!rc)
+        rc = mot_bytes_append(&s->note, "", 1);
     s->in_stream = false;
     s->number = 0;
-    return MOT_OK;
+    return rc;
 }
 
 static int bad_document(const struct mot_shard *s, int code, const char *what)
@@ -633,6 +665,11 @@ const struct mot_vocab *mot_shard_vocab(const struct mot_shard *s)
     return &s->vocab;
 }
 
+const char *mot_shard_note(const struct mot_shard *s)
+{
+    return s->note.n ? (const char *)s->note.data : "";
+}
+
 const char *mot_shard_damage(const struct mot_shard *s)
 {
     return s->keep_going ? s->damage : NULL;
@@ -646,6 +683,7 @@ void mot_shard_close(struct mot_shard *s)
         close(s->fd);
     mot_bytes_free(&s->stored);
     mot_bytes_free(&s->unpacked);
+    mot_bytes_free(&s->note);
     mot_ids_free(&s->ids);
     mot_free(s->doc.span);
     mot_free(s->damage);

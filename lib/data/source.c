@@ -14,13 +14,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "source.h"
 
-enum format { TEXT, LINES, JSONL, TAR };
-enum { PIECE = 1 << 16, MAX_DEPTH = 100 };
+enum format { TEXT, LINES, JSONL, TAR, TOKENS };
+static const char *const format_names[] = {"text", "lines", "jsonl", "tar", "tokens"};
+enum { PIECE = 1 << 16, MAX_DEPTH = 100, SUFFIXES = 32, SUFFIX_BYTES = 16 };
 
 struct input {
     char *path;   /* of a file, or up to its last suffix when several make a record; "-" */
@@ -28,20 +30,30 @@ struct input {
     enum format format;
     enum mot_file kind; /* of a single file */
     int64_t size;
+    size_t operand; /* the path up to here is the folder that was named */
 };
 
 struct mot_source {
     struct input *input;
     int64_t n, capacity, at;
+    size_t operand; /* of the folder being walked */
     bool has_format, strict;
     enum format format;
     void (*report)(void *, const char *);
     void *context;
     int64_t skipped, done, total;
     bool unknown_size; /* there is a pipe among the inputs */
-    struct mot_building record;
+    const struct mot_vocab *vocab;
+    int32_t separator;
+    struct mot_building record; /* of mot_source_next */
+    struct {
+        char suffix[SUFFIX_BYTES];
+        int64_t n;
+    } passed[SUFFIXES]; /* files that are none of ours */
+    int n_passed;
     /* the open input */
     struct mot_tar *tar;
+    struct mot_tokens *tokens;
     int fd; /* of a stream of lines, or -1 */
     struct mot_bytes lines;
     size_t line_begin;          /* what is before has been served */
@@ -49,6 +61,23 @@ struct mot_source {
     char *folder;               /* of a JSONL file */
     bool finished;              /* it has no more */
 };
+
+/* A file or member that is none of ours: counted by its suffix. */
+static void pass(void *context, const char *name)
+{
+    struct mot_source *s = context;
+    const char *slash = strrchr(name, '/'), *dot = strrchr(slash ? slash : name, '.');
+    char suffix[SUFFIX_BYTES];
+    snprintf(suffix, sizeof suffix, "%.15s", dot ? dot : "without suffix");
+    int i = 0;
+    while (i < s->n_passed && strcmp(s->passed[i].suffix, suffix) != 0)
+        i++;
+    if (i == SUFFIXES) /* the last place is for all there is no place for */
+        memcpy(s->passed[--i].suffix, "others", 7);
+    else if (i == s->n_passed)
+        memcpy(s->passed[s->n_passed++].suffix, suffix, sizeof suffix);
+    s->passed[i].n++;
+}
 
 /* ---- the list of inputs ---- */
 
@@ -58,7 +87,7 @@ static int add_input(struct mot_source *s, const char *path, enum format format,
     int rc = mot_grow((void **)&s->input, s->n, &s->capacity, sizeof *s->input);
     if (rc)
         return rc;
-    s->input[s->n] = (struct input){mot_strdup(path), NULL, format, kind, size};
+    s->input[s->n] = (struct input){mot_strdup(path), NULL, format, kind, size, s->operand};
     if (!s->input[s->n].path)
         return MOT_ENOMEM;
     s->total += size;
@@ -70,9 +99,12 @@ static int add_input(struct mot_source *s, const char *path, enum format format,
 static int add_file(struct mot_source *s, const char *path, int64_t size)
 {
     enum mot_file kind = mot_file_kind(path);
-    enum format format = kind == MOT_FILE_TAR ? TAR : kind == MOT_FILE_JSONL ? JSONL : TEXT;
+    enum format format = kind == MOT_FILE_TAR      ? TAR
+                         : kind == MOT_FILE_JSONL  ? JSONL
+                         : kind == MOT_FILE_TOKENS ? TOKENS
+                                                   : TEXT;
     if (kind == MOT_FILE_UNKNOWN && !s->has_format)
-        return mot_fail(MOT_EARG, "%s: no known suffix: say -f text, lines, jsonl or tar", path);
+        return mot_fail(MOT_EARG, "%s: no known suffix: say -f text, lines, jsonl, tar or tokens", path);
     if (kind == MOT_FILE_UNKNOWN || kind == MOT_FILE_TEXT) {
         kind = MOT_FILE_TEXT;
         format = s->has_format ? s->format : TEXT;
@@ -128,19 +160,13 @@ static int list_folder(const char *path, char ***names, int64_t *n)
 
 static int walk(struct mot_source *s, const char *path, int depth);
 
-/* names[0 .. n) have one stem: one record of several files.  JSON is a caption only where there is
- * no text file. */
+/* names[0 .. n) have one stem: one record of several files. */
 static int add_group(struct mot_source *s, const char *folder, char *const *names, int64_t n)
 {
     struct mot_bytes suffixes = {0};
-    bool has_text = false;
     int64_t size = 0;
     int rc = MOT_OK;
-    for (int64_t i = 0; i < n; i++)
-        has_text |= mot_file_kind(names[i]) == MOT_FILE_TEXT;
     for (int64_t i = 0; !rc && i < n; i++) {
-        if (has_text && mot_file_kind(names[i]) == MOT_FILE_JSON)
-            continue;
         char *file = mot_path(folder, names[i]);
         struct stat st;
         if (file && stat(file, &st) == 0)
@@ -164,6 +190,18 @@ static int add_group(struct mot_source *s, const char *folder, char *const *name
     return rc;
 }
 
+/* Megatron's .idx stands beside its .bin, by which it is read. */
+static bool is_index(const char *path)
+{
+    size_t n = strlen(path);
+    if (n < 4 || strcasecmp(path + n - 4, ".idx") != 0)
+        return false;
+    char *bin = mot_format("%.*s.bin", (int)(n - 4), path);
+    bool is = bin && mot_file_exists(bin);
+    mot_free(bin);
+    return is;
+}
+
 /* One name of a folder: a folder within (links are not followed), a file of a known kind, or
  * nothing to us. */
 static int add_name(struct mot_source *s, const char *folder, const char *name, int depth)
@@ -175,7 +213,11 @@ static int add_name(struct mot_source *s, const char *folder, const char *name, 
     int rc = MOT_OK;
     if (lstat(path, &link) == 0 && S_ISDIR(link.st_mode))
         rc = walk(s, path, depth + 1);
-    else if (mot_file_kind(name) != MOT_FILE_UNKNOWN && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+    else if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || is_index(path))
+        ;
+    else if (mot_file_kind(name) == MOT_FILE_UNKNOWN)
+        pass(s, name);
+    else
         rc = add_file(s, path, st.st_size);
     mot_free(path);
     return rc;
@@ -228,12 +270,18 @@ static int add_path(struct mot_source *s, const char *path)
     }
     if (stat(path, &st) != 0)
         return mot_fail(MOT_EIO, "%s: cannot open: %s", path, strerror(errno));
+    for (int64_t i = 0; i < s->n && is_index(path); i++) /* NAME.* names both files */
+        if (s->input[i].kind == MOT_FILE_TOKENS && strlen(s->input[i].path) == strlen(path) &&
+            memcmp(s->input[i].path, path, strlen(path) - 4) == 0)
+            return MOT_OK;
     if (!S_ISDIR(st.st_mode)) {
         s->unknown_size |= !S_ISREG(st.st_mode);
         return add_file(s, path, S_ISREG(st.st_mode) ? st.st_size : 0);
     }
     int64_t before = s->n;
+    s->operand = strlen(path) + 1;
     int rc = walk(s, path, 0);
+    s->operand = 0;
     if (!rc && s->n == before)
         rc = mot_fail(MOT_EARG, "%s: no file of a known kind in this folder", path);
     return rc;
@@ -241,16 +289,15 @@ static int add_path(struct mot_source *s, const char *path)
 
 static int set_format(struct mot_source *s, const char *format)
 {
-    static const char *const names[] = {"text", "lines", "jsonl", "tar"};
     s->has_format = format != NULL;
     if (!format)
         return MOT_OK;
-    for (int i = 0; i < MOT_COUNT(names); i++)
-        if (strcmp(format, names[i]) == 0) {
+    for (int i = 0; i < MOT_COUNT(format_names); i++)
+        if (strcmp(format, format_names[i]) == 0) {
             s->format = (enum format)i;
             return MOT_OK;
         }
-    return mot_fail(MOT_EARG, "format \"%s\": expected text, lines, jsonl or tar", format);
+    return mot_fail(MOT_EARG, "format \"%s\": expected text, lines, jsonl, tar or tokens", format);
 }
 
 struct mot_source *mot_source_open(const char *const *paths, int n,
@@ -261,6 +308,8 @@ struct mot_source *mot_source_open(const char *const *paths, int n,
         return NULL;
     s->fd = -1;
     s->strict = o->strict;
+    s->vocab = o->vocab;
+    s->separator = o->has_separator ? o->separator : -1;
     s->report = o->skipped;
     s->context = o->context;
     int rc = set_format(s, o->format);
@@ -275,53 +324,61 @@ struct mot_source *mot_source_open(const char *const *paths, int n,
 
 /* ---- lines ---- */
 
-/* The next line, without its newline; *line = NULL at the end.  Valid until the next call. */
+/* Drop what of the buffer has been served, and read a piece more; *end at the end of the file. */
+static int read_piece(struct mot_source *s, const char *name, bool *end)
+{
+    struct mot_bytes *b = &s->lines;
+    if (s->line_begin) {
+        memmove(b->data, b->data + s->line_begin, b->n - s->line_begin);
+        b->n -= s->line_begin;
+        s->line_begin = 0;
+    }
+    int rc = mot_bytes_reserve(b, PIECE);
+    if (rc)
+        return rc;
+    ssize_t r;
+    do
+        r = read(s->fd, b->data + b->n, PIECE);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return mot_fail(MOT_EIO, "%s: cannot read: %s", name, strerror(errno));
+    b->n += (size_t)r;
+    s->bytes += r;
+    *end = r == 0;
+    return MOT_OK;
+}
+
+/* The next line, without its newline; *line = NULL at the end.  Valid until the next call.  Of a line that is too long nothing
+ * is kept: *n is its length. */
 static int next_line(struct mot_source *s, const char *name, const unsigned char **line, size_t *n)
 {
     struct mot_bytes *b = &s->lines;
-    size_t looked = s->line_begin; /* up to here there is no newline */
+    size_t looked = s->line_begin, dropped = 0; /* up to here there is no newline; of the line, when it is too long */
+    bool end = false;
     *line = NULL;
     for (;;) {
-        const unsigned char *newline =
-            b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
-        if (newline) {
-            *line = b->data + s->line_begin;
-            *n = (size_t)(newline - *line);
-            s->line_begin += *n + 1;
-            s->line_number++;
-            return MOT_OK;
+        const unsigned char *newline = b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
+        if (!newline && !end) {
+            if (dropped || b->n - s->line_begin > MOT_RECORD_LIMIT) {
+                dropped += b->n - s->line_begin;
+                s->line_begin = b->n;
+            }
+            size_t kept = b->n - s->line_begin;
+            int rc = read_piece(s, name, &end);
+            if (rc)
+                return rc;
+            looked = kept;
+            continue;
         }
-        /* Keep the beginning of the line, then read more. */
-        if (s->line_begin) {
-            memmove(b->data, b->data + s->line_begin, b->n - s->line_begin);
-            b->n -= s->line_begin;
-            s->line_begin = 0;
-        }
-        looked = b->n;
-        if (b->n > MOT_RECORD_LIMIT)
-            return mot_fail(MOT_EFORMAT, "%s:%lld: a line of more than %zu MB", name,
-                            (long long)s->line_number + 1, MOT_RECORD_LIMIT >> 20);
-        int rc = mot_bytes_reserve(b, PIECE);
-        if (rc)
-            return rc;
-        ssize_t r;
-        do
-            r = read(s->fd, b->data + b->n, PIECE);
-        while (r < 0 && errno == EINTR);
-        if (r < 0)
-            return mot_fail(MOT_EIO, "%s: cannot read: %s", name, strerror(errno));
-        b->n += (size_t)r;
-        s->bytes += r;
-        if (r == 0)
-            break;
-    }
-    if (b->n == 0)
+        *line = b->data + s->line_begin;
+        *n = (newline ? (size_t)(newline - b->data) : b->n) - s->line_begin;
+        s->line_begin += *n + (newline != NULL);
+        *n += dropped;
+        if (!newline && *n == 0)
+            *line = NULL; /* else the last line has no newline */
+        s->line_number += *line != NULL;
         return MOT_OK;
-    *line = b->data; /* the last line has no newline */
-    *n = b->n;
-    s->line_begin = b->n;
-    s->line_number++;
-    return MOT_OK;
+    }
 }
 
 static bool is_blank(const unsigned char *line, size_t n)
@@ -333,7 +390,7 @@ static bool is_blank(const unsigned char *line, size_t n)
 }
 
 /* The next record of a stream of lines.  Lines of nothing are no records. */
-static int lines_next(struct mot_source *s, const struct input *in)
+static int lines_next(struct mot_source *s, const struct input *in, struct mot_raw **raw)
 {
     const char *name = strcmp(in->path, "-") == 0 ? "standard input" : in->path;
     const unsigned char *line;
@@ -343,13 +400,15 @@ static int lines_next(struct mot_source *s, const struct input *in)
         s->finished = rc || !line;
         if (s->finished)
             return rc;
-    } while (in->format == JSONL ? is_blank(line, n) : n == 0);
-    struct mot_building *b = &s->record;
-    b->r.name = mot_format("%s:%lld", name, (long long)s->line_number);
-    if (!b->r.name)
+    } while (n <= MOT_RECORD_LIMIT && (in->format == JSONL ? is_blank(line, n) : n == 0));
+    struct mot_raw *r = *raw = mot_raw_new(mot_format("%s:%lld", name, (long long)s->line_number), NULL);
+    if (!r || (s->folder && !(r->folder = mot_strdup(s->folder))))
         return MOT_ENOMEM;
-    return in->format == JSONL ? mot_building_add_json(b, b->r.name, s->folder, line, n)
-                               : mot_building_add(b, MOT_FILE_TEXT, line, n, b->r.name);
+    if (n > MOT_RECORD_LIMIT)
+        return mot_fail(MOT_EFORMAT, "%s: a line of more than %zu MB", r->name, MOT_RECORD_LIMIT >> 20);
+    struct mot_bytes text = {0};
+    int rc = mot_bytes_append(&text, line, n);
+    return rc ? rc : mot_raw_add(r, in->format == JSONL ? MOT_FILE_JSONL : MOT_FILE_TEXT, mot_strdup(r->name), &text);
 }
 
 /* ---- one input after the other ---- */
@@ -370,6 +429,8 @@ static void close_input(struct mot_source *s)
 {
     mot_tar_close(s->tar);
     s->tar = NULL;
+    mot_tokens_close(s->tokens);
+    s->tokens = NULL;
     if (s->fd > STDERR_FILENO)
         close(s->fd);
     s->fd = -1;
@@ -383,85 +444,118 @@ static void close_input(struct mot_source *s)
 /* Bytes consumed of the open input. */
 static int64_t consumed(const struct mot_source *s)
 {
-    return s->tar ? mot_tar_bytes(s->tar) : s->bytes;
+    return s->tar ? mot_tar_bytes(s->tar) : s->tokens ? mot_tokens_bytes(s->tokens) : s->bytes;
 }
 
 /* The files of one record. */
-static int read_files(struct mot_source *s, const struct input *in)
+static int read_files(const struct input *in, struct mot_raw **raw)
 {
-    struct mot_building *b = &s->record;
-    b->r.name = mot_strdup(strcmp(in->path, "-") == 0 ? "standard input" : in->path);
-    int rc = b->r.name ? MOT_OK : MOT_ENOMEM;
+    bool is_stdin = strcmp(in->path, "-") == 0;
+    const char *slash = strrchr(in->path, '/'), *key = in->operand ? in->path + in->operand : slash ? slash + 1 : in->path;
+    struct mot_raw *r = *raw = mot_raw_new(mot_strdup(is_stdin ? "standard input" : in->path), is_stdin ? NULL : mot_strdup(key));
+    int rc = r ? MOT_OK : MOT_ENOMEM;
     if (!rc && !in->suffix)
-        rc = mot_building_add_file(b, in->kind, in->path);
+        rc = mot_raw_add_file(r, in->kind, in->path);
     for (const char *p = in->suffix; !rc && p && *p; p += strlen(p) + 1) {
         char *path = mot_format("%s%s", in->path, p);
-        rc = path ? mot_building_add_file(b, mot_file_kind(path), path) : MOT_ENOMEM;
+        rc = path ? mot_raw_add_file(r, mot_file_kind(path), path) : MOT_ENOMEM;
         mot_free(path);
     }
-    if (!rc && b->r.n_items == 0)
-        rc = mot_fail(MOT_EFORMAT, "%s: no text in it: expected a key \"text\" or \"caption\"",
-                      in->path);
-    mot_building_sort(b);
     return rc;
 }
 
-/* The next record of the input at hand; one without items, and s->finished, when it has no more. */
-static int input_next(struct mot_source *s, const struct input *in)
+/* The next record of the input at hand, NULL when it has no more.  After a failure *raw is the record that has failed, or NULL
+ * where it is the input. */
+static int input_next(struct mot_source *s, const struct input *in, struct mot_raw **raw)
 {
     int rc = MOT_OK;
-    bool end = false;
     switch (in->format) {
     case TEXT:
         s->finished = true;
-        return read_files(s, in);
+        return read_files(in, raw);
     case TAR:
         if (!s->tar && !(s->tar = mot_tar_open(in->path)))
             rc = MOT_EFORMAT;
         else
-            rc = mot_tar_next(s->tar, &s->record, &end);
-        s->finished = end || !s->tar;
+            rc = mot_tar_next(s->tar, raw, pass, s);
+        s->finished = rc || !*raw;
+        return rc;
+    case TOKENS:
+        if (!s->tokens && !(s->tokens = mot_tokens_open(in->path, s->vocab, s->separator)))
+            rc = MOT_EFORMAT;
+        else
+            rc = mot_tokens_next(s->tokens, raw);
+        s->finished = rc || !*raw;
         return rc;
     default:
         if (s->fd < 0)
             rc = open_lines(s, in);
         s->finished = rc != MOT_OK;
-        return rc ? rc : lines_next(s, in);
+        return rc ? rc : lines_next(s, in, raw);
     }
 }
 
-int mot_source_next(struct mot_source *s, const struct mot_record **r)
+int mot_source_take(struct mot_source *s, struct mot_raw **raw)
 {
-    *r = NULL;
+    *raw = NULL;
     while (s->at < s->n) {
         const struct input *in = &s->input[s->at];
-        mot_building_clear(&s->record);
         if (s->finished) {
             s->done += in->size ? in->size : consumed(s);
             s->at++;
             close_input(s);
             continue;
         }
-        int rc = input_next(s, in);
+        int rc = input_next(s, in, raw);
         bool pipe_failed = rc == MOT_EIO && s->finished && strcmp(in->path, "-") == 0;
-        if (rc && (s->strict || rc == MOT_ENOMEM || pipe_failed))
+        if (rc && !*raw && rc != MOT_ENOMEM && !pipe_failed && !(*raw = mot_raw_new(mot_strdup(in->path), NULL)))
+            rc = MOT_ENOMEM;
+        if (rc == MOT_ENOMEM || pipe_failed || (rc && mot_raw_fail(*raw, rc))) {
+            mot_raw_free(*raw);
+            *raw = NULL;
+            return pipe_failed ? rc : MOT_ENOMEM;
+        }
+        if (*raw)
+            return MOT_OK;
+    }
+    return MOT_OK;
+}
+
+int mot_source_next(struct mot_source *s, const struct mot_record **r)
+{
+    *r = NULL;
+    for (;;) {
+        struct mot_raw *raw;
+        int rc = mot_source_take(s, &raw);
+        if (rc || !raw) {
+            mot_building_clear(&s->record);
             return rc;
-        if (rc) {
-            s->skipped++;
-            if (s->report)
-                s->report(s->context, mot_error());
-        } else if (s->record.r.n_items) {
+        }
+        rc = mot_raw_decode(raw, &s->record);
+        mot_raw_free(raw);
+        if (rc && (s->strict || rc == MOT_ENOMEM))
+            return rc;
+        if (!rc) {
             *r = &s->record.r;
             return MOT_OK;
         }
+        s->skipped++;
+        if (s->report)
+            s->report(s->context, mot_error());
     }
-    mot_building_clear(&s->record);
-    return MOT_OK;
 }
 
 int64_t mot_source_skipped(const struct mot_source *s)
 {
     return s->skipped;
+}
+
+const char *mot_source_passed(const struct mot_source *s, int i, int64_t *n)
+{
+    if (i >= s->n_passed)
+        return NULL;
+    *n = s->passed[i].n;
+    return s->passed[i].suffix;
 }
 
 void mot_source_progress(const struct mot_source *s, int64_t *done, int64_t *total)

@@ -4,13 +4,13 @@
  *
  * The key is the member's name up to the first dot of its last part, folders included; the suffix
  * says what it is.  Members of no known kind are passed over.  The archive is read forwards once,
- * so a pipe will do; packing is found by content. A sample may have a caption twice, as .txt and in
- * .json: the .txt counts.
+ * so a pipe will do; packing is found by content.
  */
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "source.h"
@@ -23,10 +23,12 @@ struct mot_tar {
     int fd;
     size_t zeros;          /* bytes of zero just read: a tar ends with 1024 or more */
     struct mot_bytes data; /* of a member */
-    struct mot_bytes json; /* a sample's .json */
     char *member;          /* read ahead: the first of the next sample, or NULL */
     char *link;            /* what the member is a link to, or NULL */
-    bool has_text, ended;
+    int64_t size;          /* of the member, as the archive says */
+    bool ended;
+    mot_passed *passed; /* told of members of no known kind */
+    void *context;
     unsigned char block[BLOCK];
 };
 
@@ -90,7 +92,6 @@ void mot_tar_close(struct mot_tar *t)
     if (t->fd > STDERR_FILENO)
         close(t->fd);
     mot_bytes_free(&t->data);
-    mot_bytes_free(&t->json);
     mot_free(t->member);
     mot_free(t->link);
     mot_free(t->path);
@@ -150,24 +151,34 @@ static int next_member(struct mot_tar *t)
             return broken(t, archive_error_string(t->archive));
         const char *name = archive_entry_pathname(e);
         enum mot_file kind = name ? mot_file_kind(name) : MOT_FILE_UNKNOWN;
-        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL || base_of(name)[0] == '.') /* hidden files have no key */
+        const char *target = name ? link_target(e, name) : NULL;
+        if (!name || base_of(name)[0] == '.' || (!target && archive_entry_filetype(e) != AE_IFREG))
+            continue; /* hidden files have no key */
+        if (kind == MOT_FILE_UNKNOWN || kind >= MOT_FILE_JSONL) {
+            t->passed(t->context, name);
             continue;
-        const char *target = link_target(e, name);
-        if (!target && archive_entry_filetype(e) != AE_IFREG)
-            continue;
+        }
         mot_free(t->link);
         t->link = target ? mot_strdup(target) : NULL;
         t->member = mot_strdup(name);
+        t->size = archive_entry_size_is_set(e) ? archive_entry_size(e) : 0;
         if (!t->member || (target && !t->link))
             return MOT_ENOMEM;
     }
     return MOT_OK;
 }
 
+static int too_large(const char *label)
+{
+    return mot_fail(MOT_EFORMAT, "%s: a member of more than %zu MB", label, MOT_RECORD_LIMIT >> 20);
+}
+
 /* The present member's bytes into t->data. */
 static int read_member(struct mot_tar *t, const char *label)
 {
     t->data.n = 0;
+    if (t->size > (int64_t)MOT_RECORD_LIMIT)
+        return too_large(label);
     for (;;) {
         int rc = mot_bytes_reserve(&t->data, BLOCK);
         if (rc)
@@ -182,74 +193,74 @@ static int read_member(struct mot_tar *t, const char *label)
             return broken(t, archive_error_string(t->archive));
         t->data.n += (size_t)r;
         if (t->data.n > MOT_RECORD_LIMIT)
-            return mot_fail(MOT_EFORMAT, "%s: a member of more than %zu MB", label,
-                            MOT_RECORD_LIMIT >> 20);
+            return too_large(label);
     }
 }
 
-/* Read the present member and decode it into the record; JSON is kept until it is known whether it
- * is needed. */
-static int add_member(struct mot_tar *t, struct mot_building *b)
+/* WebDataset takes two members of one name in a sample for an error, as it is not said which counts. */
+static bool is_twice(const struct mot_raw *r, const char *label)
+{
+    for (int i = 0; i < r->n_parts; i++)
+        if (strcasecmp(r->part[i].name, label) == 0)
+            return true;
+    return false;
+}
+
+/* Read the present member to the end of the record. */
+static int add_member(struct mot_tar *t, struct mot_raw *r)
 {
     char *label = mot_format("%s: %s", t->path, t->member);
     if (!label)
         return MOT_ENOMEM;
-    enum mot_file kind = mot_file_kind(t->member);
-    int rc = t->link ? mot_fail(MOT_EFORMAT, "%s: a link to %s: tar -h --hard-dereference stores files in place of links", label,
-                                t->link)
-                     : read_member(t, label);
-    if (!rc && b->r.n_items >= MAX_MEMBERS)
+    int rc = MOT_OK;
+    if (t->link)
+        rc = mot_fail(MOT_EFORMAT, "%s: a link to %s: tar -h --hard-dereference stores files in place of links", label, t->link);
+    else if (is_twice(r, label))
+        rc = mot_fail(MOT_EFORMAT, "%s: a member that is there twice", label);
+    else if (r->n_parts >= MAX_MEMBERS)
         rc = mot_fail(MOT_EFORMAT, "%s: a sample of more than %d members", label, MAX_MEMBERS);
-    if (!rc && kind == MOT_FILE_JSON) {
-        struct mot_bytes swap = t->json;
-        t->json = t->data;
-        t->data = swap;
-    } else if (!rc) {
-        rc = mot_building_add(b, kind, t->data.data, t->data.n, label);
-    }
-    t->has_text |= kind == MOT_FILE_TEXT;
+    else
+        rc = read_member(t, label);
+    if (!rc && r->bytes + t->data.n > MOT_RECORD_LIMIT)
+        rc = mot_fail(MOT_EFORMAT, "%s: a sample of more than %zu MB", label, MOT_RECORD_LIMIT >> 20);
+    if (!rc)
+        return mot_raw_add(r, mot_file_kind(t->member), label, &t->data);
     mot_free(label);
     return rc;
 }
 
 /* Members of one key, up to the first of another.  After a failure the rest of the sample is passed
  * over; when the archive breaks on the way, that is what is told. */
-static int read_sample(struct mot_tar *t, struct mot_building *b, const char *key)
+static int read_sample(struct mot_tar *t, struct mot_raw *r)
 {
+    const char *key = r->key;
     size_t n = strlen(key);
     int rc = MOT_OK;
-    t->has_text = false;
-    t->json.n = 0;
     while (t->member && key_length(t->member) == n && memcmp(t->member, key, n) == 0) {
         if (!rc)
-            rc = add_member(t, b);
+            rc = add_member(t, r);
         mot_free(t->member);
         t->member = NULL;
-        int r = t->ended ? MOT_OK : next_member(t);
-        if (r)
-            rc = r;
+        int next = t->ended ? MOT_OK : next_member(t);
+        if (next)
+            rc = next;
     }
-    if (!rc && !t->has_text && t->json.n) {
-        char *label = mot_format("%s: %s.json", t->path, key);
-        rc =
-            label ? mot_building_add(b, MOT_FILE_JSON, t->json.data, t->json.n, label) : MOT_ENOMEM;
-        mot_free(label);
-    }
-    if (!rc && b->r.n_items == 0)
-        rc = mot_fail(MOT_EFORMAT, "%s: no text in it: expected a key \"text\" or \"caption\"", b->r.name);
-    mot_building_sort(b);
     return rc;
 }
 
-int mot_tar_next(struct mot_tar *t, struct mot_building *b, bool *end)
+int mot_tar_next(struct mot_tar *t, struct mot_raw **r, mot_passed *passed, void *context)
 {
+    t->passed = passed;
+    t->context = context;
     int rc = t->ended ? MOT_OK : next_member(t);
-    *end = !rc && !t->member;
-    if (rc || *end)
-        return rc;
-    char *key = mot_strndup(t->member, key_length(t->member));
-    b->r.name = key ? mot_format("%s: %s", t->path, key) : NULL;
-    rc = b->r.name ? read_sample(t, b, key) : MOT_ENOMEM;
-    mot_free(key);
-    return rc;
+    *r = NULL;
+    if (!rc && !t->member)
+        return MOT_OK;
+    char *key = t->member ? mot_strndup(t->member, key_length(t->member)) : NULL;
+    *r = mot_raw_new(key ? mot_format("%s: %s", t->path, key) : mot_strdup(t->path), key);
+    if (!*r)
+        return MOT_ENOMEM;
+    if (!rc)
+        rc = read_sample(t, *r);
+    return rc && rc != MOT_ENOMEM ? mot_raw_fail(*r, rc) : rc;
 }

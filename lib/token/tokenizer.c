@@ -16,6 +16,7 @@ struct mot_tokenizer {
     struct mot_image_codec *image;
     struct mot_speech_codec *speech;
     int image_at, speech_at; /* modality indices, -1: none */
+    bool shared; /* another handle owns all but the state */
 };
 
 static int check_digest(const struct mot_tokenizer *t)
@@ -110,12 +111,30 @@ struct mot_tokenizer *mot_tokenizer_open(const char *folder)
     return NULL;
 }
 
+struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t)
+{
+    struct mot_tokenizer *u = mot_alloc(1, sizeof *u);
+    if (!u)
+        return NULL;
+    *u = *t;
+    u->shared = true;
+    u->state = (struct mot_text_state){0};
+    if (mot_text_state_init(&u->state) == MOT_OK)
+        return u;
+    mot_tokenizer_close(u);
+    return NULL;
+}
+
 void mot_tokenizer_close(struct mot_tokenizer *t)
 {
     if (!t)
         return;
-    mot_text_free(t->text);
     mot_text_state_free(&t->state);
+    if (t->shared) {
+        mot_free(t);
+        return;
+    }
+    mot_text_free(t->text);
     mot_image_codec_free(t->image);
     mot_speech_codec_free(t->speech);
     mot_free(t->folder);

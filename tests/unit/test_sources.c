@@ -61,7 +61,7 @@ static char *list(const char *const *names, int n, const char *format, bool stri
     char *paths[8];
     for (int i = 0; i < n; i++)
         paths[i] = strcmp(names[i], "-") == 0 ? mot_strdup("-") : mot_path(folder, names[i]);
-    struct mot_source_options o = {format, strict, on_skip, &out};
+    struct mot_source_options o = {.format = format, .strict = strict, .skipped = on_skip, .context = &out};
     struct mot_source *s = mot_source_open((const char *const *)paths, n, &o);
     const struct mot_record *r;
     int rc = s ? MOT_OK : -1;
@@ -123,10 +123,10 @@ static void test_text(void)
     LIST("a.txt", "lines", "a.txt:1: T\"one\"\na.txt:3: T\"two\"\n");
     LIST("c.txt", "lines", "");
     LIST("d.unknown", NULL,
-         "error -1: d.unknown: no known suffix: say -f text, lines, jsonl or tar\n");
+         "error -1: d.unknown: no known suffix: say -f text, lines, jsonl, tar or tokens\n");
     LIST("d.unknown", "lines", "d.unknown:1: T\"x\"\nd.unknown:2: T\"y\r\"\n");
     LIST("absent.txt", NULL, "error -1: absent.txt: cannot open: No such file or directory\n");
-    LIST("a.txt", "csv", "error -1: format \"csv\": expected text, lines, jsonl or tar\n");
+    LIST("a.txt", "csv", "error -1: format \"csv\": expected text, lines, jsonl, tar or tokens\n");
 }
 
 /* Any bytes are a text, and long lines are one. */

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoder.c - a source's records to documents of ids, by all cores, in the source's order.
+ *
+ * The caller's thread reads: records as they are, nothing decoded, gathered to batches.  Workers decode, vary and encode a
+ * batch each.  The caller gets the documents batch by batch in the order of reading.  What a record becomes depends on its
+ * number alone, so the number of threads does not show.
+ *
+ * Memory is bounded: there are a few batches a worker, and reading waits while those under way hold too many bytes.
+ */
+#include <omp.h>
+#include <pthread.h>
+
+#include "source.h"
+
+/* A batch is worth waking a thread for, and short enough to keep all busy to the end. */
+enum { BATCH_RECORDS = 256, BATCH_BYTES = 1 << 16, BATCHES_A_WORKER = 3 };
+static const size_t under_way_limit = (size_t)1 << 26;
+
+struct batch {
+    int64_t record; /* number of the first */
+    int n;
+    struct mot_raw *raw[BATCH_RECORDS];
+    uint32_t digest[BATCH_RECORDS];
+    size_t bytes;
+    enum { EMPTY, READY, BUSY, DONE } state;
+    struct mot_ids ids;
+    struct mot_encoded *result; /* their ids are offsets until the batch is done */
+    int64_t n_results, capacity;
+    int status; /* not MOT_OK: no memory for the record after the last result */
+};
+
+struct worker {
+    struct mot_encoder *e;
+    struct mot_tokenizer *t;
+    struct mot_building record, varied;
+    pthread_t thread;
+    bool running;
+};
+
+struct mot_encoder {
+    struct mot_encode_options o;
+    struct mot_source *source;
+    int64_t records; /* read */
+    uint32_t digest;
+    bool ended; /* the source has */
+    int status; /* of reading */
+    char *failure;
+    struct worker *worker;
+    int n_workers; /* 0: the caller encodes too, as worker[0] */
+    struct batch *batch;
+    int n_batches;
+    int64_t head, work, tail; /* batches handed out, taken by workers, read; each modulo n_batches */
+    int64_t at;               /* next result of the head */
+    size_t under_way;
+    pthread_mutex_t lock;
+    pthread_cond_t wake_workers, wake_caller;
+    bool stop;
+};
+
+/* ---- what a worker does ---- */
+
+static void count_items(const struct mot_record *r, struct mot_encoded *d)
+{
+    for (int i = 0; i < r->n_items; i++) {
+        const struct mot_item *item = &r->item[i];
+        enum mot_kind kind = item->kind == MOT_KIND_IDS ? MOT_KIND_TEXT : item->kind;
+        d->items[kind]++;
+        d->bytes[kind] += item->bytes;
+        if (item->kind == MOT_KIND_SPEECH)
+            d->seconds += (double)item->speech.n / item->speech.rate;
+    }
+}
+
+static int add_result(struct batch *b, const struct mot_encoded *d)
+{
+    int rc = mot_grow((void **)&b->result, b->n_results, &b->capacity, sizeof *b->result);
+    if (!rc)
+        b->result[b->n_results++] = *d;
+    return rc;
+}
+
+/* One variation, to the batch's end. */
+static int encode_variation(struct worker *w, struct batch *b, struct mot_encoded d)
+{
+    const struct mot_encode_options *o = &w->e->o;
+    const struct mot_record *r = &w->record.r;
+    if (d.variation > 0) {
+        int rc = mot_augment(r, o->doc.seed, d.record, d.variation, &w->varied);
+        if (rc)
+            return rc;
+        r = &w->varied.r;
+    }
+    d.offset = b->ids.n;
+    int rc = mot_doc_encode(w->t, &o->doc, r, d.record, &b->ids, &d.text_bytes);
+    d.n = b->ids.n - d.offset;
+    count_items(r, &d);
+    return rc ? rc : add_result(b, &d);
+}
+
+static bool has_media(const struct mot_record *r)
+{
+    for (int i = 0; i < r->n_items; i++)
+        if (r->item[i].kind == MOT_KIND_IMAGE || r->item[i].kind == MOT_KIND_SPEECH)
+            return true;
+    return false;
+}
+
+/* The documents of a record; one that fails leaves the sentence in their place. */
+static int encode_record(struct worker *w, struct batch *b, int i)
+{
+    const struct mot_encode_options *o = &w->e->o;
+    struct mot_encoded d = {.record = b->record + i, .digest = b->digest[i]};
+    int64_t results = b->n_results, ids = b->ids.n;
+    int rc = mot_raw_decode(b->raw[i], &w->record);
+    if (!rc && o->split)
+        d.validation = mot_split(b->raw[i], &w->record, o->by_caption, o->train, o->doc.seed);
+    int variations = !rc && o->augment > 1 && has_media(&w->record.r) ? o->augment : 1;
+    for (; !rc && d.variation < variations; d.variation++)
+        rc = encode_variation(w, b, d);
+    mot_building_clear(&w->record);
+    mot_building_clear(&w->varied);
+    if (!rc || rc == MOT_ENOMEM)
+        return rc;
+    b->n_results = results;
+    b->ids.n = ids;
+    d.variation = 0;
+    d.skipped = mot_strdup(mot_error());
+    return d.skipped ? add_result(b, &d) : MOT_ENOMEM;
+}
+
+static void encode_batch(struct worker *w, struct batch *b)
+{
+    b->status = MOT_OK;
+    for (int i = 0; !b->status && i < b->n; i++) {
+        b->status = encode_record(w, b, i);
+        mot_raw_free(b->raw[i]);
+        b->raw[i] = NULL;
+    }
+    for (int64_t i = 0; i < b->n_results; i++)
+        b->result[i].id = b->ids.id + b->result[i].offset;
+}
+
+static void *work(void *context)
+{
+    struct worker *w = context;
+    struct mot_encoder *e = w->e;
+    omp_set_num_threads(1); /* the batches are what is done in parallel */
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        while (!e->stop && e->work == e->tail)
+            pthread_cond_wait(&e->wake_workers, &e->lock);
+        if (e->stop)
+            break;
+        struct batch *b = &e->batch[e->work++ % e->n_batches];
+        b->state = BUSY;
+        pthread_mutex_unlock(&e->lock);
+        encode_batch(w, b);
+        pthread_mutex_lock(&e->lock);
+        b->state = DONE;
+        pthread_cond_signal(&e->wake_caller);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* ---- reading ---- */
+
+/* What is read, record by record: a job that is resumed must find the same. */
+static uint32_t digest_of(uint32_t crc, const struct mot_raw *r)
+{
+    unsigned char head[16];
+    mot_put64(head, (uint64_t)r->n_parts);
+    mot_put64(head + 8, (uint64_t)r->status);
+    crc = mot_crc32(crc, head, sizeof head);
+    for (int i = 0; i < r->n_parts; i++) {
+        mot_put64(head, r->part[i].data.n);
+        crc = mot_crc32(mot_crc32(crc, head, 8), r->part[i].data.data, r->part[i].data.n);
+    }
+    return crc;
+}
+
+static void read_batch(struct mot_encoder *e, struct batch *b)
+{
+    b->n = 0;
+    b->bytes = 0;
+    b->n_results = b->ids.n = 0;
+    while (!e->ended && b->n < BATCH_RECORDS && b->bytes < BATCH_BYTES) {
+        struct mot_raw *r;
+        e->status = mot_source_take(e->source, &r);
+        e->ended = e->status || !r;
+        if (e->status)
+            e->failure = mot_strdup(mot_error());
+        if (e->ended)
+            break;
+        if (e->o.digest)
+            e->digest = digest_of(e->digest, r);
+        if (e->records++ < e->o.first) {
+            mot_raw_free(r);
+            continue;
+        }
+        if (b->n == 0)
+            b->record = e->records - 1;
+        b->digest[b->n] = e->digest;
+        b->bytes += r->bytes;
+        b->raw[b->n++] = r;
+    }
+}
+
+/* Read a batch and give it to the workers. */
+static void fill(struct mot_encoder *e)
+{
+    struct batch *b = &e->batch[e->tail % e->n_batches];
+    read_batch(e, b);
+    if (b->n == 0)
+        return;
+    e->under_way += b->bytes;
+    if (e->n_workers == 0) {
+        encode_batch(&e->worker[0], b);
+        b->state = DONE;
+        e->tail++;
+        return;
+    }
+    pthread_mutex_lock(&e->lock);
+    b->state = READY;
+    e->tail++;
+    pthread_cond_signal(&e->wake_workers);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static bool is_done(struct mot_encoder *e, bool wait)
+{
+    struct batch *b = &e->batch[e->head % e->n_batches];
+    pthread_mutex_lock(&e->lock);
+    while (wait && b->state != DONE)
+        pthread_cond_wait(&e->wake_caller, &e->lock);
+    bool done = b->state == DONE;
+    pthread_mutex_unlock(&e->lock);
+    return done;
+}
+
+static void release(struct batch *b)
+{
+    for (int64_t i = 0; i < b->n_results; i++)
+        mot_free(b->result[i].skipped);
+    for (int i = 0; i < b->n; i++)
+        mot_raw_free(b->raw[i]);
+    b->n_results = b->n = 0;
+    b->state = EMPTY;
+    if (b->ids.capacity > 1 << 20) /* a giant should not stay */
+        mot_ids_free(&b->ids);
+}
+
+int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d)
+{
+    *d = NULL;
+    for (;;) {
+        bool room = !e->ended && e->tail - e->head < e->n_batches && (e->under_way < under_way_limit || e->tail == e->head);
+        if (e->head < e->tail && is_done(e, !room)) {
+            struct batch *b = &e->batch[e->head % e->n_batches];
+            if (e->at < b->n_results) {
+                *d = &b->result[e->at++];
+                return MOT_OK;
+            }
+            if (b->status)
+                return mot_fail(b->status, "out of memory encoding record %lld", (long long)(b->record + b->n));
+            e->under_way -= b->bytes;
+            release(b);
+            e->head++;
+            e->at = 0;
+        } else if (room) {
+            fill(e);
+        } else {
+            return e->status ? mot_fail(e->status, "%s", e->failure ? e->failure : "out of memory") : MOT_OK;
+        }
+    }
+}
+
+/* ---- life ---- */
+
+static int start_workers(struct mot_encoder *e, struct mot_tokenizer *t, int n)
+{
+    e->worker = mot_alloc((size_t)n, sizeof *e->worker);
+    e->n_batches = n > 1 ? n * BATCHES_A_WORKER : 1;
+    e->batch = mot_alloc((size_t)e->n_batches, sizeof *e->batch);
+    if (!e->worker || !e->batch)
+        return MOT_ENOMEM;
+    e->worker[0] = (struct worker){.e = e, .t = n > 1 ? NULL : t};
+    for (int i = 0; n > 1 && i < n; i++) {
+        struct worker *w = &e->worker[e->n_workers++];
+        w->e = e;
+        w->t = mot_tokenizer_share(t);
+        if (!w->t)
+            return MOT_ENOMEM;
+        if (pthread_create(&w->thread, NULL, work, w) != 0)
+            return mot_fail(MOT_ENOMEM, "cannot start thread %d of %d", i + 1, n);
+        w->running = true;
+    }
+    return MOT_OK;
+}
+
+struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *s, const struct mot_encode_options *o)
+{
+    struct mot_encoder *e = mot_alloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    e->o = *o;
+    e->source = s;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->wake_workers, NULL);
+    pthread_cond_init(&e->wake_caller, NULL);
+    if (start_workers(e, t, o->threads > 0 ? o->threads : omp_get_max_threads()) == MOT_OK)
+        return e;
+    mot_encoder_free(e);
+    return NULL;
+}
+
+void mot_encoder_free(struct mot_encoder *e)
+{
+    if (!e)
+        return;
+    pthread_mutex_lock(&e->lock);
+    e->stop = true;
+    pthread_cond_broadcast(&e->wake_workers);
+    pthread_mutex_unlock(&e->lock);
+    for (int i = 0; i < e->n_workers; i++) {
+        if (e->worker[i].running)
+            pthread_join(e->worker[i].thread, NULL);
+        mot_tokenizer_close(e->worker[i].t);
+    }
+    for (int i = 0; e->worker && i < (e->n_workers ? e->n_workers : 1); i++) {
+        mot_building_free(&e->worker[i].record);
+        mot_building_free(&e->worker[i].varied);
+    }
+    for (int i = 0; e->batch && i < e->n_batches; i++) {
+        release(&e->batch[i]);
+        mot_ids_free(&e->batch[i].ids);
+        mot_free(e->batch[i].result);
+    }
+    mot_free(e->worker);
+    mot_free(e->batch);
+    mot_free(e->failure);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->wake_workers);
+    pthread_cond_destroy(&e->wake_caller);
+    mot_free(e);
+}
