@@ -333,6 +333,37 @@ struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *
 int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d) MOT_CHECKED;
 void mot_encoder_free(struct mot_encoder *e);
 
+/* A job's output: one shard, or numbered ones of limited size; how far it got, and going on from there (series.c). */
+struct mot_mark {
+    int64_t record, variations; /* the last record with a document in it, -1: none; how many of its documents */
+    uint32_t digest;            /* of the source up to and with that record */
+    int64_t documents, skipped; /* in all; records skipped before that one */
+    struct mot_tally {
+        int64_t documents, tokens, items, bytes;
+        double seconds;
+    } tally[MOT_MAX_MODALITIES]; /* documents with the modality; texts, pictures, sounds; bytes of text and of files */
+};
+void mot_mark_count(struct mot_mark *m, const struct mot_vocab *v, const struct mot_encoded *d);
+struct mot_series_options {
+    const char *path; /* OUT.mot; numbered: OUT-00000.mot, or %d or %05d in it is the number */
+    int64_t size;     /* not 0: numbered, and a shard of more than one document has at most so many bytes */
+    bool twin;        /* the validation twin: OUT.val.mot, OUT.val-00000.mot */
+    bool compress, resume;
+    const char *job; /* what must be equal for a job to be resumed, in words */
+};
+struct mot_series;
+/* resume: whole shards that are there, from number 0 on, are kept, and the mark is theirs. */
+struct mot_series *mot_series_open(const struct mot_vocab *v, const struct mot_series_options *o) MOT_CHECKED;
+const struct mot_mark *mot_series_mark(const struct mot_series *s); /* owned by s */
+int64_t mot_series_shards(const struct mot_series *s);              /* whole ones */
+const char *mot_series_name(struct mot_series *s, int64_t number); /* of a shard; owned by s until the next call */
+/* Open the first shard, unless there are any. */
+int mot_series_begin(struct mot_series *s) MOT_CHECKED;
+/* Documents come in order; those that are there already are passed over. skipped: records skipped so far. */
+int mot_series_add(struct mot_series *s, const struct mot_encoded *d, int64_t skipped) MOT_CHECKED;
+int mot_series_commit(struct mot_series *s) MOT_CHECKED;
+void mot_series_close(struct mot_series *s); /* drops the open shard; whole ones stay */
+
 /* Span i of d without the delimiters at its ends that mot_doc_encode put there; n may become 0. */
 struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d, int i, bool raw);
 /* Append {"segments":[{"modality":"text","ids":[..]},..],"bytes":n} and a newline. */

@@ -11,7 +11,8 @@
 
 enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
-    OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS
+    OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
+    OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR
 };
 
 static void usage(FILE *f)
@@ -24,7 +25,7 @@ static void usage(FILE *f)
           "learn tokenizers, turn data into shards, and shards into data; no INPUT, or -, is standard input\n"
           "  -t, --tokenizer TOK     tokenizer folder\n"
           "  -o, --output OUT        shard or folder to write (standard output)\n"
-          "  -f, --format FORMAT     of input without a known suffix: text, lines, jsonl or tar (text)\n"
+          "  -f, --format FORMAT     of input without a known suffix: text, lines, jsonl, tar or tokens (text)\n"
           "      --learn SIZES       learn a tokenizer folder with that many ids of each kind\n"
           "      --decode            shards back to .txt, .png and .wav; without -o the text alone\n"
           "      --dump              shards to JSON Lines\n"
@@ -34,9 +35,18 @@ static void usage(FILE *f)
           "making shards:\n"
           "      --raw               no <|bos|> and <|eos|> around documents\n"
           "      --add-special       what tokenizer.json puts around a text instead\n"
-          "      --order ORDER       text-first, media-first or random[=SHARE] (random=0.5)\n"
-          "      --seed N            of random orders and of learning (0)\n"
+          "      --order ORDER       image,text or text,image or speech,text ..., or random[=SHARE] (random=0.5)\n"
+          "      --interleave SHARE  of records with an alignment, as speech and text in turn (1)\n"
+          "      --switch P          ... which change at a span with this probability (0.2)\n"
+          "      --augment N         N documents for each record with a picture or sound: itself and variations (1)\n"
+          "      --split SHARE       that much to OUT.mot for training, the rest to OUT.val.mot\n"
+          "      --split-key KEY     by file or by caption (file)\n"
+          "      --seed N            of all that is drawn, and of learning (0)\n"
+          "      --shard-size SIZE   numbered shards OUT-00000.mot of at most so many bytes; K, M, G\n"
+          "      --resume            keep the whole shards that are there and go on behind them\n"
           "      --strict            stop at the first bad record instead of skipping it\n"
+          "      --report FILE       write what was done as JSON\n"
+          "      --separator ID      what begins documents in llm.c's files (as TOK says)\n"
           "      --compress          pack the shard with zlib\n"
           "learning:\n"
           "      --image-size N      pictures become squares of N pixels (64)\n"
@@ -72,26 +82,20 @@ static void parse_sizes(struct mot_learn_options *l, char *s)
     }
 }
 
-static double parse_order(const char *s)
-{
-    if (strcmp(s, "text-first") == 0)
-        return 0;
-    if (strcmp(s, "media-first") == 0)
-        return 1;
-    if (strcmp(s, "random") == 0)
-        return 0.5;
-    if (strncmp(s, "random=", 7) == 0)
-        return opt_real("--order random", s + 7, 0, 1);
-    die_usage("--order %s: expected text-first, media-first, random or random=SHARE", s);
-}
-
 static const char *parse_format(const char *s)
 {
-    static const char *const known[] = {"text", "lines", "jsonl", "tar"};
-    for (int i = 0; i < 4; i++)
+    static const char *const known[] = {"text", "lines", "jsonl", "tar", "tokens"};
+    for (int i = 0; i < 5; i++)
         if (strcmp(s, known[i]) == 0)
             return s;
-    die_usage("-f %s: expected text, lines, jsonl or tar", s);
+    die_usage("-f %s: expected text, lines, jsonl, tar or tokens", s);
+}
+
+static bool parse_split_key(const char *s)
+{
+    if (strcmp(s, "caption") != 0 && strcmp(s, "file") != 0)
+        die_usage("--split-key %s: expected caption or file", s);
+    return *s == 'c';
 }
 
 #define IN(mode) (1u << (mode))
@@ -108,6 +112,15 @@ static const struct {
     {"--seed", OPT_SEED, IN(ENCODE) | IN(LEARN)},
     {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN)},
     {"--compress", OPT_COMPRESS, IN(ENCODE) | IN(PACK)},
+    {"--shard-size", OPT_SHARD_SIZE, IN(ENCODE)},
+    {"--resume", OPT_RESUME, IN(ENCODE)},
+    {"--report", OPT_REPORT, IN(ENCODE)},
+    {"--augment", OPT_AUGMENT, IN(ENCODE)},
+    {"--split", OPT_SPLIT, IN(ENCODE)},
+    {"--split-key", OPT_SPLIT_KEY, IN(ENCODE)},
+    {"--interleave", OPT_INTERLEAVE, IN(ENCODE)},
+    {"--switch", OPT_SWITCH, IN(ENCODE)},
+    {"--separator", OPT_SEPARATOR, IN(ENCODE)},
     {"--keep-going", OPT_KEEP_GOING, IN(DECODE) | IN(DUMP) | IN(INFO)},
     {"--json", OPT_JSON, IN(INFO)},
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
@@ -125,7 +138,12 @@ static void check(const struct tokenize_options *o, unsigned given)
             die_usage("%s means nothing with %s", meaning[i].option, mode_names[o->mode]);
     if (!o->tokenizer && (o->mode == ENCODE || o->mode == LEARN || o->mode == PACK))
         die_usage("no tokenizer folder: give -t TOK");
-    if (o->doc.raw && o->doc.add_special)
+    bool piped = !o->output || strcmp(o->output, "-") == 0;
+    if (piped && (o->shard_size || o->resume || o->encode.split))
+        die_usage("%s: which files? Give -o OUT.mot", o->shard_size ? "--shard-size" : o->resume ? "--resume" : "--split");
+    if (o->encode.by_caption && !o->encode.split)
+        die_usage("--split-key: of which split? Give --split SHARE");
+    if (o->encode.doc.raw && o->encode.doc.add_special)
         die_usage("--raw and --add-special exclude each other");
     if (o->mode == DECODE && o->format && strcmp(o->format, "text") != 0 && strcmp(o->format, "lines") != 0)
         die_usage("-f %s: --decode writes text or lines", o->format);
@@ -152,10 +170,22 @@ static void set(struct tokenize_options *o, int c)
     case OPT_PACK: set_mode(o, PACK); break;
     case OPT_INFO: set_mode(o, INFO); break;
     case OPT_CHECK: set_mode(o, CHECK); break;
-    case OPT_RAW: o->doc.raw = true; break;
-    case OPT_ADD_SPECIAL: o->doc.add_special = true; break;
-    case OPT_ORDER: o->doc.media_first = parse_order(optarg); break;
-    case OPT_SEED: o->doc.seed = o->learn.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
+    case OPT_RAW: o->encode.doc.raw = true; break;
+    case OPT_ADD_SPECIAL: o->encode.doc.add_special = true; break;
+    case OPT_ORDER:
+        if (mot_doc_order(&o->encode.doc, optarg))
+            die_usage("--order: %s", mot_error());
+        break;
+    case OPT_INTERLEAVE: o->encode.doc.interleave = opt_real("--interleave", optarg, 0, 1); break;
+    case OPT_SWITCH: o->encode.doc.changes = opt_real("--switch", optarg, 0, 1); break;
+    case OPT_AUGMENT: o->encode.augment = (int)opt_int("--augment", optarg, 1, 1000); break;
+    case OPT_SPLIT: o->encode.split = true, o->encode.train = opt_real("--split", optarg, 0, 1); break;
+    case OPT_SPLIT_KEY: o->encode.by_caption = parse_split_key(optarg); break;
+    case OPT_SEED: o->encode.doc.seed = o->learn.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
+    case OPT_SHARD_SIZE: o->shard_size = opt_size("--shard-size", optarg, 1, INT64_MAX); break;
+    case OPT_RESUME: o->resume = true; break;
+    case OPT_REPORT: o->report = optarg; break;
+    case OPT_SEPARATOR: o->separator = (int32_t)opt_int("--separator", optarg, 0, INT32_MAX); break;
     case OPT_STRICT: o->strict = true; break;
     case OPT_COMPRESS: o->compress = true; break;
     case OPT_KEEP_GOING: o->keep_going = true; break;
@@ -163,7 +193,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
-    case OPT_THREADS: o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
+    case OPT_THREADS: o->encode.threads = o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
     default: tool_option(c, usage);
     }
 }
@@ -188,6 +218,15 @@ static struct tokenize_options parse(int argc, char **argv)
         {"compress", no_argument, NULL, OPT_COMPRESS},
         {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
         {"json", no_argument, NULL, OPT_JSON},
+        {"shard-size", required_argument, NULL, OPT_SHARD_SIZE},
+        {"resume", no_argument, NULL, OPT_RESUME},
+        {"report", required_argument, NULL, OPT_REPORT},
+        {"augment", required_argument, NULL, OPT_AUGMENT},
+        {"split", required_argument, NULL, OPT_SPLIT},
+        {"split-key", required_argument, NULL, OPT_SPLIT_KEY},
+        {"interleave", required_argument, NULL, OPT_INTERLEAVE},
+        {"switch", required_argument, NULL, OPT_SWITCH},
+        {"separator", required_argument, NULL, OPT_SEPARATOR},
         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
         {"patch-size", required_argument, NULL, OPT_PATCH_SIZE},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
@@ -196,7 +235,8 @@ static struct tokenize_options parse(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     static const char *const standard_input[] = {"-"};
-    struct tokenize_options o = {.mode = ENCODE, .doc.media_first = 0.5};
+    struct tokenize_options o = {.mode = ENCODE, .separator = -1,
+                                 .encode.doc = {.media_first = 0.5, .interleave = 1, .changes = 0.2}};
     unsigned given = 0;
     for (int c; (c = getopt_long(argc, argv, "t:o:f:" TOOL_SHORT, longopts, NULL)) != -1;) {
         set(&o, c);

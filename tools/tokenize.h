@@ -12,9 +12,11 @@ enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK };
 
 struct tokenize_options {
     enum tokenize_mode mode;
-    const char *tokenizer, *output, *format;
-    bool strict, compress, keep_going, json;
-    struct mot_doc_options doc;
+    const char *tokenizer, *output, *format, *report;
+    bool strict, compress, keep_going, json, resume;
+    int64_t shard_size;
+    int32_t separator; /* -1: as the vocabulary says */
+    struct mot_encode_options encode;
     struct mot_learn_options learn;
     const char *const *input;
     int n_inputs;
@@ -31,14 +33,30 @@ void tokenize_decode(const struct tokenize_options *o);
 
 /* ---- reading sources (tokenize_input.c) ---- */
 
+enum { TOKENIZE_REASONS = 32, TOKENIZE_REASON_BYTES = 160 };
 struct tokenize_skips {
-    int64_t n;
+    int64_t n; /* records, those of an earlier part of a resumed job among them */
+    int n_reasons;
+    struct {
+        char text[TOKENIZE_REASON_BYTES];
+        int64_t n;
+    } reason[TOKENIZE_REASONS]; /* what the sentences have in common, and how many */
 };
 /* A record is skipped; a few are told one by one, so that a folder of another kind of files does not flood the terminal. */
 void tokenize_skip(void *skips, const char *sentence);
-struct mot_source *tokenize_open_source(const struct tokenize_options *o, struct tokenize_skips *s);
+/* v may be NULL: no token files then. */
+struct mot_source *tokenize_open_source(const struct tokenize_options *o, const struct mot_vocab *v, struct tokenize_skips *s);
 const struct mot_record *tokenize_next_record(struct mot_source *s); /* NULL: there are no more */
 void tokenize_show_progress(struct tool_progress *p, const struct mot_source *s);
+
+/* ---- what was done (tokenize_report.c) ---- */
+
+/* A stream of documents, in words; label may be NULL. */
+void tokenize_report(const char *label, const struct mot_mark *m, const struct mot_vocab *v, int64_t skipped);
+void tokenize_report_skips(const struct tokenize_skips *s, const struct mot_source *source);
+/* All of it as JSON; validation may be NULL. */
+void tokenize_report_json(const char *path, const struct mot_mark *train, const struct mot_mark *validation,
+                          const struct mot_vocab *v, const struct tokenize_skips *s, const struct mot_source *source);
 
 /* ---- reading shards (tokenize_shards.c) ---- */
 

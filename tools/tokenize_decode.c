@@ -96,7 +96,7 @@ static void decode_document(void *context, const struct mot_vocab *v, const stru
     bool line_open = true;
     find_tokenizer(c, v);
     for (int i = 0; i < d->n_spans; i++) {
-        struct mot_span s = mot_doc_part(v, d, i, c->o->doc.raw);
+        struct mot_span s = mot_doc_part(v, d, i, c->o->encode.doc.raw);
         if (s.n == 0)
             continue;
         c->text.n = 0;

@@ -1,69 +1,93 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenize_encode.c - mot-tokenize making shards: of data, and of JSON Lines (--pack).
+ * tokenize_encode.c - mot-tokenize making shards of data.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tokenize.h"
 
-/* The shard being written: whatever ends the program before commit takes the temporary file along. */
-static struct mot_shard_writer *unfinished;
+/* What is being written, training and validation: whatever ends the program before commit takes the temporary files along. */
+static struct mot_series *output[2];
 
 static void drop_unfinished(void)
 {
-    mot_shard_abort(unfinished);
-    unfinished = NULL;
-}
-
-static void begin_shard(const struct tokenize_options *o, const struct mot_vocab *v)
-{
-    const char *path = o->output ? o->output : "-";
-    atexit(drop_unfinished);
-    unfinished = mot_shard_create(path, v);
-    if (!unfinished)
-        die_lib(NULL);
-    mot_shard_compress(unfinished, o->compress);
-}
-
-static void add_to_shard(const struct mot_ids *ids, int64_t text_bytes)
-{
-    if (mot_shard_add(unfinished, ids->id, ids->n, text_bytes))
-        die_lib(NULL);
-}
-
-static void end_shard(void)
-{
-    struct mot_shard_writer *w = unfinished;
-    unfinished = NULL;
-    if (mot_shard_commit(w))
-        die_lib(NULL);
-}
-
-struct tally {
-    int64_t documents, text_bytes, tokens[MOT_MAX_MODALITIES];
-};
-
-static void count(struct tally *t, const struct mot_vocab *v, const struct mot_ids *ids, int64_t text_bytes)
-{
-    t->documents++;
-    t->text_bytes += text_bytes;
-    for (int64_t i = 0; i < ids->n; i++)
-        t->tokens[mot_vocab_modality(v, ids->id[i])]++;
-}
-
-static void report(const struct tally *t, const struct mot_vocab *v, int64_t skipped)
-{
-    char text[MOT_MAX_MODALITIES * (MOT_NAME_BYTES + 24)] = "";
-    int64_t tokens = 0;
-    for (int m = 0; m < v->n_modalities; m++) {
-        size_t n = strlen(text);
-        snprintf(text + n, sizeof text - n, "%s%s %lld", m ? ", " : "", v->modality[m].name, (long long)t->tokens[m]);
-        tokens += t->tokens[m];
+    for (int i = 0; i < 2; i++) {
+        mot_series_close(output[i]);
+        output[i] = NULL;
     }
-    note("%lld documents, %lld tokens (%s), %lld bytes of text, %lld records skipped", (long long)t->documents,
-         (long long)tokens, text, (long long)t->text_bytes, (long long)skipped);
+}
+
+/* What must be equal for a job to go on where it was interrupted: all that decides what the documents become. */
+static void describe(const struct tokenize_options *o, char *text, size_t n)
+{
+    const struct mot_encode_options *e = &o->encode;
+    int used = snprintf(text, n, "version 1, seed %llu, shards of %lld%s%s%s, ", (unsigned long long)e->doc.seed,
+                        (long long)o->shard_size, o->compress ? ", compressed" : "", e->doc.raw ? ", raw" : "",
+                        e->doc.add_special ? ", add-special" : "");
+    if (e->doc.n_order == 0)
+        used += snprintf(text + used, n - (size_t)used, "order random=%.17g", e->doc.media_first);
+    for (int i = 0; i < e->doc.n_order; i++)
+        used += snprintf(text + used, n - (size_t)used, "%s%d", i ? "," : "order ", (int)e->doc.order[i]);
+    used += snprintf(text + used, n - (size_t)used, ", interleave %.17g switch %.17g, augment %d", e->doc.interleave,
+                     e->doc.changes, e->augment);
+    if (e->split)
+        snprintf(text + used, n - (size_t)used, ", split %.17g by %s", e->train, e->by_caption ? "caption" : "file");
+}
+
+static void open_output(const struct tokenize_options *o, const struct mot_vocab *v)
+{
+    char job[512];
+    describe(o, job, sizeof job);
+    atexit(drop_unfinished);
+    for (int i = 0; i < (o->encode.split ? 2 : 1); i++) {
+        struct mot_series_options so = {.path = o->output ? o->output : "-", .size = o->shard_size, .twin = i == 1,
+                                        .compress = o->compress, .resume = o->resume, .job = job};
+        output[i] = mot_series_open(v, &so);
+        if (!output[i] || mot_series_begin(output[i]))
+            die_lib(NULL);
+        if (o->resume && mot_series_shards(output[i]))
+            note("%s: %lld whole shards are kept", mot_series_name(output[i], 0), (long long)mot_series_shards(output[i]));
+    }
+}
+
+/* Where reading may begin: at the last record of the stream that is behind, whose later documents may be missing. */
+static void continue_job(struct mot_encode_options *e, struct tokenize_skips *s)
+{
+    const struct mot_mark *behind = mot_series_mark(output[0]);
+    if (output[1] && mot_series_mark(output[1])->record < behind->record)
+        behind = mot_series_mark(output[1]);
+    e->first = behind->record > 0 ? behind->record : 0;
+    s->n = behind->skipped;
+}
+
+/* Shards of an earlier, longer job would pass for this one's. */
+static void tell_leftovers(struct mot_series *s)
+{
+    const char *name = mot_series_name(s, mot_series_shards(s));
+    if (mot_file_exists(name))
+        warn("%s is not of this job: an earlier one wrote more shards", name);
+}
+
+static void finish(const struct tokenize_options *o, const struct mot_vocab *v, const struct tokenize_skips *s,
+                   const struct mot_source *source)
+{
+    static const char *const label[] = {"training", "validation"};
+    const struct mot_mark *mark[2] = {0};
+    bool twin = output[1] != NULL;
+    for (int i = 0; i < 1 + twin; i++) {
+        if (mot_series_commit(output[i]))
+            die_lib(NULL);
+        if (o->shard_size)
+            tell_leftovers(output[i]);
+        mark[i] = mot_series_mark(output[i]);
+        tokenize_report(twin ? label[i] : NULL, mark[i], v, s->n);
+    }
+    tokenize_report_skips(s, source);
+    if (o->report)
+        tokenize_report_json(o->report, mark[0], mark[1], v, s, source);
+    if (s->n && tool_quiet)
+        warn("%lld records were skipped", (long long)s->n);
 }
 
 void tokenize_encode(const struct tokenize_options *o)
@@ -72,81 +96,36 @@ void tokenize_encode(const struct tokenize_options *o)
     if (!t)
         die_lib(NULL);
     struct tokenize_skips skips = {0};
-    struct mot_source *s = tokenize_open_source(o, &skips);
+    struct mot_encode_options encode = o->encode;
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
-    begin_shard(o, v);
+    struct mot_source *s = tokenize_open_source(o, v, &skips);
+    open_output(o, v);
+    continue_job(&encode, &skips);
+    encode.digest = o->shard_size > 0;
+    struct mot_encoder *e = mot_encoder_new(t, s, &encode);
+    if (!e)
+        die_lib(NULL);
     struct tool_progress p = tool_progress_start("tokenising", "MB", 0);
-    struct tally tally = {0};
-    struct mot_ids ids = {0};
-    int64_t index = 0;
-    for (const struct mot_record *r; (r = tokenize_next_record(s)); index++) {
-        int64_t text_bytes = 0;
-        ids.n = 0;
-        int rc = mot_doc_encode(t, &o->doc, r, index, &ids, &text_bytes);
-        if (rc && (o->strict || rc == MOT_ENOMEM))
+    const struct mot_encoded *d = NULL;
+    bool any = false;
+    int rc;
+    while (!(rc = mot_encoder_next(e, &d)) && d) {
+        if (d->skipped && o->strict)
+            die("%s", d->skipped);
+        any |= !d->skipped;
+        if (d->skipped)
+            tokenize_skip(&skips, d->skipped);
+        else if (mot_series_add(output[d->validation], d, skips.n))
             die_lib(NULL);
-        if (rc) {
-            tokenize_skip(&skips, mot_error());
-        } else {
-            add_to_shard(&ids, text_bytes);
-            count(&tally, v, &ids, text_bytes);
-        }
         tokenize_show_progress(&p, s);
     }
+    if (rc)
+        die_lib(NULL);
     tool_progress_end(&p);
-    if (tally.documents == 0 && skips.n > 0)
+    mot_encoder_free(e);
+    if (!any && skips.n > 0)
         die("nothing to write: all %lld records were skipped", (long long)skips.n);
-    end_shard();
-    report(&tally, v, skips.n);
-    if (skips.n && tool_quiet)
-        warn("%lld records were skipped", (long long)skips.n);
-    mot_ids_free(&ids);
+    finish(o, v, &skips, s);
     mot_source_close(s);
     mot_tokenizer_close(t);
-}
-
-/* ---- --pack ---- */
-
-static void pack_lines(FILE *f, const char *name, const struct mot_vocab *v, struct tally *tally)
-{
-    char *line = NULL, where[4352];
-    size_t capacity = 0;
-    struct mot_ids ids = {0};
-    int64_t number = 0;
-    for (ssize_t n; (n = getline(&line, &capacity, f)) > 0;) {
-        int64_t text_bytes = 0;
-        number++;
-        if (strspn(line, " \t\r\n") == (size_t)n)
-            continue;
-        snprintf(where, sizeof where, "%s:%lld", name, (long long)number);
-        ids.n = 0;
-        if (mot_doc_parse(v, where, line, (size_t)n, &ids, &text_bytes))
-            die_lib(NULL);
-        add_to_shard(&ids, text_bytes);
-        count(tally, v, &ids, text_bytes);
-    }
-    if (ferror(f))
-        die("%s: cannot read: %s", name, strerror(errno));
-    mot_ids_free(&ids);
-    free(line);
-}
-
-void tokenize_pack(const struct tokenize_options *o)
-{
-    struct mot_vocab v;
-    struct tally tally = {0};
-    if (mot_vocab_load(&v, o->tokenizer))
-        die_lib(NULL);
-    begin_shard(o, &v);
-    for (int i = 0; i < o->n_inputs; i++) {
-        bool is_stdin = strcmp(o->input[i], "-") == 0;
-        FILE *f = is_stdin ? stdin : fopen(o->input[i], "r");
-        if (!f)
-            die("%s: cannot open: %s", o->input[i], strerror(errno));
-        pack_lines(f, is_stdin ? "standard input" : o->input[i], &v, &tally);
-        if (!is_stdin)
-            fclose(f);
-    }
-    end_shard();
-    report(&tally, &v, 0);
 }

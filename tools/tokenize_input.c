@@ -1,22 +1,74 @@
 /* SPDX-License-Identifier: MIT
  *
- * tokenize_input.c - sources, as mot-tokenize reads them: what is skipped is told, a failure ends the program.
+ * tokenize_input.c - sources, as mot-tokenize reads them: what is skipped is told, and counted by its reason; a failure ends the
+ * program.
  */
+#include <ctype.h>
+#include <string.h>
+
 #include "tokenize.h"
+
+/* ---- what is skipped ---- */
+
+/* Does a part of a sentence, up to ": ", say where and not what? */
+static bool is_place(const char *s, size_t n)
+{
+    if (n == strlen("standard input") && memcmp(s, "standard input", n) == 0)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (strchr("./\\", s[i]) || isdigit((unsigned char)s[i]))
+            return true;
+    return false;
+}
+
+/* "a.tar: d/5.png: truncated PNG: 71 bytes and no end" has "truncated PNG: N bytes and no end" in common with others. */
+static void reason_of(const char *sentence, char *out)
+{
+    const char *s = sentence, *colon;
+    while ((colon = strstr(s, ": ")) && is_place(s, (size_t)(colon - s)))
+        s = colon + 2;
+    size_t n = 0;
+    for (; *s && n < TOKENIZE_REASON_BYTES - 1; s++) {
+        bool digit = isdigit((unsigned char)*s), more = digit && n && out[n - 1] == 'N';
+        if (!more)
+            out[n++] = digit ? 'N' : *s;
+    }
+    out[n] = 0;
+}
+
+static void count_reason(struct tokenize_skips *s, const char *sentence)
+{
+    char text[TOKENIZE_REASON_BYTES];
+    int i = 0;
+    reason_of(sentence, text);
+    while (i < s->n_reasons && strcmp(s->reason[i].text, text) != 0)
+        i++;
+    if (i == TOKENIZE_REASONS) { /* the last place is for all there is no place for */
+        i--;
+        snprintf(s->reason[i].text, sizeof s->reason[i].text, "other reasons");
+    } else if (i == s->n_reasons) {
+        memcpy(s->reason[s->n_reasons++].text, text, sizeof text);
+    }
+    s->reason[i].n++;
+}
 
 void tokenize_skip(void *skips, const char *sentence)
 {
     enum { TOLD = 10 };
     struct tokenize_skips *s = skips;
+    count_reason(s, sentence);
     if (++s->n <= TOLD || tool_verbose)
         note("skipped: %s", sentence);
     else if (s->n == TOLD + 1)
         note("more records are skipped; -v names each");
 }
 
-struct mot_source *tokenize_open_source(const struct tokenize_options *o, struct tokenize_skips *s)
+/* ---- sources ---- */
+
+struct mot_source *tokenize_open_source(const struct tokenize_options *o, const struct mot_vocab *v, struct tokenize_skips *s)
 {
-    struct mot_source_options so = {.format = o->format, .strict = o->strict, .skipped = tokenize_skip, .context = s};
+    struct mot_source_options so = {.format = o->format, .strict = o->strict, .skipped = tokenize_skip, .context = s, .vocab = v,
+                                    .has_separator = o->separator >= 0, .separator = o->separator};
     struct mot_source *source = mot_source_open(o->input, o->n_inputs, &so);
     if (!source)
         die_lib(NULL);

@@ -24,7 +24,7 @@ static void learn_progress(void *context, const char *what, double share)
 
 static int learn_item(struct mot_learner *l, const struct mot_learn_options *o, const struct mot_item *item, int64_t *seen)
 {
-    bool wanted[] = {o->text > 0, o->image > 0, o->speech > 0};
+    bool wanted[] = {o->text > 0, o->image > 0, o->speech > 0, false};
     if (!wanted[item->kind])
         return MOT_OK;
     seen[item->kind]++;
@@ -63,7 +63,7 @@ void tokenize_learn(struct tokenize_options *o)
     struct mot_learner *l = mot_learner_new(&o->learn);
     if (!l)
         die_usage("%s", mot_error());
-    struct mot_source *s = tokenize_open_source(o, &skips);
+    struct mot_source *s = tokenize_open_source(o, NULL, &skips);
     for (const struct mot_record *r; (r = tokenize_next_record(s));) {
         for (int i = 0; i < r->n_items; i++)
             if (learn_item(l, &o->learn, &r->item[i], seen))

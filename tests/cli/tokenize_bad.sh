@@ -191,7 +191,7 @@ usage 'multiple of the patch' --learn text=300,image=16 --image-size 60 -t t not
 usage 'whole number' --learn text=many -t t notes.txt
 usage 'expected text, lines' -f smell -t tok notes.txt
 usage 'text or lines' --decode -f tar n.mot
-usage 'expected text-first' --order up -t tok notes.txt
+usage 'expected text, image and speech' --order up -t tok notes.txt
 usage 'from 0 to 1' --order random=2 -t tok notes.txt
 if script -qec true /dev/null < /dev/null > screen 2> err; then # there is one, and terminals for it
     # A shard is not for the screen.
