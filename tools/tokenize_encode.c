@@ -26,13 +26,13 @@ static void describe(const struct tokenize_options *o, char *text, size_t n)
                         (long long)o->shard_size, o->compress ? ", compressed" : "", e->doc.raw ? ", raw" : "",
                         e->doc.add_special ? ", add-special" : "");
     if (e->doc.n_order == 0)
-        used += snprintf(text + used, n - (size_t)used, "order random=%.17g", e->doc.media_first);
+        used += snprintf(text + used, n - (size_t)used, "order random=%.9g", e->doc.media_first);
     for (int i = 0; i < e->doc.n_order; i++)
         used += snprintf(text + used, n - (size_t)used, "%s%d", i ? "," : "order ", (int)e->doc.order[i]);
-    used += snprintf(text + used, n - (size_t)used, ", interleave %.17g switch %.17g, augment %d", e->doc.interleave,
+    used += snprintf(text + used, n - (size_t)used, ", interleave %.9g switch %.9g, augment %d", e->doc.interleave,
                      e->doc.changes, e->augment);
     if (e->split)
-        snprintf(text + used, n - (size_t)used, ", split %.17g by %s", e->train, e->by_caption ? "caption" : "file");
+        snprintf(text + used, n - (size_t)used, ", split %.9g by %s", e->train, e->by_caption ? "caption" : "file");
 }
 
 static void open_output(const struct tokenize_options *o, const struct mot_vocab *v)

@@ -204,10 +204,13 @@ static void show_time(double s)
 
 void tool_progress_show(struct tool_progress *p, double done, double total, const char *format, ...)
 {
+    /* A terminal is redrawn ten times a second, a log file gets a line every ten seconds; the system is not asked which it
+     * is more often than that. */
+    double t = tool_quiet ? 0 : now();
+    if (tool_quiet || t - p->shown < 0.1)
+        return;
     bool terminal = isatty(STDERR_FILENO);
-    double t = now();
-    /* A terminal is redrawn ten times a second, a log file gets a line every ten seconds. */
-    if (tool_quiet || (!terminal && !tool_verbose) || t - p->shown < (terminal ? 0.1 : 10))
+    if ((!terminal && !tool_verbose) || t - p->shown < (terminal ? 0.1 : 10))
         return;
     p->shown = t;
     on_screen = p;

@@ -52,6 +52,22 @@ struct mot_raw *mot_raw_new(char *name, char *key)
     return r;
 }
 
+struct mot_raw *mot_raw_line(const char *input, int64_t number, enum mot_file kind, const void *line, size_t n)
+{
+    size_t name = strlen(input) + 24, size;
+    struct mot_raw *r = mot_add(sizeof *r + name, n, &size) ? mot_alloc(1, size) : NULL;
+    if (!r)
+        return NULL;
+    r->name = (char *)(r + 1);
+    snprintf(r->name, name, "%s:%lld", input, (long long)number);
+    r->only = (struct mot_part){kind, r->name, {(unsigned char *)r->name + name, n, 0}};
+    memcpy(r->only.data.data, line, n);
+    r->part = &r->only;
+    r->n_parts = 1;
+    r->bytes = n;
+    return r;
+}
+
 int mot_raw_add(struct mot_raw *r, enum mot_file kind, char *name, struct mot_bytes *data)
 {
     int rc = name ? mot_grow((void **)&r->part, r->n_parts, &r->capacity, sizeof *r->part) : MOT_ENOMEM;
@@ -90,12 +106,15 @@ void mot_raw_free(struct mot_raw *r)
 {
     if (!r)
         return;
-    for (int i = 0; i < r->n_parts; i++) {
+    bool line = r->part == &r->only;
+    for (int i = 0; !line && i < r->n_parts; i++) {
         mot_free(r->part[i].name);
         mot_bytes_free(&r->part[i].data);
     }
-    mot_free(r->part);
-    mot_free(r->name);
+    if (!line) {
+        mot_free(r->part);
+        mot_free(r->name);
+    }
     mot_free(r->key);
     mot_free(r->folder);
     mot_free(r->failure);

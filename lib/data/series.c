@@ -225,9 +225,21 @@ int64_t mot_series_shards(const struct mot_series *s)
 
 /* ---- writing ---- */
 
+/* What a killed job left of this shard. */
+static void sweep(const char *name)
+{
+    const char *slash = strrchr(name, '/');
+    char *folder = slash ? mot_strndup(name, (size_t)(slash - name) + 1) : mot_strdup(".");
+    if (folder)
+        mot_out_sweep(folder, slash ? slash + 1 : name);
+    mot_free(folder);
+}
+
 static int open_next(struct mot_series *s)
 {
     const char *name = mot_series_name(s, s->number);
+    if (name && s->o.resume)
+        sweep(name);
     s->w = name ? mot_shard_create(name, &s->vocab) : NULL;
     if (!s->w)
         return MOT_EIO;

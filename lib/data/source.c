@@ -401,14 +401,12 @@ static int lines_next(struct mot_source *s, const struct input *in, struct mot_r
         if (s->finished)
             return rc;
     } while (n <= MOT_RECORD_LIMIT && (in->format == JSONL ? is_blank(line, n) : n == 0));
-    struct mot_raw *r = *raw = mot_raw_new(mot_format("%s:%lld", name, (long long)s->line_number), NULL);
-    if (!r || (s->folder && !(r->folder = mot_strdup(s->folder))))
+    bool too_long = n > MOT_RECORD_LIMIT;
+    struct mot_raw *r = *raw = mot_raw_line(name, s->line_number, in->format == JSONL ? MOT_FILE_JSONL : MOT_FILE_TEXT, line,
+                                            too_long ? 0 : n);
+    if (!r || (s->folder && in->format == JSONL && !(r->folder = mot_strdup(s->folder))))
         return MOT_ENOMEM;
-    if (n > MOT_RECORD_LIMIT)
-        return mot_fail(MOT_EFORMAT, "%s: a line of more than %zu MB", r->name, MOT_RECORD_LIMIT >> 20);
-    struct mot_bytes text = {0};
-    int rc = mot_bytes_append(&text, line, n);
-    return rc ? rc : mot_raw_add(r, in->format == JSONL ? MOT_FILE_JSONL : MOT_FILE_TEXT, mot_strdup(r->name), &text);
+    return too_long ? mot_fail(MOT_EFORMAT, "%s: a line of more than %zu MB", r->name, MOT_RECORD_LIMIT >> 20) : MOT_OK;
 }
 
 /* ---- one input after the other ---- */

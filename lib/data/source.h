@@ -42,9 +42,12 @@ struct mot_raw {
     size_t bytes; /* of all parts */
     int status;   /* not MOT_OK: it could not be read, as `failure` says */
     char *failure;
+    struct mot_part only; /* a line: names and bytes lie behind the structure */
 };
 /* Takes over name and key. */
 struct mot_raw *mot_raw_new(char *name, char *key) MOT_CHECKED;
+/* A line of an input: a part alone in its record, copied, in one piece of memory. */
+struct mot_raw *mot_raw_line(const char *input, int64_t number, enum mot_file kind, const void *line, size_t n) MOT_CHECKED;
 /* Append a part; name and data are taken over in any case. */
 int mot_raw_add(struct mot_raw *r, enum mot_file kind, char *name, struct mot_bytes *data) MOT_CHECKED;
 int mot_raw_add_file(struct mot_raw *r, enum mot_file kind, const char *path) MOT_CHECKED;
