@@ -65,7 +65,7 @@ static void pack_together(struct mot_device *d, float *packed, struct tile_a b, 
 #pragma omp for schedule(static) nowait
     for (int64_t p = 0; p < panels_of(n); p++) {
         double begin = mot_cpu_begin(d);
-        pack_panel(packed, b, k, n, p);
+        pack_panel(packed + p * PANEL * packed_depth(k), b, k, n, p);
         mot_cpu_end(d, -1, begin);
     }
 }
@@ -192,7 +192,8 @@ static void each_part(struct mot_device *d, float *c, int64_t c_row, struct tile
 #pragma omp for schedule(dynamic, 1) nowait
     for (int64_t p = 0; p < cut.n_rows * cut.n_cols; p++) {
         double begin = mot_cpu_begin(d);
-        product(d, c, c_row, a, packed, product_part(&cut, p), k, add);
+        struct product_part part = product_part(&cut, p);
+        product(d, c, c_row, a, packed + part.cols.begin * packed_depth(k), part, k, add);
         mot_cpu_end(d, -1, begin);
     }
 }

@@ -7,17 +7,21 @@
  * in one list and the same parallel region works it off.  So a batch split over many weights costs
  * what a dense one does, and small groups fill the gaps that large ones leave.
  * A sum is never split between parts, so it does not matter which thread takes which.
+ * A few rows do not repay packing: they are multiplied with w as it lies, which is then read once.
+ * The sums are the same ones, so a row's result does not depend on how many rows there are.
  */
 #include <omp.h>
 
 #include "product.h"
+
+enum { FEW_ROWS = 16 }; /* for more rows, packing w once costs less than reading it again for every few */
 
 struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 {
     (void)threads;
     int64_t hd = l->H * l->D, kd = l->K * l->D;
     const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C}};
-    int64_t most = 0;
+    int64_t most = 0, deepest = l->C;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int64_t in = sizes[i][0], out = sizes[i][1];
         int64_t w = l->G * packed_floats(in, out), turned = l->G * packed_floats(out, in);
@@ -25,9 +29,11 @@ struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
         most = w > most ? w : most;
         most = l->train && turned > most ? turned : most;
         most = l->train && x > most ? x : most;
+        deepest = in > deepest ? in : deepest;
+        deepest = out > deepest ? out : deepest;
     }
     return (struct mot_cpu_need){.shared = (size_t)most * sizeof(float),
-                                 .scratch = PRODUCT_SCRATCH * sizeof(float)};
+                                 .scratch = (size_t)(PRODUCT_SCRATCH + packed_floats(deepest, PANEL)) * sizeof(float)};
 }
 
 /* -- y = x w^T and dx = dy w: rows are tokens -------------------------------------------------- */
@@ -38,6 +44,27 @@ static void put_bias(float *y, const float *b, struct product_part p, int64_t O,
     for (int64_t i = p.rows.begin; i < p.rows.end; i++)
         for (int64_t o = p.cols.begin; o < p.cols.end; o++)
             y[i * O + o] = b[o] + (add ? y[i * O + o] : 0);
+}
+
+/* Few rows, as when a sequence is continued token by token: y (N,O) (+)= x (N,I) w^T. */
+static void few_rows(struct mot_device *d, float *y, const float *x, const float *params,
+                     const struct mot_group *g, int G, int64_t I, int64_t O, int add)
+{
+    int workers = mot_cpu_workers(d, mot_cpu_rows(g, G) * O * I / 8);
+#pragma omp parallel num_threads(workers)
+    for (int e = 0; e < G; e++) {
+        float *y_e = y + g[e].row * O;
+        bool biased = g[e].b >= 0;
+#pragma omp for schedule(static) nowait
+        for (int64_t i = 0; i < (g[e].rows > 0 ? panels_of(O) : 0); i++) {
+            double begin = mot_cpu_begin(d);
+            struct product_part p = {{0, g[e].rows}, {i * PANEL, O < (i + 1) * PANEL ? O : (i + 1) * PANEL}};
+            if (biased)
+                put_bias(y_e, params + g[e].b, p, O, add);
+            thin_panel(d, y_e, O, x + g[e].row * I, g[e].rows, params + g[e].w, I, i, add || biased);
+            mot_cpu_end(d, e, begin);
+        }
+    }
 }
 
 /* c (N,n) (+)= a (N,k) B; B (k,n) of a group has element (i,j) at w[i * w_row + j * w_col]. */
@@ -55,7 +82,7 @@ static void grouped(struct mot_device *d, float *c, const float *a, const float 
 #pragma omp for schedule(static) nowait
             for (int64_t i = 0; i < (g[e].rows > 0 ? panels_of(n) : 0); i++) {
                 double begin = mot_cpu_begin(d);
-                pack_panel(packed + e * size, w, k, n, i);
+                pack_panel(packed + e * size + i * PANEL * packed_depth(k), w, k, n, i);
                 mot_cpu_end(d, e, begin);
             }
         }
@@ -71,7 +98,8 @@ static void grouped(struct mot_device *d, float *c, const float *a, const float 
                 double begin = mot_cpu_begin(d);
                 if (biased)
                     put_bias(c_e, params + g[e].b, p, n, add);
-                product(d, c_e, n, a_e, packed + e * size, p, k, add || biased);
+                product(d, c_e, n, a_e, packed + e * size + p.cols.begin * packed_depth(k), p, k,
+                        add || biased);
                 mot_cpu_end(d, e, begin);
             }
         }
@@ -81,7 +109,10 @@ static void grouped(struct mot_device *d, float *c, const float *a, const float 
 void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float *params,
                     const struct mot_group *g, int G, int64_t I, int64_t O, int add)
 {
-    grouped(d, y, x, params, g, G, I, O, 1, I, add, true);
+    if (mot_cpu_rows(g, G) <= FEW_ROWS)
+        few_rows(d, y, x, params, g, G, I, O, add);
+    else
+        grouped(d, y, x, params, g, G, I, O, 1, I, add, true);
 }
 
 void mot_cpu_linear_back_x(struct mot_device *d, float *dx, const float *dy, const float *params,
@@ -129,7 +160,8 @@ static void weight_part(struct mot_device *d, float *dw, const float *dy, const 
 {
     for (int k = 0; k < G; k++) {
         if (g[k].w == w && g[k].rows > 0)
-            product(d, dw, I, (struct tile_a){dy + g[k].row * O, 1, O}, packed, p, g[k].rows, true);
+            product(d, dw, I, (struct tile_a){dy + g[k].row * O, 1, O},
+                    packed + p.cols.begin * packed_depth(g[k].rows), p, g[k].rows, true);
         packed += packed_floats(g[k].rows, I);
     }
 }
@@ -148,7 +180,7 @@ void mot_cpu_linear_back_w(struct mot_device *d, float *grads, const float *dy, 
 #pragma omp for schedule(static) nowait
             for (int64_t p = 0; p < panels_of(I); p++) {
                 double begin = mot_cpu_begin(d);
-                pack_panel(to, x_k, g[k].rows, I, p);
+                pack_panel(to + p * PANEL * packed_depth(g[k].rows), x_k, g[k].rows, I, p);
                 mot_cpu_end(d, k, begin);
             }
             to += packed_floats(g[k].rows, I);

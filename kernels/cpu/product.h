@@ -16,6 +16,16 @@
 #include <omp.h>
 #include <stdbool.h>
 
+#include "cpu.h"
+#include "tile.h"
+
+/* A part of C. */
+struct product_part {
+    struct mot_range rows, cols;
+};
+static inline void product(const struct mot_device *d, float *c, int64_t c_row, struct tile_a a,
+                           const float *packed, struct product_part p, int64_t k, bool add);
+
 #ifdef MOT_CPU_BF16
 #include "product_bf16.h"
 #else
@@ -57,10 +67,6 @@ struct product_cut {
     int64_t rows, cols, n_rows, n_cols;
 };
 
-struct product_part {
-    struct mot_range rows, cols;
-};
-
 /* How C is cut when making it is `work` of `all` that the threads do: into parts as large as
  * the caches like them, or smaller, so that each thread has some four of all and as many as the
  * others. */
@@ -91,7 +97,7 @@ static inline struct product_part product_part(const struct product_cut *c, int6
 }
 
 /* A part of C (m,n) (+)= A (m,k) B (k,n): at most PRODUCT_ROWS rows, and columns that begin with a
- * panel.  One of A's strides is 1; B is packed whole. */
+ * panel.  One of A's strides is 1; `packed` is B from that panel on. */
 static inline void product(const struct mot_device *d, float *c, int64_t c_row, struct tile_a a,
                            const float *packed, struct product_part p, int64_t k, bool add)
 {
@@ -100,7 +106,6 @@ static inline void product(const struct mot_device *d, float *c, int64_t c_row, 
     int blocks = k > 0 ? (int)((k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH) : 1;
     c += p.rows.begin * c_row + p.cols.begin;
     a.p += p.rows.begin * a.row;
-    packed += p.cols.begin * packed_depth(k);
     for (int block = 0; block < blocks; block++) {
         struct mot_range r = mot_cpu_share(k, 16, block, blocks);
         int64_t depth = r.end - r.begin;

@@ -99,12 +99,11 @@ static inline void pack_rounded(float *to, int64_t to_row, const float *from, in
 }
 
 /* Panel `panel` of B, one of whose strides is 1.  The last may be of a single vector. */
-static inline void pack_panel(float *packed, struct tile_a b, int64_t k, int64_t n, int64_t panel)
+static inline void pack_panel(float *to, struct tile_a b, int64_t k, int64_t n, int64_t panel)
 {
     int64_t j = panel * PANEL, cols = n - j < PANEL ? n - j : PANEL;
     int64_t width = cols > TILE_VECTOR ? PANEL : TILE_VECTOR;
     const float *from = b.p + j * b.col;
-    float *to = packed + j * packed_depth(k);
     if (b.col == 1) {
         for (int64_t i = 0; i < k; i += 2, to += width)
             zip_rows(to, from + i * b.row, i + 1 < k ? from + (i + 1) * b.row : NULL, cols, width);
@@ -192,6 +191,22 @@ static inline __attribute__((always_inline)) void product_core(int64_t rows, int
         core_bf16(TILE_ROWS, 1, n_words, a, b, c, c_row, rows, cols, add);
     else
         core_bf16(TILE_ROWS / 2, 1, n_words, a, b, c, c_row, rows, cols, add);
+}
+
+/* -- few rows ---------------------------------------------------------------------------------- */
+
+/* Columns of panel `panel` of c (rows,n) (+)= a (rows,k) w^T, w (n,k): packed into the thread's
+ * cache and used at once. */
+static inline void thin_panel(const struct mot_device *d, float *c, int64_t n, const float *a,
+                              int64_t rows, const float *w, int64_t k, int64_t panel, bool add)
+{
+    enum { BEFORE = PRODUCT_ROWS * PRODUCT_STRIDE }; /* is product()'s */
+    size_t bytes = (size_t)(BEFORE + packed_floats(k, PANEL)) * sizeof(float);
+    float *packed = mot_cpu_scratch(d, omp_get_thread_num(), bytes) + BEFORE;
+    int64_t end = n < (panel + 1) * PANEL ? n : (panel + 1) * PANEL;
+    pack_panel(packed, (struct tile_a){w, 1, k}, k, n, panel);
+    product(d, c, n, (struct tile_a){a, k, 1}, packed,
+            (struct product_part){{0, rows}, {panel * PANEL, end}}, k, add);
 }
 
 #endif

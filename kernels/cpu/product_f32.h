@@ -41,12 +41,11 @@ static inline __attribute__((always_inline)) void copy_run(float *to, const floa
 }
 
 /* Panel `panel` of B, one of whose strides is 1.  The last may be of a single vector. */
-static inline void pack_panel(float *packed, struct tile_a b, int64_t k, int64_t n, int64_t panel)
+static inline void pack_panel(float *to, struct tile_a b, int64_t k, int64_t n, int64_t panel)
 {
     int64_t j = panel * PANEL, cols = n - j < PANEL ? n - j : PANEL;
     int64_t width = cols > TILE_VECTOR ? PANEL : TILE_VECTOR;
     const float *from = b.p + j * b.col;
-    float *to = packed + j * k;
     if (b.col == 1) {
         for (int64_t i = 0; i < k; i++)
             if (width == PANEL)
@@ -109,6 +108,82 @@ static inline __attribute__((always_inline)) void product_core(int64_t rows, int
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < cols; j++)
                 c[i * c_row + j] = edge[i * PANEL + j] + (add ? c[i * c_row + j] : 0);
+}
+
+/* -- few rows ---------------------------------------------------------------------------------- */
+
+enum { THIN_ROWS = TILE_VECTOR / 2, THIN_AHEAD = 128 };
+
+/* One vector of columns of c (rows,n) = a w^T: m rows of w (n,k), turned in registers and used at once, so that
+ * w is read once and nothing is written but c.  Sums are made in the order of product(). */
+static inline __attribute__((always_inline)) void thin_columns(float *c, int64_t c_row,
+                                                               const float *a, int rows,
+                                                               const float *w, int64_t m,
+                                                               int64_t k, bool add)
+{
+    tile_vector total[THIN_ROWS];
+    int blocks = k > 0 ? (int)((k + PRODUCT_DEPTH - 1) / PRODUCT_DEPTH) : 1;
+    for (int i = 0; i < rows; i++) {
+        total[i] = (tile_vector){0};
+        if (add)
+            memcpy(&total[i], c + i * c_row, (size_t)m * sizeof(float));
+    }
+    for (int block = 0; block < blocks; block++) {
+        struct mot_range r = mot_cpu_share(k, 16, block, blocks);
+        tile_vector sum[THIN_ROWS], v[TILE_VECTOR];
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; i++)
+            sum[i] = (tile_vector){0};
+        int64_t l = r.begin;
+        for (; l + TILE_VECTOR <= r.end && m == TILE_VECTOR; l += TILE_VECTOR) {
+#pragma GCC unroll 16
+            for (int j = 0; j < TILE_VECTOR; j++)
+                __builtin_prefetch(w + j * k + l + THIN_AHEAD);
+            tile_load_turned(v, w + l, k, TILE_VECTOR, TILE_VECTOR);
+#pragma GCC unroll 16
+            for (int j = 0; j < TILE_VECTOR; j++)
+#pragma GCC unroll 8
+                for (int i = 0; i < rows; i++)
+                    sum[i] += a[i * k + l + j] * v[j];
+        }
+        for (; l < r.end; l += TILE_VECTOR) {
+            int64_t n = r.end - l < TILE_VECTOR ? r.end - l : TILE_VECTOR;
+            tile_load_turned(v, w + l, k, m, n);
+            for (int j = 0; j < n; j++)
+                for (int i = 0; i < rows; i++)
+                    sum[i] += a[i * k + l + j] * v[j];
+        }
+        for (int i = 0; i < rows; i++)
+            if (block > 0 || add)
+                total[i] += sum[i];
+            else
+                total[i] = sum[i];
+    }
+    for (int i = 0; i < rows; i++)
+        memcpy(c + i * c_row, &total[i], (size_t)m * sizeof(float));
+}
+
+/* Columns of panel `panel` of c (rows,n) (+)= a (rows,k) w^T, w (n,k). */
+static inline void thin_panel(const struct mot_device *d, float *c, int64_t n, const float *a,
+                              int64_t rows, const float *w, int64_t k, int64_t panel, bool add)
+{
+    (void)d;
+    int64_t end = n < (panel + 1) * PANEL ? n : (panel + 1) * PANEL;
+    for (int64_t j = panel * PANEL; j < end; j += TILE_VECTOR) {
+        int64_t m = end - j < TILE_VECTOR ? end - j : TILE_VECTOR, i = 0;
+        for (; i + THIN_ROWS <= rows; i += THIN_ROWS)
+            thin_columns(c + i * n + j, n, a + i * k, THIN_ROWS, w + j * k, m, k, add);
+        if (i + 4 <= rows && THIN_ROWS > 4) {
+            thin_columns(c + i * n + j, n, a + i * k, 4, w + j * k, m, k, add);
+            i += 4;
+        }
+        if (i + 2 <= rows && THIN_ROWS > 2) {
+            thin_columns(c + i * n + j, n, a + i * k, 2, w + j * k, m, k, add);
+            i += 2;
+        }
+        for (; i < rows; i++)
+            thin_columns(c + i * n + j, n, a + i * k, 1, w + j * k, m, k, add);
+    }
 }
 
 #endif

@@ -101,14 +101,34 @@ static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_
 
 typedef int32_t tile_lanes __attribute__((vector_size(TILE_VECTOR * sizeof(int32_t))));
 
-/* A square of vectors is turned by halves: at step s, in every square of side 2 s, the two quarters
- * off the diagonal change places.  Inlined with m and n constant where it is whole. */
-static inline __attribute__((always_inline)) void tile_turn_square(float *to, int64_t to_row,
+/* The shuffles of a turn, such as every instruction set has with vectors of this length: values or
+ * pairs of values of a and b in turn, from the lower (0) or upper half of each four; and the even (0)
+ * or odd fours of a, then of b. */
+enum tile_mix { TILE_VALUES, TILE_PAIRS, TILE_FOURS };
+
+static inline __attribute__((always_inline)) tile_vector tile_mixed(enum tile_mix what, int half,
+                                                                    tile_vector a, tile_vector b)
+{
+    tile_lanes from;
+#pragma GCC unroll 16
+    for (int l = 0; l < TILE_VECTOR; l++) {
+        int four = l / 4 * 4, p = l % 4, second = l >= TILE_VECTOR / 2;
+        from[l] = what == TILE_VALUES  ? four + 2 * half + p / 2 + p % 2 * TILE_VECTOR
+                  : what == TILE_PAIRS ? four + 2 * half + p % 2 + p / 2 * TILE_VECTOR
+                                       : (four - second * (TILE_VECTOR / 2)) * 2 + 4 * half + p +
+                                             second * TILE_VECTOR;
+    }
+    return __builtin_shuffle(a, b, from);
+}
+
+/* v[j] = column j of the m by n values at `from`, zeros below: squares of four by values and pairs,
+ * then the fours change places.  Inlined with m and n constant where it is whole. */
+static inline __attribute__((always_inline)) void tile_load_turned(tile_vector v[TILE_VECTOR],
                                                                    const float *from,
                                                                    int64_t from_row, int64_t m,
                                                                    int64_t n)
 {
-    tile_vector v[TILE_VECTOR];
+    enum { FOURS = TILE_VECTOR / 4 };
 #pragma GCC unroll 16
     for (int i = 0; i < TILE_VECTOR; i++) {
         v[i] = (tile_vector){0};
@@ -118,21 +138,41 @@ static inline __attribute__((always_inline)) void tile_turn_square(float *to, in
             memcpy(&v[i], from + i * from_row, (size_t)n * sizeof(float));
     }
 #pragma GCC unroll 4
-    for (int s = 1; s < TILE_VECTOR; s *= 2) {
-        tile_lanes low, high;
-#pragma GCC unroll 16
-        for (int l = 0; l < TILE_VECTOR; l++) {
-            low[l] = l & s ? l - s + TILE_VECTOR : l;
-            high[l] = l & s ? l + TILE_VECTOR : l + s;
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_VECTOR; i++)
-            if (!(i & s)) {
-                tile_vector a = v[i], b = v[i + s];
-                v[i] = __builtin_shuffle(a, b, low);
-                v[i + s] = __builtin_shuffle(a, b, high);
-            }
+    for (int i = 0; i < TILE_VECTOR; i += 4) {
+        tile_vector a = tile_mixed(TILE_VALUES, 0, v[i], v[i + 1]);
+        tile_vector b = tile_mixed(TILE_VALUES, 1, v[i], v[i + 1]);
+        tile_vector c = tile_mixed(TILE_VALUES, 0, v[i + 2], v[i + 3]);
+        tile_vector d = tile_mixed(TILE_VALUES, 1, v[i + 2], v[i + 3]);
+        v[i] = tile_mixed(TILE_PAIRS, 0, a, c);
+        v[i + 1] = tile_mixed(TILE_PAIRS, 1, a, c);
+        v[i + 2] = tile_mixed(TILE_PAIRS, 0, b, d);
+        v[i + 3] = tile_mixed(TILE_PAIRS, 1, b, d);
     }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++)
+        if (FOURS == 4) {
+            tile_vector a = tile_mixed(TILE_FOURS, 0, v[j], v[4 % TILE_VECTOR + j]);
+            tile_vector b = tile_mixed(TILE_FOURS, 1, v[j], v[4 % TILE_VECTOR + j]);
+            tile_vector c = tile_mixed(TILE_FOURS, 0, v[8 % TILE_VECTOR + j], v[12 % TILE_VECTOR + j]);
+            tile_vector d = tile_mixed(TILE_FOURS, 1, v[8 % TILE_VECTOR + j], v[12 % TILE_VECTOR + j]);
+            v[j] = tile_mixed(TILE_FOURS, 0, a, c);
+            v[4 % TILE_VECTOR + j] = tile_mixed(TILE_FOURS, 0, b, d);
+            v[8 % TILE_VECTOR + j] = tile_mixed(TILE_FOURS, 1, a, c);
+            v[12 % TILE_VECTOR + j] = tile_mixed(TILE_FOURS, 1, b, d);
+        } else if (FOURS == 2) {
+            tile_vector a = v[j], b = v[4 % TILE_VECTOR + j];
+            v[j] = tile_mixed(TILE_FOURS, 0, a, b);
+            v[4 % TILE_VECTOR + j] = tile_mixed(TILE_FOURS, 1, a, b);
+        }
+}
+
+static inline __attribute__((always_inline)) void tile_turn_square(float *to, int64_t to_row,
+                                                                   const float *from,
+                                                                   int64_t from_row, int64_t m,
+                                                                   int64_t n)
+{
+    tile_vector v[TILE_VECTOR];
+    tile_load_turned(v, from, from_row, m, n);
 #pragma GCC unroll 16
     for (int j = 0; j < TILE_VECTOR; j++)
         if (j < n)
