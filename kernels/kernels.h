@@ -54,6 +54,13 @@ struct mot_group {
     int64_t b;         /* offset of the bias (in `rope`: of the k norm), or -1 */
 };
 
+/* What is kept of one sequence that grows: kv (layers, 2, K, capacity, D), keys and then values of each
+ * layer; positions [0, length) are there. */
+struct mot_past {
+    mot_real *kv;
+    int64_t capacity, length;
+};
+
 /* The norm of a query's or key's head before RoPE. */
 enum mot_head_norm {
     MOT_HEAD_RMS,  /* RMSNorm over D; one weight (D) for all heads: Qwen3 */
@@ -86,6 +93,7 @@ struct mot_limits {
     int64_t segment; /* longest piece of a document */
     int64_t C, H, K, D, F, V;
     int G;           /* groups in one call */
+    int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     int train;       /* 0: forward only */
 };
 
@@ -201,6 +209,21 @@ struct mot_kernels {
                            const int32_t *row, const struct mot_segment *segments,
                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                            mot_real scale);
+
+    /* -- attention to the past, for sequences that grow ----------------------------------------------- */
+
+    /* Write k and v (K,N,D) of a layer behind the past of each segment's sequence: of segment n, position i of
+     * it to position past[n].length + i, which is below past[n].capacity.  past (n_segments). */
+    void (*remember)(struct mot_device *d, const struct mot_past *past, int64_t layer,
+                     const mot_real *k, const mot_real *v, const struct mot_segment *segments,
+                     int64_t n_segments, int64_t N, int64_t K, int64_t D);
+    /* Each row is one token of a sequence of its own, at position past[s].length, whose k and v are remembered:
+     *   o[row[s], h] = sum_{t <= past[s].length} softmax_t(scale q[h,s] . k_s[e,t]) v_s[e,t]
+     * q (H,N,D), o (N,H D) as in attention; k_s, v_s from past[s] at `layer`; past (N).  Depends on nothing but the
+     * row's own sequence.  1e-5 rel. */
+    void (*attention_past)(struct mot_device *d, mot_real *o, const mot_real *q,
+                           const struct mot_past *past, int64_t layer, const int32_t *row,
+                           int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale);
 
     /* -- feed-forward ----------------------------------------------------------------------------- */
 

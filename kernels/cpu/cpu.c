@@ -40,6 +40,7 @@ static struct mot_cpu_need need_of(const struct mot_device *d, const struct mot_
     const struct mot_cpu_need each[] = {
         mot_cpu_norm_need(d->threads, l), mot_cpu_linear_need(d->threads, l),
         mot_cpu_rope_need(d->threads, l), mot_cpu_attention_need(d->threads, l),
+        mot_cpu_past_need(d->threads, l),
         mot_cpu_head_need(d->threads, l), mot_cpu_optim_need(d->threads, l),
     };
     struct mot_cpu_need need = {64, 64};
@@ -192,6 +193,8 @@ const struct mot_kernels mot_cpu_table = {
     .rope_back = mot_cpu_rope_back,
     .attention = mot_cpu_attention,
     .attention_back = mot_cpu_attention_back,
+    .remember = mot_cpu_remember,
+    .attention_past = mot_cpu_attention_past,
     .swiglu = mot_cpu_swiglu,
     .swiglu_back = mot_cpu_swiglu_back,
     .head_loss = mot_cpu_head_loss,

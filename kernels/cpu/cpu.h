@@ -36,6 +36,7 @@ struct mot_cpu_need mot_cpu_norm_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_rope_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_attention_need(int threads, const struct mot_limits *l);
+struct mot_cpu_need mot_cpu_past_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_head_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_optim_need(int threads, const struct mot_limits *l);
 
@@ -175,6 +176,12 @@ void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *d
                             const float *v, const int32_t *row, const struct mot_segment *segments,
                             int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                             float scale);
+void mot_cpu_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
+                      const float *k, const float *v, const struct mot_segment *segments,
+                      int64_t n_segments, int64_t N, int64_t K, int64_t D);
+void mot_cpu_attention_past(struct mot_device *d, float *o, const float *q,
+                            const struct mot_past *past, int64_t layer, const int32_t *row,
+                            int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 void mot_cpu_swiglu(struct mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 void mot_cpu_swiglu_back(struct mot_device *d, float *dgu, const float *dh, const float *gu,
                          int64_t N, int64_t F);

@@ -451,6 +451,46 @@ static void ref_attention(struct mot_device *d, mot_real *o, mot_real *lse, cons
     }
 }
 
+static void ref_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
+                         const mot_real *k, const mot_real *v, const struct mot_segment *segments,
+                         int64_t n_segments, int64_t N, int64_t K, int64_t D)
+{
+    (void)d;
+    for (int64_t n = 0; n < n_segments; n++)
+        for (int64_t e = 0; e < K; e++)
+            for (int64_t i = 0; i < segments[n].length; i++)
+                for (int64_t j = 0; j < D; j++) {
+                    int64_t from = (e * N + segments[n].begin + i) * D + j;
+                    int64_t to = (past[n].length + i) * D + j;
+                    int64_t head = past[n].capacity * D;
+                    past[n].kv[(2 * layer * K + e) * head + to] = k[from];
+                    past[n].kv[(2 * layer * K + K + e) * head + to] = v[from];
+                }
+}
+
+static void ref_attention_past(struct mot_device *d, mot_real *o, const mot_real *q,
+                               const struct mot_past *past, int64_t layer, const int32_t *row,
+                               int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
+{
+    for (int64_t h = 0; h < H; h++)
+        for (int64_t s = 0; s < N; s++) {
+            const mot_real *q_s = q + (h * N + s) * D;
+            int64_t head = past[s].capacity * D, e = h * K / H;
+            const mot_real *k_e = past[s].kv + (2 * layer * K + e) * head, *v_e = k_e + K * head;
+            double *sum = scratch(d, D), max = -INFINITY, z = 0;
+            for (int64_t t = 0; t <= past[s].length; t++)
+                max = fmax(max, (double)scale * dot(q_s, k_e + t * D, D));
+            for (int64_t t = 0; t <= past[s].length; t++) {
+                double p = exp((double)scale * dot(q_s, k_e + t * D, D) - max);
+                z += p;
+                for (int64_t j = 0; j < D; j++)
+                    sum[j] += p * (double)v_e[t * D + j];
+            }
+            for (int64_t j = 0; j < D; j++)
+                o[(row[s] * H + h) * D + j] = (mot_real)(sum[j] / z);
+        }
+}
+
 /* With P[s,t] = exp(scale q_s k_t - lse_s) and o_s = sum_t P[s,t] v_t:
  *   dv_t = sum_s P[s,t] dO_s;   dP[s,t] = dO_s v_t;
  *   dS[s,t] = P[s,t] (dP[s,t] - sum_u P[s,u] dP[s,u]), and this sum is dO_s o_s;
@@ -652,6 +692,8 @@ const struct mot_kernels mot_kernels_ref = {
     .rope_back = ref_rope_back,
     .attention = ref_attention,
     .attention_back = ref_attention_back,
+    .remember = ref_remember,
+    .attention_past = ref_attention_past,
     .swiglu = ref_swiglu,
     .swiglu_back = ref_swiglu_back,
     .head_loss = ref_head_loss,

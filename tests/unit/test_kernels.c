@@ -115,6 +115,7 @@ enum { MOST_GROUPS = 7, MOST_OUTPUTS = 4, GUARD = 32 };
 /* The inputs of any operation; each test fills in what its operation reads. */
 struct inputs {
     int64_t N, C, I, O, H, K, D, F, V, P;
+    int64_t sequences; /* in attention_past: N */
     int add, G;
     struct mot_group g[MOST_GROUPS];
     float *params, *x, *y, *z, *w, *q, *k, *v, *dq, *dk, *dv, *o, *lse, *cos, *sin;
@@ -141,6 +142,8 @@ static struct mot_limits limits_of(const struct inputs *in, bool train)
                            .F = in->O > in->F ? in->O : in->F,
                            .V = in->V,
                            .G = in->G,
+                           .sequences = in->sequences,
+                           .past = in->P,
                            .train = train};
     for (int64_t n = 0; n < in->n_segments; n++)
         l.segment = l.segment > in->segments[n].length ? l.segment : in->segments[n].length;
@@ -667,6 +670,100 @@ static void test_attention_extremes(void)
     }
 }
 
+/* -- the past ---------------------------------------------------------------------------------- */
+
+enum { PAST_LAYERS = 3, PAST_LAYER = 1 };
+
+/* Sequence s has id[s] positions and room for P; kv: of all sequences, one behind the other. */
+static struct mot_past past_of(const struct inputs *in, float *kv, int64_t s)
+{
+    return (struct mot_past){kv + s * PAST_LAYERS * 2 * in->K * in->P * in->D, in->P, in->id[s]};
+}
+
+static void op_remember(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                        float **out)
+{
+    struct mot_past *past = take((size_t)in->n_segments * sizeof *past);
+    for (int64_t s = 0; s < in->n_segments; s++)
+        past[s] = past_of(in, out[0], s);
+    b->remember(d, past, PAST_LAYER, in->k, in->v, in->segments, in->n_segments, in->N, in->K, in->D);
+}
+
+static void op_attention_past(const struct mot_kernels *b, struct mot_device *d,
+                              const struct inputs *in, float **out)
+{
+    struct mot_past *past = take((size_t)in->N * sizeof *past);
+    for (int64_t s = 0; s < in->N; s++)
+        past[s] = past_of(in, in->w, s);
+    b->attention_past(d, out[0], in->q, past, PAST_LAYER, in->row, in->N, in->H, in->K, in->D,
+                      in->scale);
+}
+
+static void test_past(void)
+{
+    static const int64_t shapes[][5] = {
+        /* N H K D longest */
+        {1, 1, 1, 2, 1},   {3, 2, 1, 6, 5},     {5, 4, 2, 16, 256},  {2, 6, 3, 10, 257},
+        {7, 8, 8, 64, 40}, {16, 3, 1, 32, 520}, {1, 2, 2, 128, 900}, {33, 2, 1, 8, 300},
+    };
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct inputs in = {.N = shapes[k][0], .H = shapes[k][1], .K = shapes[k][2],
+                            .D = shapes[k][3], .P = shapes[k][4], .sequences = shapes[k][0]};
+        int64_t kv = PAST_LAYERS * 2 * in.K * in.P * in.D;
+        state = k;
+        in.scale = 1 / sqrtf((float)in.D);
+        in.q = numbers(in.H * in.N * in.D, 3);
+        in.w = numbers(in.N * kv, 2);
+        in.id = ids(in.N, in.P);
+        permutation(in.N, &in.seq, &in.row);
+        output(&in, in.N * in.H * in.D, false);
+        compare("attention_past", &in, op_attention_past, 3e-6, 1e-5);
+
+        in = (struct inputs){.N = 4 * shapes[k][4], .K = shapes[k][2], .D = shapes[k][3],
+                             .P = 5 * shapes[k][4]};
+        in.k = numbers(in.K * in.N * in.D, 1);
+        in.v = numbers(in.K * in.N * in.D, 1);
+        cut(&in, k % 2 ? RANDOM : SHORT);
+        in.id = ids(in.n_segments, shapes[k][4]);
+        output(&in, in.n_segments * PAST_LAYERS * 2 * in.K * in.P * in.D, true);
+        compare("remember", &in, op_remember, 0, 0);
+    }
+}
+
+/* A row's attention to its past is the same to the last bit whoever else is there, as is a product. */
+static void test_alone(void)
+{
+    enum { ROWS = 23, H = 4, K = 2, D = 24, P = 600, I = 500, O = 70 };
+    struct inputs in = {.N = ROWS, .H = H, .K = K, .D = D, .P = P, .I = I, .O = O, .sequences = ROWS, .G = 1};
+    struct mot_limits l = limits_of(&in, false);
+    struct mot_device *d = device(cpu, 2, &l), *one = device(cpu, 1, &l);
+    float *q = numbers(H * ROWS * D, 2), *kv = numbers(ROWS * PAST_LAYERS * 2 * K * P * D, 1);
+    float *w = numbers(O * I + O, 1), *x = numbers(ROWS * I, 1);
+    float *all = numbers(ROWS * H * D, 0), *alone = numbers(H * D, 0), *head = numbers(H * D, 0);
+    float *y = numbers(ROWS * O, 0), *y_1 = numbers(O, 0);
+    struct mot_past past[ROWS];
+    int32_t row[ROWS];
+    in.id = ids(ROWS, P);
+    for (int s = 0; s < ROWS; s++) {
+        past[s] = past_of(&in, kv, s);
+        row[s] = s;
+    }
+    struct mot_group g = {0, ROWS, 0, O * I}, g_1 = {0, 1, 0, O * I};
+    cpu->attention_past(d, all, q, past, PAST_LAYER, row, ROWS, H, K, D, 1);
+    cpu->linear(d, y, x, w, &g, 1, I, O, 0);
+    for (int s = 0; s < ROWS; s++) {
+        for (int h = 0; h < H; h++)
+            memcpy(head + h * D, q + (h * ROWS + s) * D, D * sizeof(float));
+        cpu->attention_past(one, alone, head, past + s, PAST_LAYER, row, 1, H, K, D, 1);
+        CHECK(memcmp(alone, all + s * H * D, sizeof(float) * H * D) == 0);
+        cpu->linear(one, y_1, x + s * I, w, &g_1, 1, I, O, 0);
+        CHECK(memcmp(y_1, y + s * O, sizeof(float) * O) == 0);
+    }
+    cpu->close(d);
+    cpu->close(one);
+    free_all();
+}
+
 /* -- swiglu ------------------------------------------------------------------------------------ */
 
 static void op_swiglu(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
@@ -958,6 +1055,8 @@ static void test_all(void)
     RUN(test_rope);
     RUN(test_attention);
     RUN(test_attention_extremes);
+    RUN(test_past);
+    RUN(test_alone);
     RUN(test_swiglu);
     RUN(test_head_loss);
     RUN(test_head_loss_blocks);
