@@ -22,8 +22,8 @@ Q = $(if $(filter 1,$(V)),,@)
 
 VERSION := $(shell sed -n 's/^\#define MOT_VERSION "\(.*\)"/\1/p' lib/mot.h)
 DEPS = build-essential pkg-config libjansson-dev libpcre2-dev libarchive-dev \
-       libsndfile1-dev libkissfft-dev libstb-dev libutf8proc-dev zlib1g-dev
-LIBRARIES = jansson libpcre2-8 libarchive sndfile libutf8proc zlib
+       libsndfile1-dev libkissfft-dev libstb-dev libutf8proc-dev libwebp-dev zlib1g-dev
+LIBRARIES = jansson libpcre2-8 libarchive sndfile libutf8proc libwebp zlib
 
 # Only what cleans or installs packages works without the libraries' flags.
 NOPKG = deps help clean uninstall demo test

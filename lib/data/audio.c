@@ -94,8 +94,9 @@ static uint32_t ogg_crc(const unsigned char *p, size_t n)
     return crc;
 }
 
-/* Whole pages with good checksums, the last one marked as the last.  libsndfile passes over pages that are damaged and
- * takes what is left of a truncated file for all of it.  What follows the last page (tags of players) is not looked at. */
+/* Whole pages with good checksums.  libsndfile passes over pages that are damaged and takes what is left of a truncated file
+ * for all of it.  Recordings of streams have no page that is marked as the last: then the file must end with a page.  What
+ * follows a last page (tags of players) is not looked at. */
 static int check_ogg(const unsigned char *p, size_t n, const char *name)
 {
     enum { HEAD = 27, LAST = 4 };
@@ -114,7 +115,7 @@ static int check_ogg(const unsigned char *p, size_t n, const char *name)
         last = p[at + 5] & LAST;
         at += size;
     }
-    return last ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: truncated or damaged Ogg: no whole page at byte %zu", name, at);
+    return last || (at == n && at > 0) ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: truncated or damaged Ogg: no whole page at byte %zu", name, at);
 }
 
 /* Append n frames to a, averaged over their channels, made finite and kept in [-1, 1]. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * image.c - pictures: PNG and JPEG in, PNG out, resizing.
+ * image.c - pictures: PNG, JPEG and WebP in, PNG out, resizing.
  *
  * Decoding is stb_image's.  It checks neither PNG's checksums nor that a JPEG has an end, and would
  * show half a picture without a word, so the file's frame is walked here first.  Bombs are met
@@ -10,7 +10,7 @@
 #include <limits.h>
 #include <math.h>
 
-#include "../base/base.h"
+#include "source.h"
 
 enum { MAX_PIXELS = 100 * 1000 * 1000, MAX_SCANS = 1000 };
 
@@ -63,9 +63,9 @@ static bool is_png(const unsigned char *p, size_t n)
     return n >= 8 && memcmp(p, "\x89PNG\r\n\x1a\n", 8) == 0;
 }
 
-/* Chunks up to IEND, each with a good CRC; the size stands in the first. */
+/* Chunks up to IEND, each with a good CRC; the size stands in the first, the orientation perhaps in eXIf. */
 static int check_png(const unsigned char *p, size_t n, const char *name, uint32_t *width,
-                     uint32_t *height)
+                     uint32_t *height, int *orientation)
 {
     for (size_t at = 8; at < n;) {
         if (n - at < 12 || get32_big(p + at) > n - at - 12)
@@ -78,6 +78,8 @@ static int check_png(const unsigned char *p, size_t n, const char *name, uint32_
             *width = get32_big(p + at + 8);
             *height = get32_big(p + at + 12);
         }
+        if (memcmp(p + at + 4, "eXIf", 4) == 0)
+            *orientation = mot_exif_orientation(p + at + 8, length);
         if (memcmp(p + at + 4, "IEND", 4) == 0)
             return MOT_OK;
         at += 12 + length;
@@ -110,7 +112,7 @@ static bool good_tables(const unsigned char *p, size_t n)
 /* Segments and scans up to the end marker; the size stands in the frame header, C0 ... CF but for
  * the tables among them.  Each scan costs a pass over all pixels, hence the limit. */
 static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32_t *width,
-                      uint32_t *height)
+                      uint32_t *height, int *orientation)
 {
     int scans = 0;
     for (size_t at = 2; at + 1 < n;) {
@@ -133,6 +135,8 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
         size_t length = (size_t)p[at + 2] << 8 | p[at + 3];
         if (length < 2 || length > n - at - 2)
             break;
+        if (marker == 0xe1 && *orientation == 1 && length > 8 && memcmp(p + at + 4, "Exif", 4) == 0)
+            *orientation = mot_exif_orientation(p + at + 4, length - 2);
         if (marker == 0xc4 && !good_tables(p + at + 4, length - 2))
             return mot_fail(MOT_ECORRUPT, "%s: damaged JPEG: impossible tables at byte %zu", name,
                             at);
@@ -151,17 +155,12 @@ static void flatten(unsigned char *p, size_t pixels)
     }
 }
 
-int mot_image_load(struct mot_image *im, const void *data, size_t n, const char *name)
+/* PNG and JPEG: RGBA or RGB, by the frame's walk and then stb_image. */
+static int load_stb(const unsigned char *p, size_t n, const char *name, bool png, unsigned char **pixels, int *width,
+                    int *height, int *orientation)
 {
-    *im = (struct mot_image){0};
-    const unsigned char *p = data;
-    bool png = is_png(p, n);
-    if (!png && !(n >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0))
-        return mot_fail(MOT_EFORMAT, "%s: neither PNG nor JPEG", name);
-    if (n > INT_MAX)
-        return mot_fail(MOT_EFORMAT, "%s: picture file of %zu bytes, at most 2 GiB", name, n);
     uint32_t w = 0, h = 0;
-    int rc = png ? check_png(p, n, name, &w, &h) : check_jpeg(p, n, name, &w, &h);
+    int rc = png ? check_png(p, n, name, &w, &h, orientation) : check_jpeg(p, n, name, &w, &h, orientation);
     if (rc)
         return rc;
     if (w == 0 || h == 0 || (uint64_t)w * h > MAX_PIXELS)
@@ -170,18 +169,37 @@ int mot_image_load(struct mot_image *im, const void *data, size_t n, const char 
     /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing;
      * JPEG's coefficients, whose blocks may be padded to 32 x 32 pixels. */
     allocation_limit = ((size_t)w + 64) * ((size_t)h + 64) * 16 + (1 << 20);
-    int width, height, channels, want = png ? 4 : 3;
-    unsigned char *pixels = stbi_load_from_memory(p, (int)n, &width, &height, &channels, want);
-    if (!pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
+    int channels;
+    *pixels = stbi_load_from_memory(p, (int)n, width, height, &channels, png ? 4 : 3);
+    if (!*pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
         return mot_fail(MOT_ECORRUPT,
                         "%s: damaged picture: more in it than %u x %u pixels, or memory is short",
                         name, w, h);
-    if (!pixels)
-        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
-    if (png)
+    return *pixels ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
+}
+
+int mot_image_load(struct mot_image *im, const void *data, size_t n, const char *name)
+{
+    *im = (struct mot_image){0};
+    const unsigned char *p = data;
+    bool png = is_png(p, n), jpeg = n >= 3 && memcmp(p, "\xff\xd8\xff", 3) == 0, webp = mot_is_webp(p, n);
+    if (!png && !jpeg && !webp)
+        return mot_fail(MOT_EFORMAT, "%s: neither PNG, JPEG nor WebP", name);
+    if (n > INT_MAX)
+        return mot_fail(MOT_EFORMAT, "%s: picture file of %zu bytes, at most 2 GiB", name, n);
+    int width = 0, height = 0, orientation = 1;
+    unsigned char *pixels = NULL;
+    int rc = webp ? mot_webp_load(p, n, MAX_PIXELS, name, &pixels, &width, &height, &orientation)
+                  : load_stb(p, n, name, png, &pixels, &width, &height, &orientation);
+    if (rc)
+        return rc;
+    if (!jpeg)
         flatten(pixels, (size_t)width * (size_t)height);
     *im = (struct mot_image){width, height, pixels};
-    return MOT_OK;
+    rc = mot_image_turn(im, orientation);
+    if (rc)
+        mot_image_free(im);
+    return rc;
 }
 
 /* ---- saving ---- */

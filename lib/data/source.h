@@ -75,6 +75,16 @@ int mot_raw_decode(const struct mot_raw *r, struct mot_building *b) MOT_CHECKED;
 void mot_building_sort(struct mot_building *b);
 void mot_item_free(struct mot_item *item); /* what it holds */
 
+/* ---- pictures (exif.c, webp.c) ---- */
+
+/* 1 to 8 as Exif counts, 1 (upright) where the block does not say. */
+int mot_exif_orientation(const unsigned char *p, size_t n);
+/* Turn a picture so that it is upright. */
+int mot_image_turn(struct mot_image *im, int orientation) MOT_CHECKED;
+bool mot_is_webp(const unsigned char *p, size_t n);
+int mot_webp_load(const unsigned char *p, size_t n, int64_t max_pixels, const char *name, unsigned char **rgba, int *width,
+                  int *height, int *orientation) MOT_CHECKED;
+
 /* ---- sounds with aligned words (alignment.c) ---- */
 
 typedef struct json_t json_t;

@@ -200,7 +200,7 @@ static void test_jsonl(void)
          "skip j/a.jsonl:6: expected a key \"text\", \"image\", \"speech\" or \"segments\"\n"
          "skip j/a.jsonl:7: expected a JSON object\n"
          "skip j/a.jsonl:8: j/absent.png: cannot open: No such file or directory\n"
-         "skip j/a.jsonl:9: j/../media/s.wav: neither PNG nor JPEG\n"
+         "skip j/a.jsonl:9: j/../media/s.wav: neither PNG, JPEG nor WebP\n"
          "skip j/a.jsonl:10: segment 1: expected an object\n"
          "skip j/a.jsonl:11: key \"segments\": expected an array\n"
          "skip j/a.jsonl:12: column 9: not valid JSON: unable to decode byte 0xff near '\"'\n"
@@ -239,7 +239,7 @@ static void test_folder(void)
          "f/c/z.md: T\"z\"\n"
          "f/c.v1.txt: T\"c1\"\n"
          "f/c.v2.txt: T\"c2\"\n"
-         "skip f/z.png: neither PNG nor JPEG\n");
+         "skip f/z.png: neither PNG, JPEG nor WebP\n");
     put_text("e/x.svg", "a");
     LIST("e", NULL, "error -1: e: no file of a known kind in this folder\n");
     static const char *const two[] = {"f/c", "f/a.txt"};
@@ -316,7 +316,7 @@ static const char tar_list[] = "%1$s: d/0: T\"zero\" I3x2 S5@16000\n"
                                "%1$s: d/3: T\"three\"\n"
                                "%1$s: e/3: T\"other folder\"\n"
                                "skip %1$s: e/4: no text in it: expected a key \"text\" or \"caption\"\n"
-                               "skip %1$s: e/5.png: neither PNG nor JPEG\n"
+                               "skip %1$s: e/5.png: neither PNG, JPEG nor WebP\n"
                                "%1$s: e/6: T\"six\"\n";
 
 static void test_tar(void)
