@@ -63,6 +63,8 @@ struct mot_out;
 struct mot_out *mot_out_open(const char *path) MOT_CHECKED;
 int mot_out_write(struct mot_out *o, const void *data, size_t n) MOT_CHECKED;
 int mot_out_flush(struct mot_out *o) MOT_CHECKED; /* hand what is buffered to the system */
+/* Write over bytes [at, at + n), which have been written before; not in a pipe. */
+int mot_out_patch(struct mot_out *o, size_t at, const void *data, size_t n) MOT_CHECKED;
 int mot_out_commit(struct mot_out *o) MOT_CHECKED; /* frees o in either case */
 void mot_out_abort(struct mot_out *o);
 /* Remove the temporary files of all that is open; a signal handler may call it.  What comes after can only end. */
@@ -363,6 +365,20 @@ int mot_series_begin(struct mot_series *s) MOT_CHECKED;
 int mot_series_add(struct mot_series *s, const struct mot_encoded *d, int64_t skipped) MOT_CHECKED;
 int mot_series_commit(struct mot_series *s) MOT_CHECKED;
 void mot_series_close(struct mot_series *s); /* drops the open shard; whole ones stay */
+
+/* Documents as files of llm.c (tokens_write.c): each behind a separator, without bos and eos. */
+struct mot_tokens_options {
+    const char *path;   /* OUT.bin; numbered: OUT-00000.bin, or %d or %05d in it is the number */
+    int64_t size;       /* not 0: numbered, and a file of more than one document has at most so many bytes */
+    bool wide;          /* ids of 4 bytes, as for Llama 3; else of 2, as for GPT-2 */
+    bool has_separator; /* else eos for 2 bytes and bos for 4, or the other where there is but one */
+    int32_t separator;
+};
+struct mot_tokens_writer;
+struct mot_tokens_writer *mot_tokens_create(const struct mot_vocab *v, const struct mot_tokens_options *o) MOT_CHECKED;
+int mot_tokens_add(struct mot_tokens_writer *w, const struct mot_doc *d) MOT_CHECKED;
+int mot_tokens_commit(struct mot_tokens_writer *w) MOT_CHECKED; /* frees w in either case */
+void mot_tokens_abort(struct mot_tokens_writer *w);
 
 /* Span i of d without the delimiters at its ends that mot_doc_encode put there; n may become 0. */
 struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d, int i, bool raw);

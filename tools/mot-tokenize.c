@@ -12,7 +12,7 @@
 enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
-    OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR
+    OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT
 };
 
 static void usage(FILE *f)
@@ -21,6 +21,7 @@ static void usage(FILE *f)
           "       mot-tokenize -t TOK [--raw|--add-special] [-o OUT.mot] [options] [INPUT...]\n"
           "       mot-tokenize --decode [-t TOK] [-o DIR] [--raw] [-f lines] [SHARD...]\n"
           "       mot-tokenize --dump|--info|--check [SHARD...]\n"
+          "       mot-tokenize --export FORM -o OUT.bin [SHARD...]\n"
           "       mot-tokenize --pack -t TOK [-o OUT.mot] [FILE...]\n"
           "learn tokenizers, turn data into shards, and shards into data; no INPUT, or -, is standard input\n"
           "  -t, --tokenizer TOK     tokenizer folder\n"
@@ -30,6 +31,7 @@ static void usage(FILE *f)
           "      --decode            shards back to .txt, .png and .wav; without -o the text alone\n"
           "      --dump              shards to JSON Lines\n"
           "      --pack              JSON Lines of --dump to a shard\n"
+          "      --export FORM       shards to llm.c's files: llmc, llmc-u16 or llmc-u32\n"
           "      --info              what shards hold, as TSV\n"
           "      --check             read whole shards and tell whether they are good\n"
           "making shards:\n"
@@ -91,6 +93,13 @@ static const char *parse_format(const char *s)
     die_usage("-f %s: expected text, lines, jsonl, tar or tokens", s);
 }
 
+static const char *parse_export(const char *s)
+{
+    if (strcmp(s, "llmc") != 0 && strcmp(s, "llmc-u16") != 0 && strcmp(s, "llmc-u32") != 0)
+        die_usage("--export %s: expected llmc, llmc-u16 or llmc-u32", s);
+    return s;
+}
+
 static bool parse_split_key(const char *s)
 {
     if (strcmp(s, "caption") != 0 && strcmp(s, "file") != 0)
@@ -104,7 +113,7 @@ static const struct {
     int c;
     unsigned modes;
 } meaning[] = {
-    {"-o", 'o', IN(ENCODE) | IN(DECODE) | IN(PACK)},
+    {"-o", 'o', IN(ENCODE) | IN(DECODE) | IN(PACK) | IN(EXPORT)},
     {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE)},
     {"--raw", OPT_RAW, IN(ENCODE) | IN(DECODE)},
     {"--add-special", OPT_ADD_SPECIAL, IN(ENCODE)},
@@ -112,7 +121,7 @@ static const struct {
     {"--seed", OPT_SEED, IN(ENCODE) | IN(LEARN)},
     {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN)},
     {"--compress", OPT_COMPRESS, IN(ENCODE) | IN(PACK)},
-    {"--shard-size", OPT_SHARD_SIZE, IN(ENCODE)},
+    {"--shard-size", OPT_SHARD_SIZE, IN(ENCODE) | IN(EXPORT)},
     {"--resume", OPT_RESUME, IN(ENCODE)},
     {"--report", OPT_REPORT, IN(ENCODE)},
     {"--augment", OPT_AUGMENT, IN(ENCODE)},
@@ -120,15 +129,16 @@ static const struct {
     {"--split-key", OPT_SPLIT_KEY, IN(ENCODE)},
     {"--interleave", OPT_INTERLEAVE, IN(ENCODE)},
     {"--switch", OPT_SWITCH, IN(ENCODE)},
-    {"--separator", OPT_SEPARATOR, IN(ENCODE)},
-    {"--keep-going", OPT_KEEP_GOING, IN(DECODE) | IN(DUMP) | IN(INFO)},
+    {"--separator", OPT_SEPARATOR, IN(ENCODE) | IN(EXPORT)},
+    {"--keep-going", OPT_KEEP_GOING, IN(DECODE) | IN(DUMP) | IN(INFO) | IN(EXPORT)},
     {"--json", OPT_JSON, IN(INFO)},
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
 };
 enum { N_MEANINGS = sizeof meaning / sizeof meaning[0] };
-static const char *const mode_names[] = {"making shards", "--learn", "--decode", "--dump", "--pack", "--info", "--check"};
+static const char *const mode_names[] = {"making shards", "--learn", "--decode", "--dump", "--pack", "--info", "--check",
+                                         "--export"};
 
 /* What does not go together.  given: a bit for each row of `meaning`. */
 static void check(const struct tokenize_options *o, unsigned given)
@@ -138,6 +148,8 @@ static void check(const struct tokenize_options *o, unsigned given)
             die_usage("%s means nothing with %s", meaning[i].option, mode_names[o->mode]);
     if (!o->tokenizer && (o->mode == ENCODE || o->mode == LEARN || o->mode == PACK))
         die_usage("no tokenizer folder: give -t TOK");
+    if (o->mode == EXPORT && (!o->output || strcmp(o->output, "-") == 0))
+        die_usage("--export: the number of tokens goes to the begin of a file when it is known: give -o OUT.bin");
     bool piped = !o->output || strcmp(o->output, "-") == 0;
     if (piped && (o->shard_size || o->resume || o->encode.split))
         die_usage("%s: which files? Give -o OUT.mot", o->shard_size ? "--shard-size" : o->resume ? "--resume" : "--split");
@@ -168,6 +180,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_DECODE: set_mode(o, DECODE); break;
     case OPT_DUMP: set_mode(o, DUMP); break;
     case OPT_PACK: set_mode(o, PACK); break;
+    case OPT_EXPORT: set_mode(o, EXPORT), o->export = parse_export(optarg); break;
     case OPT_INFO: set_mode(o, INFO); break;
     case OPT_CHECK: set_mode(o, CHECK); break;
     case OPT_RAW: o->encode.doc.raw = true; break;
@@ -208,6 +221,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"decode", no_argument, NULL, OPT_DECODE},
         {"dump", no_argument, NULL, OPT_DUMP},
         {"pack", no_argument, NULL, OPT_PACK},
+        {"export", required_argument, NULL, OPT_EXPORT},
         {"info", no_argument, NULL, OPT_INFO},
         {"check", no_argument, NULL, OPT_CHECK},
         {"raw", no_argument, NULL, OPT_RAW},
@@ -266,6 +280,7 @@ int main(int argc, char **argv)
     case DECODE: tokenize_decode(&o); break;
     case DUMP: tokenize_dump(&o); break;
     case PACK: tokenize_pack(&o); break;
+    case EXPORT: tokenize_export(&o); break;
     case INFO: tokenize_info(&o); break;
     case CHECK: tokenize_check(&o); break;
     }

@@ -8,11 +8,11 @@
 #include "mot.h"
 #include "tool.h"
 
-enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK };
+enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK, EXPORT };
 
 struct tokenize_options {
     enum tokenize_mode mode;
-    const char *tokenizer, *output, *format, *report;
+    const char *tokenizer, *output, *format, *report, *export;
     bool strict, compress, keep_going, json, resume;
     int64_t shard_size;
     int32_t separator; /* -1: as the vocabulary says */
@@ -29,6 +29,7 @@ void tokenize_pack(const struct tokenize_options *o);
 void tokenize_dump(const struct tokenize_options *o);
 void tokenize_info(const struct tokenize_options *o);
 void tokenize_check(const struct tokenize_options *o);
+void tokenize_export(const struct tokenize_options *o);
 void tokenize_decode(const struct tokenize_options *o);
 
 /* ---- reading sources (tokenize_input.c) ---- */
@@ -44,8 +45,11 @@ struct tokenize_skips {
 };
 /* A record is skipped; a few are told one by one, so that a folder of another kind of files does not flood the terminal. */
 void tokenize_skip(void *skips, const char *sentence);
-/* v may be NULL: no token files then. */
-struct mot_source *tokenize_open_source(const struct tokenize_options *o, const struct mot_vocab *v, struct tokenize_skips *s);
+/* What separates documents in files of llm.c: as asked for, or -1: the vocabulary says it; a tokenizer.json alone names no begin
+ * and end, then it is the usual token. */
+int32_t tokenize_separator(const struct tokenize_options *o, struct mot_tokenizer *t);
+/* t may be NULL: no files of tokens then. */
+struct mot_source *tokenize_open_source(const struct tokenize_options *o, struct mot_tokenizer *t, struct tokenize_skips *s);
 const struct mot_record *tokenize_next_record(struct mot_source *s); /* NULL: there are no more */
 void tokenize_show_progress(struct tool_progress *p, const struct mot_source *s);
 

@@ -98,7 +98,7 @@ void tokenize_encode(const struct tokenize_options *o)
     struct tokenize_skips skips = {0};
     struct mot_encode_options encode = o->encode;
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
-    struct mot_source *s = tokenize_open_source(o, v, &skips);
+    struct mot_source *s = tokenize_open_source(o, t, &skips);
     open_output(o, v);
     continue_job(&encode, &skips);
     encode.digest = o->shard_size > 0;

@@ -65,10 +65,30 @@ void tokenize_skip(void *skips, const char *sentence)
 
 /* ---- sources ---- */
 
-struct mot_source *tokenize_open_source(const struct tokenize_options *o, const struct mot_vocab *v, struct tokenize_skips *s)
+int32_t tokenize_separator(const struct tokenize_options *o, struct mot_tokenizer *t)
 {
-    struct mot_source_options so = {.format = o->format, .strict = o->strict, .skipped = tokenize_skip, .context = s, .vocab = v,
-                                    .has_separator = o->separator >= 0, .separator = o->separator};
+    static const char *const usual[] = {"<|endoftext|>", "<|begin_of_text|>", "</s>"};
+    const struct mot_vocab *v = mot_tokenizer_vocab(t);
+    int32_t id = o->separator;
+    for (int i = 0; i < 3 && id < 0 && v->bos < 0 && v->eos < 0; i++) {
+        struct mot_ids ids = {0};
+        if (mot_encode_text(t, usual[i], strlen(usual[i]), &ids))
+            die_lib(NULL);
+        if (ids.n == 1)
+            id = ids.id[0];
+        mot_ids_free(&ids);
+    }
+    return id;
+}
+
+struct mot_source *tokenize_open_source(const struct tokenize_options *o, struct mot_tokenizer *t, struct tokenize_skips *s)
+{
+    struct mot_source_options so = {.format = o->format, .strict = o->strict, .skipped = tokenize_skip, .context = s};
+    if (t) {
+        so.vocab = mot_tokenizer_vocab(t);
+        so.separator = tokenize_separator(o, t);
+        so.has_separator = so.separator >= 0;
+    }
     struct mot_source *source = mot_source_open(o->input, o->n_inputs, &so);
     if (!source)
         die_lib(NULL);

@@ -142,6 +142,20 @@ int mot_out_write(struct mot_out *o, const void *data, size_t n)
     return o->status;
 }
 
+int mot_out_patch(struct mot_out *o, size_t at, const void *data, size_t n)
+{
+    if (mot_out_flush(o))
+        return o->status;
+    ssize_t w;
+    do
+        w = pwrite(o->fd, data, n, (off_t)at);
+    while (w < 0 && errno == EINTR);
+    if (w != (ssize_t)n)
+        o->status = mot_fail(MOT_EIO, "%s: cannot write its beginning: %s", strcmp(o->path, "-") == 0 ? "standard output" : o->path,
+                             w < 0 ? strerror(errno) : "the disk is full");
+    return o->status;
+}
+
 /* Within the system, where the bytes lie alike in their pages: only then is it faster than reading and writing (or no
  * copy at all, on disks that share blocks).  What is left is for the caller. */
 static size_t copy_within(struct mot_out *o, int fd, off_t at, size_t n)

@@ -5,85 +5,24 @@
  * Each shard appears whole or not at all, and its end frame's note says where in the input it ends and what was counted up to
  * there.  To resume is to find the whole shards from number 0 on and to go on behind the last one; nothing else is stored, and
  * what comes then is byte for byte what would have come.
- *
- * Names: OUT.mot becomes OUT-00000.mot, OUT-00001.mot, ...; a name with %d or %05d in it has the number there.  The twin for
- * validation is OUT.val.mot, OUT.val-00000.mot, so that OUT-*.mot does not match it.
  */
 #include <stdlib.h>
 
 #include "../base/json.h"
+#include "numbered.h"
 
 struct mot_series {
     struct mot_series_options o;
     struct mot_vocab vocab;
     char *job;
-    char *before, *after; /* the name, around the number and its digits */
-    char *name;           /* as asked for last */
-    int digits;           /* 0: one file without a number */
-    int64_t number;       /* of the open shard, or of the next one */
+    struct mot_numbered names;
+    int64_t number; /* of the open shard, or of the next one */
     struct mot_shard_writer *w;
     int64_t documents;    /* in the open shard */
     struct mot_mark mark; /* of what has been written */
     bool resumed, met;    /* the mark is of what was there; the input has been seen to be the same up to there */
     bool whole;           /* one file, which is there already */
 };
-
-/* ---- names ---- */
-
-/* %d or %0Nd in a name: where it begins; its length and digits. */
-static const char *find_number(const char *path, size_t *n, int *digits)
-{
-    for (const char *p = path; (p = strchr(p, '%')); p++) {
-        size_t k = 1;
-        if (p[k] == '0' && p[k + 1] >= '1' && p[k + 1] <= '9')
-            k += 2;
-        if (p[k] != 'd')
-            continue;
-        *digits = k == 3 ? p[2] - '0' : 1;
-        *n = k + 1;
-        return p;
-    }
-    return NULL;
-}
-
-/* Name what comes before the number so that it says "val". */
-static char *twin_of(const char *before, size_t n)
-{
-    bool mark = n && strchr("-_.", before[n - 1]), bare = n == 0 || before[n - 1] == '/';
-    if (bare)
-        return mot_format("%.*sval-", (int)n, before);
-    return mark ? mot_format("%.*s.val%c", (int)(n - 1), before, before[n - 1]) : mot_format("%.*s.val", (int)n, before);
-}
-
-static int make_names(struct mot_series *s)
-{
-    const char *path = s->o.path;
-    size_t n = strlen(path), length = 0;
-    const char *number = s->o.size ? find_number(path, &length, &s->digits) : NULL;
-    bool mot = n > 4 && strcmp(path + n - 4, ".mot") == 0;
-    const char *end = number ? number : path + n - (mot ? 4 : 0);
-    s->before = s->o.twin ? twin_of(path, (size_t)(end - path)) : mot_strndup(path, (size_t)(end - path));
-    s->after = mot_strdup(number ? number + length : mot ? ".mot" : "");
-    if (s->o.size && !number && s->before) {
-        char *dash = mot_format("%s-", s->before);
-        mot_free(s->before);
-        s->before = dash;
-        s->digits = 5;
-        if (!mot) {
-            mot_free(s->after);
-            s->after = mot_strdup(".mot");
-        }
-    }
-    return s->before && s->after ? MOT_OK : MOT_ENOMEM;
-}
-
-const char *mot_series_name(struct mot_series *s, int64_t number)
-{
-    mot_free(s->name);
-    s->name = s->digits ? mot_format("%s%0*lld%s", s->before, s->digits, (long long)number, s->after)
-                        : mot_format("%s%s", s->before, s->after);
-    return s->name;
-}
 
 /* ---- notes ---- */
 
@@ -172,7 +111,7 @@ static int look_at(struct mot_series *s, const char *name, bool *whole)
     *whole = rc == MOT_OK;
     if (!shard || rc == MOT_ECORRUPT || rc == MOT_EIO)
         rc = MOT_OK; /* it will be made again */
-    if (*whole && s->digits)
+    if (*whole && s->o.size)
         rc = read_note(s, name, mot_shard_note(shard), &s->mark);
     mot_shard_close(shard);
     return rc;
@@ -182,13 +121,13 @@ static int find_whole(struct mot_series *s)
 {
     for (;;) {
         bool whole;
-        const char *name = mot_series_name(s, s->number);
+        const char *name = mot_numbered_name(&s->names, s->number);
         int rc = name ? look_at(s, name, &whole) : MOT_ENOMEM;
         if (rc || !whole)
             return rc;
         s->number++;
-        s->whole = !s->digits;
-        s->resumed = s->digits;
+        s->whole = s->o.size == 0;
+        s->resumed = s->o.size > 0;
         if (s->whole)
             return MOT_OK;
     }
@@ -203,7 +142,7 @@ struct mot_series *mot_series_open(const struct mot_vocab *v, const struct mot_s
     s->vocab = *v;
     s->mark.record = -1;
     s->job = mot_strdup(o->job);
-    int rc = s->job ? make_names(s) : MOT_ENOMEM;
+    int rc = s->job ? mot_numbered_init(&s->names, o->path, ".mot", o->size > 0, o->twin) : MOT_ENOMEM;
     if (!rc && o->resume)
         rc = find_whole(s);
     s->o.path = s->o.job = NULL; /* borrowed until now */
@@ -211,6 +150,11 @@ struct mot_series *mot_series_open(const struct mot_vocab *v, const struct mot_s
         return s;
     mot_series_close(s);
     return NULL;
+}
+
+const char *mot_series_name(struct mot_series *s, int64_t number)
+{
+    return mot_numbered_name(&s->names, number);
 }
 
 const struct mot_mark *mot_series_mark(const struct mot_series *s)
@@ -237,7 +181,7 @@ static void sweep(const char *name)
 
 static int open_next(struct mot_series *s)
 {
-    const char *name = mot_series_name(s, s->number);
+    const char *name = mot_numbered_name(&s->names, s->number);
     if (name && s->o.resume)
         sweep(name);
     s->w = name ? mot_shard_create(name, &s->vocab) : NULL;
@@ -250,7 +194,7 @@ static int open_next(struct mot_series *s)
 static int end_shard(struct mot_series *s)
 {
     struct mot_shard_writer *w = s->w;
-    int rc = s->digits ? set_note(s) : MOT_OK;
+    int rc = s->o.size ? set_note(s) : MOT_OK;
     s->w = NULL;
     if (rc) {
         mot_shard_abort(w);
@@ -274,7 +218,7 @@ static int64_t note_room(const struct mot_series *s)
 
 static int other_input(struct mot_series *s)
 {
-    const char *name = mot_series_name(s, s->number - 1);
+    const char *name = mot_numbered_name(&s->names, s->number - 1);
     return mot_fail(MOT_EARG, "%s: the input is not the one it was made of: record %lld differs or is not there any more; "
                               "remove the shards, or leave --resume out",
                     name ? name : "", (long long)s->mark.record);
@@ -319,10 +263,8 @@ void mot_series_close(struct mot_series *s)
     if (!s)
         return;
     mot_shard_abort(s->w);
-    mot_free(s->before);
-    mot_free(s->after);
+    mot_numbered_free(&s->names);
     mot_free(s->job);
-    mot_free(s->name);
     mot_free(s);
 }
 
