@@ -27,7 +27,8 @@ struct batch {
     struct mot_ids ids;
     struct mot_encoded *result; /* their ids are offsets until the batch is done */
     int64_t n_results, capacity;
-    int status; /* not MOT_OK: no memory for the record after the last result */
+    int status; /* not MOT_OK: no memory ... */
+    int64_t failed; /* ... for this record */
 };
 
 struct worker {
@@ -134,6 +135,7 @@ static void encode_batch(struct worker *w, struct batch *b)
     b->status = MOT_OK;
     for (int i = 0; !b->status && i < b->n; i++) {
         b->status = encode_record(w, b, i);
+        b->failed = b->record + i;
         mot_raw_free(b->raw[i]);
         b->raw[i] = NULL;
     }
@@ -263,7 +265,7 @@ int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d)
                 return MOT_OK;
             }
             if (b->status)
-                return mot_fail(b->status, "out of memory encoding record %lld", (long long)(b->record + b->n));
+                return mot_fail(b->status, "out of memory encoding record %lld", (long long)b->failed);
             e->under_way -= b->bytes;
             release(b);
             e->head++;

@@ -401,6 +401,142 @@ static void test_ogg_damage(void)
     mot_bytes_free(&b);
 }
 
+/* A stream's recording has no page that is marked as the last; cut within a page it is damaged all the same. */
+static void test_ogg_without_end(void)
+{
+    struct mot_bytes b = {0};
+    struct mot_audio a;
+    CHECK_INT(mot_read_file("tests/files/good-tone-ogg.ogg", 1 << 20, &b), 0);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n, "x.ogg"), 0);
+    int64_t whole = a.n;
+    mot_audio_free(&a);
+    size_t at = 0, last = 0, size = 0;
+    for (; at < b.n; last = at, at += size) {
+        size = 27 + (size_t)b.data[at + 26];
+        for (size_t i = 0; i < b.data[at + 26]; i++)
+            size += b.data[at + 27 + i];
+    }
+    CHECK(last > 0 && b.data[last + 5] & 4);
+    b.data[last + 5] &= (unsigned char)~4; /* then the checksum, by its definition */
+    uint32_t crc = 0;
+    memset(b.data + last + 22, 0, 4);
+    for (size_t i = last; i < b.n; i++) {
+        crc ^= (uint32_t)b.data[i] << 24;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc & 0x80000000 ? crc << 1 ^ 0x04c11db7 : crc << 1;
+    }
+    mot_put32(b.data + last + 22, crc);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n, "x.ogg"), 0);
+    CHECK(a.n > whole / 2);
+    mot_audio_free(&a);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n - 1, "x.ogg"), MOT_ECORRUPT);
+    CHECK(strstr(mot_error(), "truncated") != NULL);
+    mot_bytes_free(&b);
+}
+
+/* ---- pictures by others: a gradient of 24 x 16, red 10 x, green 15 y, blue 200 right of x = 12 ---- */
+
+static struct mot_image load(const char *path)
+{
+    struct mot_bytes b = {0};
+    struct mot_image im = {0};
+    CHECK_INT(mot_read_file(path, 1 << 20, &b), 0);
+    CHECK_INT(mot_image_load(&im, b.data, b.n, path), 0);
+    mot_bytes_free(&b);
+    return im;
+}
+
+/* The largest difference from the gradient at the places that a turned picture shows; blue only away from its edge. */
+static int off(const struct mot_image *im, bool turned)
+{
+    int worst = im->width == (turned ? 16 : 24) && im->height == (turned ? 24 : 16) ? 0 : 999;
+    for (int y = 0; worst < 999 && y < im->height; y++)
+        for (int x = 0; x < im->width; x++) {
+            int column = turned ? y : x, row = turned ? 15 - x : y;
+            const unsigned char *p = im->rgb + 3 * (y * im->width + x);
+            int r = abs(p[0] - 10 * column), g = abs(p[1] - 15 * row);
+            if (column > 9 && column < 16) /* chroma is halved */
+                continue;
+            worst = r > worst ? r : worst;
+            worst = g > worst ? g : worst;
+        }
+    return worst;
+}
+
+static void test_pictures_of_others(void)
+{
+    static const struct {
+        const char *path;
+        bool turned;
+        int off;
+    } kinds[] = {{"tests/files/good-cmyk.jpg", false, 40},
+                 {"tests/files/good-turned.jpg", true, 40},
+                 {"tests/files/good-lossy.webp", true, 40}};
+    for (int i = 0; i < 3; i++) {
+        struct mot_image im = load(kinds[i].path);
+        int found = off(&im, kinds[i].turned);
+        if (found > kinds[i].off)
+            fprintf(stderr, "%s: off by %d\n", kinds[i].path, found);
+        CHECK(found <= kinds[i].off);
+        mot_image_free(&im);
+    }
+    /* Alpha 16 y, on white. */
+    struct mot_image im = load("tests/files/good-lossless.webp");
+    CHECK(im.width == 24 && im.height == 16);
+    for (int y = 0; y < 16; y++)
+        for (int x = 0; x < 24; x++) {
+            int a = 16 * y, want = (10 * x * a + 255 * (255 - a) + 127) / 255;
+            CHECK_INT(im.rgb[3 * (24 * y + x)], want);
+        }
+    mot_image_free(&im);
+    im = load("tests/files/good-16bit.png");
+    for (int x = 0; x < 24; x++)
+        CHECK_INT(im.rgb[3 * x], 2500 * x / 256);
+    mot_image_free(&im);
+}
+
+/* All eight ways to hold a camera, told in a PNG, in both orders of bytes. */
+static void test_orientations(void)
+{
+    static const unsigned char raw[] = {0, 1, 2, 3, 0, 4, 5, 6}; /* 3 x 2, grey */
+    static const unsigned char want[9][6] = {{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6}, {3, 2, 1, 6, 5, 4}, {6, 5, 4, 3, 2, 1},
+                                             {4, 5, 6, 1, 2, 3}, {1, 4, 2, 5, 3, 6}, {4, 1, 5, 2, 6, 3}, {6, 3, 5, 2, 4, 1},
+                                             {3, 6, 2, 5, 1, 4}};
+    for (int o = 0; o <= 9; o++)
+        for (int big = 0; big < 2; big++) {
+            unsigned char exif[] = {'I', 'I', '*', 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, (unsigned char)o, 0, 0, 0};
+            unsigned char other[] = {'M', 'M', 0, '*', 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, (unsigned char)o, 0, 0};
+            struct mot_bytes b = png(3, 2, 8, 0, NULL, 0, NULL, 0, raw, sizeof raw), with = {0};
+            CHECK_INT(mot_bytes_append(&with, b.data, 33), 0); /* up to and with IHDR */
+            chunk(&with, "eXIf", big ? other : exif, sizeof exif);
+            CHECK_INT(mot_bytes_append(&with, b.data + 33, b.n - 33), 0);
+            struct mot_image im;
+            CHECK_INT(mot_image_load(&im, with.data, with.n, "x.png"), 0);
+            bool swapped = o >= 5 && o <= 8;
+            CHECK(im.width == (swapped ? 2 : 3) && im.height == (swapped ? 3 : 2));
+            for (int i = 0; i < 6; i++)
+                CHECK_INT(im.rgb[3 * i], want[o > 8 ? 0 : o][i]);
+            mot_image_free(&im);
+            mot_bytes_free(&b);
+            mot_bytes_free(&with);
+        }
+}
+
+static void test_webp_damage(void)
+{
+    static const char *const files[] = {"tests/files/good-lossy.webp", "tests/files/good-lossless.webp"};
+    for (int i = 0; i < 2; i++) {
+        struct mot_bytes b = {0};
+        struct mot_image im;
+        CHECK_INT(mot_read_file(files[i], 1 << 20, &b), 0);
+        for (size_t n = 12; n < b.n; n++) {
+            CHECK(mot_image_load(&im, b.data, n, "x.webp") != 0);
+            CHECK(strncmp(mot_error(), "x.webp: ", 8) == 0 && !im.rgb);
+        }
+        mot_bytes_free(&b);
+    }
+}
+
 static void test_wav_save(void)
 {
     float x[] = {0, 0.5f, -0.5f, 1, -1, 2, -2, NAN, 1.0f / 32768};
@@ -483,6 +619,10 @@ int main(void)
     RUN(test_wav_kinds);
     RUN(test_wav_damage);
     RUN(test_ogg_damage);
+    RUN(test_ogg_without_end);
+    RUN(test_pictures_of_others);
+    RUN(test_orientations);
+    RUN(test_webp_damage);
     RUN(test_wav_save);
     RUN(test_resample);
     unlink(file);
