@@ -107,12 +107,12 @@ void tokenize_encode(const struct tokenize_options *o)
         die_lib(NULL);
     struct tool_progress p = tool_progress_start("tokenising", "MB", 0);
     const struct mot_encoded *d = NULL;
-    bool any = false;
+    int64_t documents = mot_series_mark(output[0])->documents + (output[1] ? mot_series_mark(output[1])->documents : 0);
     int rc;
     while (!(rc = mot_encoder_next(e, &d)) && d) {
         if (d->skipped && o->strict)
             die("%s", d->skipped);
-        any |= !d->skipped;
+        documents += !d->skipped;
         if (d->skipped)
             tokenize_skip(&skips, d->skipped);
         else if (mot_series_add(output[d->validation], d, skips.n))
@@ -123,7 +123,7 @@ void tokenize_encode(const struct tokenize_options *o)
         die_lib(NULL);
     tool_progress_end(&p);
     mot_encoder_free(e);
-    if (!any && skips.n > 0)
+    if (documents == 0 && skips.n > 0)
         die("nothing to write: all %lld records were skipped", (long long)skips.n);
     finish(o, v, &skips, s);
     mot_source_close(s);
