@@ -377,6 +377,8 @@ struct mot_tokens_options {
 struct mot_tokens_writer;
 struct mot_tokens_writer *mot_tokens_create(const struct mot_vocab *v, const struct mot_tokens_options *o) MOT_CHECKED;
 int mot_tokens_add(struct mot_tokens_writer *w, const struct mot_doc *d) MOT_CHECKED;
+/* Documents with the separator among their ids, which will be taken for several. */
+int64_t mot_tokens_ambiguous(const struct mot_tokens_writer *w);
 int mot_tokens_commit(struct mot_tokens_writer *w) MOT_CHECKED; /* frees w in either case */
 void mot_tokens_abort(struct mot_tokens_writer *w);
 

@@ -71,8 +71,11 @@ void tokenize_export(const struct tokenize_options *o)
             begin(&e, &v);
     }
     struct mot_tokens_writer *w = unfinished;
+    int64_t ambiguous = mot_tokens_ambiguous(w);
     unfinished = NULL;
     if (mot_tokens_commit(w))
         die_lib(NULL);
+    if (ambiguous)
+        warn("%s: %lld documents have the separator in them and will be taken for several", o->output, (long long)ambiguous);
     note("%s: %lld documents, %lld tokens with what stood around them", o->output, (long long)e.documents, (long long)e.tokens);
 }

@@ -5,11 +5,13 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,10 +31,19 @@ static void wait_briefly(char **argv)
     execv("/proc/self/exe", argv); /* returns where there is no /proc: then it goes on as it is */
 }
 
+/* Where address space is limited (ulimit -v), libc's habit of reserving 64 MB of it for each thread would use it up. */
+static void share_memory(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        (void)mallopt(M_ARENA_MAX, 1);
+}
+
 void tool_start(const char *name, char **argv)
 {
     program = name;
     wait_briefly(argv);
+    share_memory();
 }
 
 int tool_finish(void)

@@ -10,6 +10,7 @@
  */
 #include <omp.h>
 #include <pthread.h>
+#include <sys/resource.h>
 
 #include "source.h"
 
@@ -280,6 +281,33 @@ int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d)
 
 /* ---- life ---- */
 
+/* False: no memory for one more thread. */
+static bool start_worker(struct mot_encoder *e, struct worker *w, struct mot_tokenizer *t)
+{
+    enum { STACK = 1 << 22 };
+    pthread_attr_t how;
+    w->e = e;
+    w->t = mot_tokenizer_share(t);
+    if (!w->t || pthread_attr_init(&how) != 0)
+        return false;
+    w->running = pthread_attr_setstacksize(&how, STACK) == 0 && pthread_create(&w->thread, &how, work, w) == 0;
+    pthread_attr_destroy(&how);
+    return w->running;
+}
+
+/* A thread has a stack, a tokenizer's cache, and what it decodes; where address space is limited (ulimit -v) there are no more
+ * than fit it. */
+static int threads_that_fit(int n)
+{
+    enum { A_THREAD = 1 << 26 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur / A_THREAD > (rlim_t)n)
+        return n;
+    int fit = (int)(limit.rlim_cur / A_THREAD) - 1;
+    return fit > 1 ? fit : 1;
+}
+
+/* Where threads are short, fewer do it, or the caller alone. */
 static int start_workers(struct mot_encoder *e, struct mot_tokenizer *t, int n)
 {
     e->worker = mot_alloc((size_t)n, sizeof *e->worker);
@@ -287,17 +315,15 @@ static int start_workers(struct mot_encoder *e, struct mot_tokenizer *t, int n)
     e->batch = mot_alloc((size_t)e->n_batches, sizeof *e->batch);
     if (!e->worker || !e->batch)
         return MOT_ENOMEM;
-    e->worker[0] = (struct worker){.e = e, .t = n > 1 ? NULL : t};
-    for (int i = 0; n > 1 && i < n; i++) {
-        struct worker *w = &e->worker[e->n_workers++];
-        w->e = e;
-        w->t = mot_tokenizer_share(t);
-        if (!w->t)
-            return MOT_ENOMEM;
-        if (pthread_create(&w->thread, NULL, work, w) != 0)
-            return mot_fail(MOT_ENOMEM, "cannot start thread %d of %d", i + 1, n);
-        w->running = true;
+    while (n > 1 && e->n_workers < n && start_worker(e, &e->worker[e->n_workers], t))
+        e->n_workers++;
+    if (e->n_workers < n && n > 1) {
+        struct worker *w = &e->worker[e->n_workers];
+        mot_tokenizer_close(w->t);
+        w->t = NULL;
     }
+    if (e->n_workers == 0)
+        e->worker[0] = (struct worker){.e = e, .t = t};
     return MOT_OK;
 }
 
@@ -311,7 +337,7 @@ struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake_workers, NULL);
     pthread_cond_init(&e->wake_caller, NULL);
-    if (start_workers(e, t, o->threads > 0 ? o->threads : omp_get_max_threads()) == MOT_OK)
+    if (start_workers(e, t, threads_that_fit(o->threads > 0 ? o->threads : omp_get_max_threads())) == MOT_OK)
         return e;
     mot_encoder_free(e);
     return NULL;

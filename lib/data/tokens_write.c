@@ -15,6 +15,7 @@ struct mot_tokens_writer {
     int32_t separator;
     struct mot_out *out;
     int64_t tokens;
+    int64_t ambiguous; /* documents with the separator in them */
 };
 
 struct mot_tokens_writer *mot_tokens_create(const struct mot_vocab *v, const struct mot_tokens_options *o)
@@ -90,8 +91,11 @@ int mot_tokens_add(struct mot_tokens_writer *w, const struct mot_doc *d)
         begin++;
     if (begin < end && w->vocab.eos >= 0 && d->id[end - 1] == w->vocab.eos)
         end--;
-    int64_t n = end - begin + 1;
+    int64_t n = end - begin + 1, i = begin;
     int rc = MOT_OK;
+    while (i < end && d->id[i] != w->separator)
+        i++;
+    w->ambiguous += i < end;
     if (w->out && w->size && w->tokens && HEAD + (w->tokens + n) * width > w->size)
         rc = end_file(w);
     if (!rc && !w->out)
@@ -101,6 +105,11 @@ int mot_tokens_add(struct mot_tokens_writer *w, const struct mot_doc *d)
     if (!rc)
         rc = put_ids(w, &w->separator, 1);
     return rc ? rc : put_ids(w, d->id + begin, end - begin);
+}
+
+int64_t mot_tokens_ambiguous(const struct mot_tokens_writer *w)
+{
+    return w->ambiguous;
 }
 
 int mot_tokens_commit(struct mot_tokens_writer *w)
