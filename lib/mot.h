@@ -354,7 +354,7 @@ struct mot_series_options {
     const char *job; /* what must be equal for a job to be resumed, in words */
 };
 struct mot_series;
-/* resume: whole shards that are there, from number 0 on, are kept, and the mark is theirs. */
+/* resume: whole numbered shards that are there, from number 0 on, are kept, and the mark is theirs. */
 struct mot_series *mot_series_open(const struct mot_vocab *v, const struct mot_series_options *o) MOT_CHECKED;
 const struct mot_mark *mot_series_mark(const struct mot_series *s); /* owned by s */
 int64_t mot_series_shards(const struct mot_series *s);              /* whole ones */

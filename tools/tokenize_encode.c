@@ -44,11 +44,31 @@ static void open_output(const struct tokenize_options *o, const struct mot_vocab
         struct mot_series_options so = {.path = o->output ? o->output : "-", .size = o->shard_size, .twin = i == 1,
                                         .compress = o->compress, .resume = o->resume, .job = job};
         output[i] = mot_series_open(v, &so);
-        if (!output[i] || mot_series_begin(output[i]))
+        if (!output[i])
             die_lib(NULL);
-        if (o->resume && mot_series_shards(output[i]))
+        if (mot_series_shards(output[i]))
             note("%s: %lld whole shards are kept", mot_series_name(output[i], 0), (long long)mot_series_shards(output[i]));
     }
+}
+
+/* A job without numbered shards is done or not begun. */
+static bool is_done(const struct tokenize_options *o, const struct mot_vocab *v)
+{
+    struct mot_shard_counts c;
+    for (int i = 0; i < 2 && output[i]; i++) {
+        const char *name = mot_series_name(output[i], 0);
+        if (!o->resume || o->shard_size || !mot_file_exists(name) || mot_shard_count(name, v, &c))
+            return false;
+        note("%s: whole: it is kept", name);
+    }
+    return true;
+}
+
+static void begin_output(void)
+{
+    for (int i = 0; i < 2 && output[i]; i++)
+        if (mot_series_begin(output[i]))
+            die_lib(NULL);
 }
 
 /* Where reading may begin: at the last record of the stream that is behind, whose later documents may be missing. */
@@ -90,32 +110,27 @@ static void finish(const struct tokenize_options *o, const struct mot_vocab *v, 
         warn("%lld records were skipped", (long long)s->n);
 }
 
-void tokenize_encode(const struct tokenize_options *o)
+/* All of the source to the output; how many documents there were. */
+static int64_t encode_all(const struct tokenize_options *o, struct mot_tokenizer *t, struct mot_source *s,
+                          struct tokenize_skips *skips)
 {
-    struct mot_tokenizer *t = mot_tokenizer_open(o->tokenizer);
-    if (!t)
-        die_lib(NULL);
-    struct tokenize_skips skips = {0};
     struct mot_encode_options encode = o->encode;
-    const struct mot_vocab *v = mot_tokenizer_vocab(t);
-    struct mot_source *s = tokenize_open_source(o, t, &skips);
-    open_output(o, v);
-    continue_job(&encode, &skips);
+    continue_job(&encode, skips);
     encode.digest = o->shard_size > 0;
     struct mot_encoder *e = mot_encoder_new(t, s, &encode);
     if (!e)
         die_lib(NULL);
     struct tool_progress p = tool_progress_start("tokenising", "MB", 0);
     const struct mot_encoded *d = NULL;
-    int64_t documents = mot_series_mark(output[0])->documents + (output[1] ? mot_series_mark(output[1])->documents : 0);
+    int64_t documents = 0;
     int rc;
     while (!(rc = mot_encoder_next(e, &d)) && d) {
         if (d->skipped && o->strict)
             die("%s", d->skipped);
         documents += !d->skipped;
         if (d->skipped)
-            tokenize_skip(&skips, d->skipped);
-        else if (mot_series_add(output[d->validation], d, skips.n))
+            tokenize_skip(skips, d->skipped);
+        else if (mot_series_add(output[d->validation], d, skips->n))
             die_lib(NULL);
         tokenize_show_progress(&p, s);
     }
@@ -123,9 +138,26 @@ void tokenize_encode(const struct tokenize_options *o)
         die_lib(NULL);
     tool_progress_end(&p);
     mot_encoder_free(e);
-    if (documents == 0 && skips.n > 0)
-        die("nothing to write: all %lld records were skipped", (long long)skips.n);
-    finish(o, v, &skips, s);
+    return documents;
+}
+
+void tokenize_encode(const struct tokenize_options *o)
+{
+    struct mot_tokenizer *t = mot_tokenizer_open(o->tokenizer);
+    if (!t)
+        die_lib(NULL);
+    struct tokenize_skips skips = {0};
+    const struct mot_vocab *v = mot_tokenizer_vocab(t);
+    struct mot_source *s = tokenize_open_source(o, t, &skips);
+    open_output(o, v);
+    if (!is_done(o, v)) {
+        begin_output();
+        bool resumed = mot_series_mark(output[0])->documents || (output[1] && mot_series_mark(output[1])->documents);
+        int64_t documents = encode_all(o, t, s, &skips);
+        if (documents == 0 && skips.n > 0 && !resumed)
+            die("nothing to write: all %lld records were skipped", (long long)skips.n);
+        finish(o, v, &skips, s);
+    }
     mot_source_close(s);
     mot_tokenizer_close(t);
 }

@@ -21,7 +21,6 @@ struct mot_series {
     int64_t documents;    /* in the open shard */
     struct mot_mark mark; /* of what has been written */
     bool resumed, met;    /* the mark is of what was there; the input has been seen to be the same up to there */
-    bool whole;           /* one file, which is there already */
 };
 
 /* ---- notes ---- */
@@ -111,7 +110,7 @@ static int look_at(struct mot_series *s, const char *name, bool *whole)
     *whole = rc == MOT_OK;
     if (!shard || rc == MOT_ECORRUPT || rc == MOT_EIO)
         rc = MOT_OK; /* it will be made again */
-    if (*whole && s->o.size)
+    if (*whole)
         rc = read_note(s, name, mot_shard_note(shard), &s->mark);
     mot_shard_close(shard);
     return rc;
@@ -126,10 +125,7 @@ static int find_whole(struct mot_series *s)
         if (rc || !whole)
             return rc;
         s->number++;
-        s->whole = s->o.size == 0;
-        s->resumed = s->o.size > 0;
-        if (s->whole)
-            return MOT_OK;
+        s->resumed = true;
     }
 }
 
@@ -143,7 +139,7 @@ struct mot_series *mot_series_open(const struct mot_vocab *v, const struct mot_s
     s->mark.record = -1;
     s->job = mot_strdup(o->job);
     int rc = s->job ? mot_numbered_init(&s->names, o->path, ".mot", o->size > 0, o->twin) : MOT_ENOMEM;
-    if (!rc && o->resume)
+    if (!rc && o->resume && o->size)
         rc = find_whole(s);
     s->o.path = s->o.job = NULL; /* borrowed until now */
     if (!rc)
@@ -207,7 +203,7 @@ static int end_shard(struct mot_series *s)
 
 int mot_series_begin(struct mot_series *s)
 {
-    return s->whole || s->w || s->number ? MOT_OK : open_next(s);
+    return s->w || s->number ? MOT_OK : open_next(s);
 }
 
 /* A note is shorter than this. */
@@ -227,7 +223,7 @@ static int other_input(struct mot_series *s)
 int mot_series_add(struct mot_series *s, const struct mot_encoded *d, int64_t skipped)
 {
     struct mot_mark *m = &s->mark;
-    if (s->whole || d->record < m->record)
+    if (d->record < m->record)
         return MOT_OK; /* it is there */
     if (s->resumed && !s->met && (d->record > m->record || d->digest != m->digest))
         return other_input(s);

@@ -22,7 +22,7 @@
 
 enum format { TEXT, LINES, JSONL, TAR, TOKENS };
 static const char *const format_names[] = {"text", "lines", "jsonl", "tar", "tokens"};
-enum { PIECE = 1 << 16, MAX_DEPTH = 100, SUFFIXES = 32, SUFFIX_BYTES = 16 };
+enum { MAX_DEPTH = 100, SUFFIXES = 32, SUFFIX_BYTES = 16 };
 
 struct input {
     char *path;   /* of a file, or up to its last suffix when several make a record; "-" */
@@ -54,11 +54,8 @@ struct mot_source {
     /* the open input */
     struct mot_tar *tar;
     struct mot_tokens *tokens;
-    int fd; /* of a stream of lines, or -1 */
-    struct mot_bytes lines;
-    size_t line_begin;          /* what is before has been served */
-    int64_t line_number, bytes; /* read so far */
-    char *folder;               /* of a JSONL file */
+    struct mot_lines lines;
+    char *folder; /* of a JSONL file */
     bool finished;              /* it has no more */
 };
 
@@ -306,7 +303,7 @@ struct mot_source *mot_source_open(const char *const *paths, int n,
     struct mot_source *s = mot_alloc(1, sizeof *s);
     if (!s)
         return NULL;
-    s->fd = -1;
+    s->lines.fd = -1;
     s->strict = o->strict;
     s->vocab = o->vocab;
     s->separator = o->has_separator ? o->separator : -1;
@@ -324,63 +321,6 @@ struct mot_source *mot_source_open(const char *const *paths, int n,
 
 /* ---- lines ---- */
 
-/* Drop what of the buffer has been served, and read a piece more; *end at the end of the file. */
-static int read_piece(struct mot_source *s, const char *name, bool *end)
-{
-    struct mot_bytes *b = &s->lines;
-    if (s->line_begin) {
-        memmove(b->data, b->data + s->line_begin, b->n - s->line_begin);
-        b->n -= s->line_begin;
-        s->line_begin = 0;
-    }
-    int rc = mot_bytes_reserve(b, PIECE);
-    if (rc)
-        return rc;
-    ssize_t r;
-    do
-        r = read(s->fd, b->data + b->n, PIECE);
-    while (r < 0 && errno == EINTR);
-    if (r < 0)
-        return mot_fail(MOT_EIO, "%s: cannot read: %s", name, strerror(errno));
-    b->n += (size_t)r;
-    s->bytes += r;
-    *end = r == 0;
-    return MOT_OK;
-}
-
-/* The next line, without its newline; *line = NULL at the end.  Valid until the next call.  Of a line that is too long nothing
- * is kept: *n is its length. */
-static int next_line(struct mot_source *s, const char *name, const unsigned char **line, size_t *n)
-{
-    struct mot_bytes *b = &s->lines;
-    size_t looked = s->line_begin, dropped = 0; /* up to here there is no newline; of the line, when it is too long */
-    bool end = false;
-    *line = NULL;
-    for (;;) {
-        const unsigned char *newline = b->n > looked ? memchr(b->data + looked, '\n', b->n - looked) : NULL;
-        if (!newline && !end) {
-            if (dropped || b->n - s->line_begin > MOT_RECORD_LIMIT) {
-                dropped += b->n - s->line_begin;
-                s->line_begin = b->n;
-            }
-            size_t kept = b->n - s->line_begin;
-            int rc = read_piece(s, name, &end);
-            if (rc)
-                return rc;
-            looked = kept;
-            continue;
-        }
-        *line = b->data + s->line_begin;
-        *n = (newline ? (size_t)(newline - b->data) : b->n) - s->line_begin;
-        s->line_begin += *n + (newline != NULL);
-        *n += dropped;
-        if (!newline && *n == 0)
-            *line = NULL; /* else the last line has no newline */
-        s->line_number += *line != NULL;
-        return MOT_OK;
-    }
-}
-
 static bool is_blank(const unsigned char *line, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -396,13 +336,13 @@ static int lines_next(struct mot_source *s, const struct input *in, struct mot_r
     const unsigned char *line;
     size_t n = 0;
     do {
-        int rc = next_line(s, name, &line, &n);
+        int rc = mot_lines_next(&s->lines, name, &line, &n);
         s->finished = rc || !line;
         if (s->finished)
             return rc;
     } while (n <= MOT_RECORD_LIMIT && (in->format == JSONL ? is_blank(line, n) : n == 0));
     bool too_long = n > MOT_RECORD_LIMIT;
-    struct mot_raw *r = *raw = mot_raw_line(name, s->line_number, in->format == JSONL ? MOT_FILE_JSONL : MOT_FILE_TEXT, line,
+    struct mot_raw *r = *raw = mot_raw_line(name, s->lines.number, in->format == JSONL ? MOT_FILE_JSONL : MOT_FILE_TEXT, line,
                                             too_long ? 0 : n);
     if (!r || (s->folder && in->format == JSONL && !(r->folder = mot_strdup(s->folder))))
         return MOT_ENOMEM;
@@ -413,14 +353,10 @@ static int lines_next(struct mot_source *s, const struct input *in, struct mot_r
 
 static int open_lines(struct mot_source *s, const struct input *in)
 {
-    bool is_stdin = strcmp(in->path, "-") == 0;
     const char *slash = strrchr(in->path, '/');
-    s->fd = is_stdin ? STDIN_FILENO : open(in->path, O_RDONLY | O_CLOEXEC);
-    if (s->fd < 0)
-        return mot_fail(MOT_EIO, "%s: cannot open: %s", in->path, strerror(errno));
     if (slash && !(s->folder = mot_strndup(in->path, (size_t)(slash - in->path) + 1)))
         return MOT_ENOMEM;
-    return MOT_OK;
+    return mot_lines_open(&s->lines, in->path);
 }
 
 static void close_input(struct mot_source *s)
@@ -429,20 +365,16 @@ static void close_input(struct mot_source *s)
     s->tar = NULL;
     mot_tokens_close(s->tokens);
     s->tokens = NULL;
-    if (s->fd > STDERR_FILENO)
-        close(s->fd);
-    s->fd = -1;
+    mot_lines_close(&s->lines);
     mot_free(s->folder);
     s->folder = NULL;
-    s->lines.n = s->line_begin = 0;
-    s->line_number = s->bytes = 0;
     s->finished = false;
 }
 
 /* Bytes consumed of the open input. */
 static int64_t consumed(const struct mot_source *s)
 {
-    return s->tar ? mot_tar_bytes(s->tar) : s->tokens ? mot_tokens_bytes(s->tokens) : s->bytes;
+    return s->tar ? mot_tar_bytes(s->tar) : s->tokens ? mot_tokens_bytes(s->tokens) : s->lines.bytes;
 }
 
 /* The files of one record. */
@@ -486,7 +418,7 @@ static int input_next(struct mot_source *s, const struct input *in, struct mot_r
         s->finished = rc || !*raw;
         return rc;
     default:
-        if (s->fd < 0)
+        if (s->lines.fd < 0)
             rc = open_lines(s, in);
         s->finished = rc != MOT_OK;
         return rc ? rc : lines_next(s, in, raw);
@@ -573,6 +505,6 @@ void mot_source_close(struct mot_source *s)
     }
     mot_free(s->input);
     mot_building_free(&s->record);
-    mot_bytes_free(&s->lines);
+    mot_bytes_free(&s->lines.buffer);
     mot_free(s);
 }

@@ -59,6 +59,20 @@ void mot_raw_free(struct mot_raw *r);
  * failed; what is returned ends the reading. */
 int mot_source_take(struct mot_source *s, struct mot_raw **r) MOT_CHECKED;
 
+/* ---- lines (lines.c) ---- */
+
+struct mot_lines {
+    int fd; /* -1: none open */
+    struct mot_bytes buffer;
+    size_t begin;          /* what is before has been served */
+    int64_t number, bytes; /* lines served, bytes read */
+};
+int mot_lines_open(struct mot_lines *l, const char *path) MOT_CHECKED; /* "-": standard input */
+/* The next line, without its newline, valid until the next call; *line = NULL at the end.  One of more than MOT_RECORD_LIMIT
+ * bytes has its length in *n, and nothing to look at. */
+int mot_lines_next(struct mot_lines *l, const char *name, const unsigned char **line, size_t *n) MOT_CHECKED;
+void mot_lines_close(struct mot_lines *l); /* the buffer stays, for the next file */
+
 /* ---- a record being built (record.c) ---- */
 
 struct mot_building {

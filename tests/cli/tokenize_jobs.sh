@@ -93,7 +93,13 @@ fails mot-tokenize --resume $job -o part/x.mot
 says 'not of a numbered output'
 mot-tokenize -q -t tok -o single.mot "$samples"
 mot-tokenize -t tok --resume -o single.mot "$samples" 2> err
-says 'single.mot: 1 whole shards are kept'
+says 'single.mot: whole: it is kept'
+mot-tokenize -q -t tok -o pair.mot --split 0.5 "$samples"
+cp pair.mot pair.copy
+rm pair.val.mot
+mot-tokenize -q -t tok --resume -o pair.mot --split 0.5 "$samples"
+same pair.mot pair.copy
+[ -s pair.val.mot ]
 
 # Variations: the first is the record itself, the others differ, and texts alone have none.
 mot-tokenize -q -t tok --augment 1 $whole 2> err | cmp - r.mot
