@@ -88,12 +88,14 @@ says '3 documents, .* 10 records skipped'
 mot-tokenize --decode -f lines j.mot | tr -d '\0' | tr '\n' ' ' > said
 equal "$(cat said)" 'first ab last '
 
-# A stream of any length takes little memory: 60 MB of lines, and of a tar, in a process of 250 MB.
-seq 1000000 9999999 | head -c 60000000 > many.txt
-(ulimit -v 250000; mot-tokenize -q -t tok --threads 2 -f lines -o many.mot - < many.txt)
-equal "$(mot-tokenize --info many.mot | awk -F '\t' '$2 == "all" { print $3 }')" "$(awk 'NF { n++ } END { print n }' many.txt)"
-cat "$samples"/*.wav > /dev/null
-tar -cf one.tar --sort=name -C "$T/files" samples
-for i in $(seq 100); do cat one.tar; done > many.tar
-(ulimit -v 250000; mot-tokenize -q -t tok --threads 2 -f tar -o many.mot - < many.tar)
-equal "$(mot-tokenize --info many.mot | awk -F '\t' '$2 == "all" { print $3 }')" 800
+# A stream of any length takes little memory: 60 MB of lines, and of a tar, in a process of 250 MB, however many threads are
+# asked for.  (Sanitizers need more than any limit.)
+if (ulimit -v 250000; mot-tokenize --version > version 2>&1); then
+    seq 1000000 8499999 > many.txt
+    (ulimit -v 250000; mot-tokenize -q -t tok --threads 2 -f lines -o many.mot - < many.txt)
+    equal "$(mot-tokenize --info many.mot | awk -F '\t' '$2 == "all" { print $3 }')" "$(wc -l < many.txt | tr -d ' ')"
+    tar -cf one.tar --sort=name -C "$T/files" samples
+    for i in $(seq 100); do cat one.tar; done > many.tar
+    (ulimit -v 250000; mot-tokenize -q -t tok --threads 40 -f tar -o many.mot - < many.tar)
+    equal "$(mot-tokenize --info many.mot | awk -F '\t' '$2 == "all" { print $3 }')" 800
+fi
