@@ -153,6 +153,8 @@ static void check(const struct tokenize_options *o, unsigned given)
     bool piped = !o->output || strcmp(o->output, "-") == 0;
     if (piped && (o->shard_size || o->resume || o->encode.split))
         die_usage("%s: which files? Give -o OUT.mot", o->shard_size ? "--shard-size" : o->resume ? "--resume" : "--split");
+    if (piped && o->report && strcmp(o->report, "-") == 0)
+        die_usage("--report: standard output has the shard: give -o OUT.mot, or a file for the report");
     if (o->encode.by_caption && !o->encode.split)
         die_usage("--split-key: of which split? Give --split SHARE");
     if (o->encode.doc.raw && o->encode.doc.add_special)
