@@ -63,7 +63,7 @@ man := $(wildcard man/*)
 lib_obj := $(lib_src:%.c=$(B)/obj/%.o) $(foreach s,$(SETS),$(patsubst %.c,$(B)/obj/$(s)/%.o,$(wildcard kernels/cpu/*.c)))
 ref_obj := $(ref_src:%.c=$(B)/obj/%.o)
 # The model once more in double, over the reference kernels: gradients are checked against differences there.
-double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c lib/model/weights.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
+double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c lib/model/weights.c lib/model/device.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
 
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -61,6 +61,8 @@ struct mot_past {
     int64_t capacity, length;
 };
 
+enum { MOT_FEW = 16 };
+
 /* The norm of a query's or key's head before RoPE. */
 enum mot_head_norm {
     MOT_HEAD_RMS,  /* RMSNorm over D; one weight (D) for all heads: Qwen3 */
@@ -160,7 +162,9 @@ struct mot_kernels {
     /* -- grouped linear --------------------------------------------------------------------------- */
 
     /* y[i,o] (+)= sum_c x[i,c] w[o,c] + b[o], rows of one group with one (O,I) weight.
-     * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel. */
+     * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel.
+     * A row's result does not depend on the other rows.  For at most MOT_FEW rows O may be larger than the
+     * limits have it (the head's words, for generation). */
     void (*linear)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *params,
                    const struct mot_group *g, int G, int64_t I, int64_t O, int add);
     /* dx[i,c] (+)= sum_o dy[i,o] w[o,c] */

@@ -11,6 +11,7 @@
  *   5 training, scoring    lib/train/
  *   6 profiling            lib/profile/
  *   7 conversion           lib/convert/
+ *   8 generation           lib/generate/
  *
  * Rules.  A function that can fail returns int (MOT_OK = 0, else an enum mot_status) or a pointer
  * (NULL = failed); mot_error() then tells in one line what, where and what to do about it.  Nothing prints
@@ -787,6 +788,44 @@ struct mot_difference {
 };
 int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads,
                        struct mot_difference *d) MOT_CHECKED;
+
+/* ==== 8 generation (lib/generate/) ============================================================== */
+
+/* How the tokens of a modality are drawn. */
+struct mot_sampling {
+    double temperature; /* 0: the most probable one */
+    int64_t top_k;      /* only among that many of the most probable; 0: all */
+    double top_p;       /* only among the most probable ones that make up this share; 1: all */
+    double min_p;       /* only among those at least so many times as probable as the first; 0: all */
+};
+/* A document, n tokens of which the first `prompt` were given. */
+typedef void mot_generated(void *context, int64_t document, int sample, const int32_t *id, int64_t n, int64_t prompt);
+struct mot_generate_options {
+    int64_t max_tokens;   /* new ones a document; a picture that would not fit does not begin */
+    int batch, samples;   /* sequences at a time; documents for each prompt */
+    double guidance;      /* of pictures: how far the logits go from those without all that came before; 1: as they are */
+    const char *force;    /* "text", "image", "speech": the kind of segment to begin with; NULL: whatever comes */
+    int64_t image_tokens; /* a picture has; 0: as the folder's codec says */
+    const char *device, *dtype; /* NULL: "cpu", "f32" */
+    int threads;
+    uint64_t seed;
+    mot_generated *done;  /* a document is complete; in the order of the prompts */
+    mot_generated *token; /* it has one more token; may be NULL */
+    void *context;
+};
+struct mot_generator;
+/* A model folder.  expect: the vocabulary of the prompts, which must be the folder's; may be NULL.  Strings of o are borrowed.
+ * What is generated depends on weights, prompts, seed and sampling, not on batch or threads. */
+struct mot_generator *mot_generator_open(const char *folder, const struct mot_vocab *expect,
+                                         const struct mot_generate_options *o) MOT_CHECKED;
+/* To be set before the first prompt; at first temperature 1 and all tokens.  NULL: there is no such modality. */
+struct mot_sampling *mot_generator_sampling(struct mot_generator *g, const char *modality);
+const struct mot_vocab *mot_generator_vocab(const struct mot_generator *g);
+/* A prompt: a document, whose end is left off; without tokens: what begins one. */
+int mot_generator_add(struct mot_generator *g, const int32_t *id, int64_t n) MOT_CHECKED;
+int mot_generator_flush(struct mot_generator *g) MOT_CHECKED; /* finish all */
+int64_t mot_generator_tokens(const struct mot_generator *g);  /* generated so far */
+void mot_generator_close(struct mot_generator *g);
 
 #ifdef __cplusplus
 }

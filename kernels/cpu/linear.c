@@ -14,8 +14,6 @@
 
 #include "product.h"
 
-enum { FEW_ROWS = 16 }; /* for more rows, packing w once costs less than reading it again for every few */
-
 struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 {
     (void)threads;
@@ -109,7 +107,7 @@ static void grouped(struct mot_device *d, float *c, const float *a, const float 
 void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float *params,
                     const struct mot_group *g, int G, int64_t I, int64_t O, int add)
 {
-    if (mot_cpu_rows(g, G) <= FEW_ROWS)
+    if (mot_cpu_rows(g, G) <= MOT_FEW) /* for more, packing w once costs less than reading it again for every few */
         few_rows(d, y, x, params, g, G, I, O, add);
     else
         grouped(d, y, x, params, g, G, I, O, 1, I, add, true);

@@ -16,16 +16,6 @@
 #include <omp.h>
 #include <stdbool.h>
 
-#include "cpu.h"
-#include "tile.h"
-
-/* A part of C. */
-struct product_part {
-    struct mot_range rows, cols;
-};
-static inline void product(const struct mot_device *d, float *c, int64_t c_row, struct tile_a a,
-                           const float *packed, struct product_part p, int64_t k, bool add);
-
 #ifdef MOT_CPU_BF16
 #include "product_bf16.h"
 #else
@@ -65,6 +55,10 @@ static inline __attribute__((always_inline)) void product_block(float *c, int64_
 /* C, `rows` by `cols`, cut into n_rows by n_cols parts. */
 struct product_cut {
     int64_t rows, cols, n_rows, n_cols;
+};
+
+struct product_part {
+    struct mot_range rows, cols;
 };
 
 /* How C is cut when making it is `work` of `all` that the threads do: into parts as large as
@@ -119,5 +113,22 @@ static inline void product(const struct mot_device *d, float *c, int64_t c_row, 
                           TILE_ROWS * packed_depth(depth), packed, m, n, k, r, adds);
     }
 }
+
+#ifdef MOT_CPU_BF16
+/* -- few rows ---------------------------------------------------------------------------------- */
+
+/* Columns of panel `panel` of c (rows,n) (+)= a (rows,k) w^T, w (n,k): packed into the thread's
+ * cache and used at once. */
+static inline void thin_panel(const struct mot_device *d, float *c, int64_t n, const float *a,
+                              int64_t rows, const float *w, int64_t k, int64_t panel, bool add)
+{
+    size_t bytes = (size_t)(PRODUCT_SCRATCH + packed_floats(k, PANEL)) * sizeof(float);
+    float *packed = mot_cpu_scratch(d, omp_get_thread_num(), bytes) + PRODUCT_SCRATCH;
+    int64_t end = n < (panel + 1) * PANEL ? n : (panel + 1) * PANEL;
+    pack_panel(packed, (struct tile_a){w, 1, k}, k, n, panel);
+    product(d, c, n, (struct tile_a){a, k, 1}, packed,
+            (struct product_part){{0, rows}, {panel * PANEL, end}}, k, add);
+}
+#endif
 
 #endif

@@ -193,20 +193,4 @@ static inline __attribute__((always_inline)) void product_core(int64_t rows, int
         core_bf16(TILE_ROWS / 2, 1, n_words, a, b, c, c_row, rows, cols, add);
 }
 
-/* -- few rows ---------------------------------------------------------------------------------- */
-
-/* Columns of panel `panel` of c (rows,n) (+)= a (rows,k) w^T, w (n,k): packed into the thread's
- * cache and used at once. */
-static inline void thin_panel(const struct mot_device *d, float *c, int64_t n, const float *a,
-                              int64_t rows, const float *w, int64_t k, int64_t panel, bool add)
-{
-    enum { BEFORE = PRODUCT_ROWS * PRODUCT_STRIDE }; /* is product()'s */
-    size_t bytes = (size_t)(BEFORE + packed_floats(k, PANEL)) * sizeof(float);
-    float *packed = mot_cpu_scratch(d, omp_get_thread_num(), bytes) + BEFORE;
-    int64_t end = n < (panel + 1) * PANEL ? n : (panel + 1) * PANEL;
-    pack_panel(packed, (struct tile_a){w, 1, k}, k, n, panel);
-    product(d, c, n, (struct tile_a){a, k, 1}, packed,
-            (struct product_part){{0, rows}, {panel * PANEL, end}}, k, add);
-}
-
 #endif

@@ -58,8 +58,13 @@ static void attention(struct mot_model *m, int64_t l)
     int n = mot_groups(m, MOT_QK_NORM, l, c->qk_norm ? MOT_W_Q_NORM : MOT_WEIGHTS, MOT_W_K_NORM, g);
     m->k->rope(m->d, a->q, a->k, a->v, a->qkv, m->params, g, n, r->seq, r->pos, m->cos, m->sin, r->n, heads, kv,
                dim, mot_head_norm(c), mot_head_eps(c));
-    m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->segments, r->n_segments, r->n, heads, kv, dim,
-                    (mot_real)(1 / sqrt((double)dim)));
+    mot_real scale = (mot_real)(1 / sqrt((double)dim));
+    if (r->grows)
+        m->k->remember(m->d, r->piece_past, l, a->k, a->v, r->segments, r->n_segments, r->n, kv, dim);
+    if (r->behind)
+        m->k->attention_past(m->d, a->o, a->q, r->row_past, l, r->row, r->n, heads, kv, dim, scale);
+    else
+        m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->segments, r->n_segments, r->n, heads, kv, dim, scale);
     if (!c->norm_post) {
         linear_onto(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, a->mid, a->x, a->o, heads * dim);
     } else {

@@ -37,6 +37,13 @@ static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
     TAKE(r->seq, rows, 1), TAKE(r->row, rows, 1), TAKE(r->weight, rows, 1), TAKE(r->segments, rows, 1);
 }
 
+static void layout_growing(struct mot_model *m, struct carve *c)
+{
+    struct mot_routed *r = &m->batch;
+    TAKE(r->piece_past, m->sequences, 1), TAKE(r->row_past, m->sequences, 1);
+    TAKE(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
+}
+
 static void layout_host(struct mot_model *m, struct carve *c)
 {
     struct mot_routed *r = &m->batch;
@@ -44,6 +51,7 @@ static void layout_host(struct mot_model *m, struct carve *c)
     TAKE(r->host_id, rows, 1), TAKE(r->host_target, rows, 1), TAKE(r->host_pos, rows, 1);
     TAKE(r->host_seq, rows, 1), TAKE(r->host_row, rows, 1), TAKE(r->host_weight, rows, 1);
     TAKE(r->host_segments, rows, 1), TAKE(m->host_nll, rows, 1), TAKE(m->host_lse, rows, 1);
+    TAKE(r->host_piece_past, m->sequences, 1), TAKE(r->host_row_past, m->sequences, 1);
 }
 
 /* One layer's activations.  When only scoring, all layers share the first one's. */
@@ -66,6 +74,8 @@ static void layout(struct mot_model *m, struct carve *c)
     int64_t n = m->rows, width = g->hidden_size, ffn = g->intermediate_size;
     int64_t hd = g->num_attention_heads * g->head_dim, kd = g->num_key_value_heads * g->head_dim;
     layout_batch(&m->batch, c, n);
+    if (m->sequences)
+        layout_growing(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
     /* dqkv doubles as the forward's qkv where no layer needs its own. */
     TAKE(m->dqkv, n, hd + 2 * kd);
@@ -93,7 +103,7 @@ static struct mot_limits limits_of(const struct mot_model *m)
     return (struct mot_limits){
         .N = m->rows, .segment = m->seq, .C = c->hidden_size, .H = c->num_attention_heads,
         .K = c->num_key_value_heads, .D = c->head_dim, .F = c->intermediate_size, .V = c->vocab_size,
-        .G = c->n_modalities, .train = m->train,
+        .G = c->n_modalities, .sequences = m->sequences, .past = m->sequences ? m->seq : 0, .train = m->train,
     };
 }
 
@@ -192,7 +202,7 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->config = *c;
     m->k = k;
     m->rows = rows;
-    m->seq = seq < rows ? seq : rows;
+    m->seq = seq < rows || m->sequences ? seq : rows;
     m->train = train;
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
@@ -204,12 +214,13 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     return mot_table_build(&m->table, c);
 }
 
-struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
-                                int threads, int64_t rows, int64_t seq, bool train)
+static struct mot_model *new_model(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                   int threads, int64_t rows, int64_t seq, int64_t sequences, bool train)
 {
     struct mot_model *m = mot_alloc(1, sizeof *m);
     if (!m)
         return NULL;
+    m->sequences = sequences;
     for (int i = 0; i < c->n_modalities; i++)
         m->first[i] = v->modality[i].first;
     m->first[c->n_modalities] = v->size;
@@ -218,6 +229,18 @@ struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_voc
         return NULL;
     }
     return m;
+}
+
+struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                int threads, int64_t rows, int64_t seq, bool train)
+{
+    return new_model(c, v, k, threads, rows, seq, 0, train);
+}
+
+struct mot_model *mot_model_new_growing(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                        int threads, int64_t rows, int64_t context, int64_t sequences)
+{
+    return new_model(c, v, k, threads, rows, context, sequences, false);
 }
 
 void mot_model_free(struct mot_model *m)

@@ -106,11 +106,19 @@ struct mot_routed {
     int32_t *id, *target, *pos, *seq, *row;
     mot_real *weight;
     struct mot_segment *segments;
+    /* For sequences that grow: the past of each piece, and of each row with all before it in its piece. */
+    struct mot_past *piece_past, *row_past;
+    bool grows, behind; /* what is run is remembered; and there is a past already */
     /* host twins of what the host needs again, and of what is being filled */
     int32_t *host_id, *host_target, *host_pos, *host_seq, *host_row;
     mot_real *host_weight;
     struct mot_segment *host_segments;
+    struct mot_past *host_piece_past, *host_row_past;
 };
+
+/* ---- device.c ---- */
+/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in. */
+const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
 
 /* ---- model.c, forward.c, backward.c ---- */
 
@@ -136,13 +144,15 @@ struct mot_model {
     const struct mot_kernels *k;
     struct mot_device *d;
     bool train;
-    int64_t rows, seq; /* largest batch and piece */
+    int64_t rows, seq; /* largest batch and piece; with sequences: and the longest sequence */
+    int64_t sequences; /* rows that may attend to a past, 0: there are none (grow.c) */
     mot_real *params, *grads; /* grads NULL when only scoring */
     struct mot_routed batch;
     void *block; /* activations: everything below */
     struct mot_layer *layer;
     mot_real *final, *final_norm, *final_rstd; /* (N,C), (N,C), (N) */
     mot_real *nll, *lse;                       /* (N) */
+    mot_real *chosen, *logits;                 /* (MOT_FEW,C), (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
     mot_real *act;                             /* (N,F) */
     mot_real *dx, *dside;                      /* (N,C) */
@@ -156,6 +166,10 @@ struct mot_model {
 struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
                                 int threads, int64_t rows, int64_t seq, bool train) MOT_CHECKED;
 void mot_model_free(struct mot_model *m);
+/* The same, only forward, for sequences of at most `context` tokens that grow (grow.c): a batch has at most `rows` rows, and
+ * at most `sequences` of them behind something remembered. */
+struct mot_model *mot_model_new_growing(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                        int threads, int64_t rows, int64_t context, int64_t sequences) MOT_CHECKED;
 /* What mot_model_new would take, without taking it. */
 int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int64_t rows, int64_t seq, bool train,
                    int threads, struct mot_memory *out) MOT_CHECKED;
@@ -175,7 +189,18 @@ int mot_model_modality(const struct mot_model *m, int32_t id);
  * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target). */
 int mot_model_run(struct mot_model *m, bool backward) MOT_CHECKED;
 
+/* Memory for a sequence of at most `capacity` tokens, on the model's device; freed with k->free(d, p->kv). */
+int mot_past_new(struct mot_model *m, int64_t capacity, struct mot_past *p) MOT_CHECKED;
+/* Forward over pieces that go on with sequences: piece i of b behind past[i], whose length moves on.  b's targets mean
+ * nothing.  What comes out for a row depends on its own sequence alone, if b is one piece or all its pieces are single tokens
+ * (pieces of other lengths may not be mixed). */
+int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_past *past) MOT_CHECKED;
+/* Logits (n,V) after the batch's sequence positions `position` (n), to host memory. */
+int mot_model_logits(struct mot_model *m, const int64_t *position, int64_t n, mot_real *z) MOT_CHECKED;
+
 /* Internal to the model: the pieces of mot_model_run. */
+int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_past *past)
+    MOT_CHECKED;
 void mot_forward_layers(struct mot_model *m);
 void mot_backward_layers(struct mot_model *m);
 /* The groups of a component at a layer: offsets of weights w and b (MOT_WEIGHTS: none). Returns their count. */

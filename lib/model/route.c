@@ -42,6 +42,12 @@ static int check(const struct mot_model *m, const struct mot_batch *b)
 
 int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale)
 {
+    return mot_model_route_behind(m, b, weight_scale, NULL);
+}
+
+/* past: of each piece, or NULL: all begin at position 0. */
+int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_past *past)
+{
     int rc = check(m, b);
     if (rc)
         return rc;
@@ -61,13 +67,14 @@ int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weigh
             int64_t i = next[mot_model_modality(m, b->id[s])]++;
             r->host_id[i] = b->id[s];
             r->host_target[i] = b->target[s];
-            r->host_pos[i] = (int32_t)(s - b->piece[p]);
+            r->host_pos[i] = (int32_t)(s - b->piece[p] + (past ? past[p].length : 0));
             r->host_seq[i] = (int32_t)s;
             r->host_row[s] = (int32_t)i;
             r->host_weight[i] =
                 (mot_real)(weight_scale * m->config.loss_weight[mot_model_modality(m, b->target[s])]);
         }
     }
+    r->grows = r->behind = false;
     r->n = b->n;
     r->n_segments = b->n_pieces;
     size_t n = (size_t)b->n;

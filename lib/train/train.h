@@ -7,9 +7,6 @@
 
 #include "../model/model.h"
 
-/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in (device.c). */
-const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
-
 /* ---- optimizer.c: AdamW over stretches of the table ---- */
 
 /* Neighbouring tensors that one call of adamw can update. */

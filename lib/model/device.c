@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "train.h"
+#include "model.h"
 
 const struct mot_kernels *mot_device_find(const char *device, const char *dtype)
 {

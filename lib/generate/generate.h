@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * generate.h - what the files of lib/generate share: which tokens may come next, and drawing one of them.
+ */
+#ifndef MOT_GENERATE_H
+#define MOT_GENERATE_H
+
+#include "../model/model.h"
+
+/* ---- grammar.c: what may come next in a document ---- */
+
+struct mot_ranges { /* ids [from, to), in order, without overlap */
+    int n;
+    struct {
+        int32_t from, to;
+    } range[12];
+};
+/* What holds for all documents of a vocabulary. */
+struct mot_grammar {
+    const struct mot_vocab *vocab;
+    int image, speech;    /* their modalities; -1: none, or without delimiters */
+    int64_t image_tokens; /* of each picture; 0: not known, no picture can begin */
+};
+struct mot_grammar mot_grammar_of(const struct mot_vocab *v, int64_t image_tokens);
+/* Where a document stands. */
+struct mot_place {
+    int modality;   /* of the segment; delimiters that begin one are in it */
+    int64_t length; /* of its codes */
+    bool ended;     /* eos was seen */
+};
+/* Move on by a token.  MOT_EFORMAT: it cannot stand there. */
+int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t id) MOT_CHECKED;
+/* Ids that may come next where `left` more tokens fit: a picture or sound begins only if it can end. */
+struct mot_ranges mot_grammar_next(const struct mot_grammar *g, const struct mot_place *p, int64_t left);
+/* The same without ids that leave the segment (for a segment that is forced to begin). */
+struct mot_ranges mot_grammar_inside(const struct mot_grammar *g, const struct mot_place *p, int64_t left);
+
+/* ---- sampler.c ---- */
+
+struct mot_sampler { /* room for one distribution */
+    struct mot_candidate {
+        float p; /* logit, then probability */
+        int32_t id;
+    } *candidate;
+};
+int mot_sampler_new(struct mot_sampler *s, int64_t vocab_size) MOT_CHECKED;
+void mot_sampler_free(struct mot_sampler *s);
+/* One of the allowed ids: by temperature, then top_k, top_p and min_p, and u in [0, 1).  Temperature 0: the largest logit, the
+ * lowest id of several. */
+int32_t mot_sample(struct mot_sampler *s, const mot_real *logits, const struct mot_ranges *allowed,
+                   const struct mot_sampling *how, double u);
+
+#endif

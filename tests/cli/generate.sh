@@ -1,0 +1,81 @@
+# mot-generate: the same whatever the batch and the threads, whole pictures, forced segments, prompts from a pipe, streaming,
+# refusals.
+. "$T/cli.sh"
+mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
+mot-tokenize -q -t tok -o a.mot "$T/files/samples"
+mot-train -q -c nano -t tok -o run --steps 40 --batch 2 --seq 48 --threads 2 a.mot > log
+printf 'a red bus\nthe\n\nwhere\n' > lines
+mot-tokenize -q -t run -f lines -o p.mot lines
+generate() { mot-generate -q "$@"; }
+
+# Neither batch nor threads change what is drawn; another seed does.
+generate --n 3 --seed 4 -o one.mot --batch 1 --threads 1 run p.mot
+generate --n 3 --seed 4 -o many.mot --batch 5 --threads 2 run p.mot
+same one.mot many.mot
+generate --n 3 --seed 5 -o other.mot run p.mot
+cmp -s one.mot other.mot && wrong 'another seed draws the same'
+equal "$(mot-tokenize --dump one.mot | wc -l | tr -d ' ')" 9
+# Documents go on from their prompts, whose end is left off.
+mot-tokenize --dump p.mot | sed -n 's/.*"ids":\[\([0-9,]*\),1\]}\],.*/\1/p' > prompts
+mot-tokenize --dump one.mot | awk 'NR % 3 == 1' > first
+paste -d '|' prompts first | while IFS='|' read -r prompt document; do
+    case $document in *"\"ids\":[$prompt,"*) ;; *) wrong "$document does not go on from $prompt" ;; esac
+done
+# What is most probable is what mot-eval finds most probable: nothing else in the place has a lower loss.
+generate --temperature 0 --max-tokens 6 -o greedy.mot run p.mot
+generate --temperature 0 --max-tokens 6 --top-k 1 --seed 9 -o greedy2.mot run p.mot
+same greedy.mot greedy2.mot
+generate --top-k 1 --max-tokens 6 -o greedy3.mot run p.mot
+same greedy.mot greedy3.mot
+
+# Pictures are whole: 16 codes between their delimiters, and none begins that would not fit.
+generate --force image --max-tokens 40 --temperature image=2,text=0.5 --guidance 3 -o pictures.mot --n 4 run p.mot
+generate --force image --max-tokens 40 --temperature image=2,text=0.5 --guidance 3 -o pictures2.mot --n 4 --batch 1 run p.mot
+same pictures.mot pictures2.mot
+mot-tokenize --dump pictures.mot | grep -o '"image","ids":\[[0-9,]*\]' > images
+[ "$(wc -l < images)" -ge 12 ] || wrong 'a document without its picture'
+equal "$(awk -F, '{ print NF - 1 }' images | sort -u)" 16
+mot-tokenize -q --decode -t run -o out pictures.mot
+[ "$(find out -name '*.png' | wc -l)" -ge 12 ] || wrong 'pictures that are not decoded'
+generate --force speech --max-tokens 20 -o sounds.mot run p.mot
+equal "$(mot-tokenize --dump sounds.mot | grep -c '"speech"')" 3
+mot-tokenize --dump sounds.mot | grep -o '"speech","ids":\[[0-9,]*\]' | awk -F, 'NF > 20 { exit 1 }' || wrong 'a sound beyond --max-tokens'
+generate --force text --max-tokens 5 -o texts.mot run p.mot
+# In a pipe, from nothing, and as text alone.
+mot-tokenize -q -t run -f lines - < lines | generate --seed 4 --n 3 run - | cmp - one.mot
+generate --max-tokens 9 run > nothing.mot
+equal "$(mot-tokenize --dump nothing.mot | wc -l | tr -d ' ')" 1
+generate --force text --temperature 0 --max-tokens 12 --stream -o streamed.mot run p.mot > stream
+generate --force text --temperature 0 --max-tokens 12 -o whole.mot run p.mot
+same streamed.mot whole.mot
+[ "$(wc -l < stream)" -ge 3 ] || wrong 'a line for each document'
+mot-generate --max-tokens 9 -o x.mot run 2> err
+says 'tokens/s'
+
+# Prompts that cannot be gone on from.
+mot-tokenize -q --learn text=280 -t tok2 "$T/files/samples"
+mot-tokenize -q -t tok2 -f lines -o wrong.mot lines
+fails mot-generate -o x2.mot run wrong.mot
+says 'vocabulary'
+head -c 100 p.mot > cut.mot
+fails mot-generate -o x2.mot run cut.mot
+fails mot-generate -o x2.mot run lines
+fails mot-generate -o x2.mot run nowhere.mot
+fails mot-generate -o x2.mot nowhere p.mot
+yes 'a word and ' | head -n 2000 | tr -d '\n' > long
+mot-tokenize -q -t run -f text -o long.mot long
+fails mot-generate -o x2.mot run long.mot
+says 'context'
+fails mot-generate --force image --max-tokens 10 -o x2.mot run p.mot
+says 'max-tokens'
+fails mot-generate --force wings -o x2.mot run p.mot
+echo '{"segments":[{"modality":"image","ids":[301]},{"modality":"text","ids":[5]}],"bytes":1}' | mot-tokenize -q --pack -t run -o odd.mot
+: > none
+mot-tokenize -q -t run --raw -f text -o raw.mot "$T/files/samples/000.txt"
+generate -o raw2.mot --max-tokens 3 run raw.mot
+for options in '--top-p 2' '--temperature -1' '--temperature wings=1' '--n 0' '--batch 0' '--max-tokens 0' '--temperature image'; do
+    exits 2 mot-generate $options -o x2.mot run p.mot
+done
+exits 2 mot-generate
+exits 2 mot-generate run p.mot p.mot
+absent x2.mot x2.mot.tmp-*
