@@ -33,21 +33,24 @@ int32_t mot_byte_letter(int byte)
 {
     if (printable(byte))
         return byte;
-    int32_t letter = 0x100;
-    for (int b = 0; b < byte; b++)
-        letter += !printable(b);
-    return letter;
+    /* The others stand in three runs: 0 to 32, 127 to 160, 173. */
+    return byte <= 32 ? 0x100 + byte : byte <= 160 ? 0x100 + 33 + byte - 127 : 0x100 + 67;
 }
 
 int mot_letter_byte(int32_t c)
 {
     if (c < 0x100)
         return printable(c) ? c : -1;
-    int left = c - 0x100;
-    for (int b = 0; b < 256; b++)
-        if (!printable(b) && left-- == 0)
-            return b;
-    return -1;
+    int k = c - 0x100;
+    return k <= 32 ? k : k <= 66 ? k - 33 + 127 : k == 67 ? 173 : -1;
+}
+
+int mot_letters_of_bytes(const unsigned char *p, size_t n, struct mot_bytes *out)
+{
+    int rc = mot_bytes_reserve(out, 2 * n);
+    for (size_t i = 0; !rc && i < n; i++)
+        out->n += (size_t)mot_utf8_put(out->data + out->n, mot_byte_letter(p[i]));
+    return rc;
 }
 
 int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out, bool *all)
@@ -155,6 +158,8 @@ int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges)
     uint64_t slots = slots_for((uint64_t)merges);
     b->n = n;
     b->unknown = -1;
+    b->prefix = b->prefix ? b->prefix : "";
+    b->suffix = b->suffix ? b->suffix : "";
     b->text = mot_alloc((size_t)n, sizeof *b->text);
     b->merge = mot_alloc(slots, sizeof *b->merge);
     if (!b->text || !b->merge)
@@ -244,7 +249,7 @@ void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t r
  * not at all. */
 static int find_cuts(struct mot_bpe *b)
 {
-    if (!b->character[SPACE_LETTER])
+    if (!b->character[SPACE_LETTER] || *b->prefix || *b->suffix)
         return MOT_OK;
     uint64_t *no_cut = mot_alloc(CHARACTERS / 64, sizeof *no_cut);
     if (!no_cut)
@@ -470,6 +475,7 @@ void mot_bpe_state_free(struct mot_bpe_state *s)
     mot_free(s->cache);
     mot_free(s->cache_bytes);
     mot_free(s->cache_ids);
+    mot_bytes_free(&s->key);
     *s = (struct mot_bpe_state){0};
 }
 
@@ -542,13 +548,69 @@ static int64_t start_symbols(const struct mot_bpe *b, int32_t *symbol, const uns
     return count;
 }
 
+/* The id of one character of a piece, with what its place in the piece adds; its text then stands in key. */
+static int affixed_symbol(const struct mot_bpe *b, struct mot_bytes *key, const unsigned char *p, int size, bool first,
+                          bool last, int32_t *id)
+{
+    key->n = 0;
+    int rc = first ? MOT_OK : mot_bytes_append(key, b->prefix, strlen(b->prefix));
+    if (!rc)
+        rc = b->bytes ? mot_letters_of_bytes(p, 1, key) : mot_bytes_append(key, p, (size_t)size);
+    if (!rc && last)
+        rc = mot_bytes_append(key, b->suffix, strlen(b->suffix));
+    *id = rc ? -1 : mot_bpe_find(b, (const char *)key->data, key->n);
+    return rc;
+}
+
+/* start_symbols for a vocabulary with continuing_subword_prefix or end_of_word_suffix; a character's fallback then spells
+ * the affixes too. */
+static int start_affixed(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, int64_t *count)
+{
+    struct mot_bytes *key = &s->key;
+    bool pending = false;
+    int rc = MOT_OK, size = 1;
+    *count = 0;
+    for (size_t i = 0; !rc && i < n; i += (size_t)size) {
+        int32_t id;
+        if (!b->bytes)
+            mot_utf8_get(p + i, &size);
+        rc = affixed_symbol(b, key, p + i, size, i == 0, i + (size_t)size == n, &id);
+        bool all = !rc && id < 0 && b->byte_fallback;
+        for (size_t k = 0; all && k < key->n; k++)
+            all = b->byte[key->data[k]] >= 0;
+        if (!rc)
+            rc = reserve(s, (size_t)*count + key->n + 2);
+        if (rc)
+            return rc;
+        if (all) {
+            for (size_t k = 0; k < key->n; k++)
+                s->symbol[(*count)++] = b->byte[key->data[k]];
+        } else if (id >= 0 || b->unknown >= 0) {
+            if (pending && (id >= 0 || !b->fuse_unknown))
+                s->symbol[(*count)++] = b->unknown;
+            pending = id < 0;
+            if (id >= 0)
+                s->symbol[(*count)++] = id;
+        }
+    }
+    if (pending)
+        s->symbol[(*count)++] = b->unknown;
+    return rc;
+}
+
 static int encode_whole(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
                         size_t n, bool valid, struct mot_ids *out)
 {
     int rc = reserve(s, n);
     if (rc)
         return rc;
-    int64_t count = start_symbols(b, s->symbol, p, n, valid);
+    int64_t count;
+    if (valid && (*b->prefix || *b->suffix))
+        rc = start_affixed(b, s, p, n, &count);
+    else
+        count = start_symbols(b, s->symbol, p, n, valid);
+    if (rc)
+        return rc;
     count = count <= SHORT ? merge_short(b, s->symbol, count) : merge_long(b, s, count);
     return mot_ids_append(out, s->symbol, count);
 }

@@ -6,9 +6,10 @@
  * means other things by some of the same letters, and Debian's knows an older Unicode, so a pattern
  * is rewritten before it is compiled: \s, \w, \d, \h and \p{..} become explicit classes, with the
  * characters that newer Unicode versions added; scripts are matched without their extensions; ^ and
- * $ are line anchors.  What has no faithful rewriting (set intersection, back references, \b,
- * conditionals) is refused by name: a pattern that silently splits text in other places would give
- * a model ids it has never seen.
+ * $ are line anchors; classes inside classes and their intersections become alternatives and
+ * lookaheads of one character.  What has no faithful rewriting (back references, \b, conditionals)
+ * is refused by name: a pattern that silently splits text in other places would give a model ids it
+ * has never seen.
  */
 #include "token.h"
 
@@ -20,61 +21,6 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}"                   \
     "\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}"                 \
     "\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-
-/* What Unicode 15 and 16 added, by general category and by script. */
-static const struct newer {
-    char name[12];
-    int32_t lo, hi;
-} newer[] = {
-    {"Lu", 0x1C89, 0x1C89}, {"Lu", 0xA7CB, 0xA7CC}, {"Lu", 0xA7DA, 0xA7DA}, {"Lu", 0xA7DC, 0xA7DC},
-    {"Lu", 0x10D50, 0x10D65}, {"Ll", 0x1C8A, 0x1C8A}, {"Ll", 0xA7CD, 0xA7CD},
-    {"Ll", 0xA7DB, 0xA7DB}, {"Ll", 0x10D70, 0x10D85}, {"Ll", 0x1DF25, 0x1DF2A},
-    {"Lm", 0x10D4E, 0x10D4E}, {"Lm", 0x10D6F, 0x10D6F}, {"Lm", 0x16D40, 0x16D42},
-    {"Lm", 0x16D6B, 0x16D6C}, {"Lm", 0x1E030, 0x1E06D}, {"Lm", 0x1E4EB, 0x1E4EB},
-    {"Lo", 0x105C0, 0x105F3}, {"Lo", 0x10D4A, 0x10D4D}, {"Lo", 0x10D4F, 0x10D4F},
-    {"Lo", 0x10EC2, 0x10EC4}, {"Lo", 0x1123F, 0x11240}, {"Lo", 0x11380, 0x11389},
-    {"Lo", 0x1138B, 0x1138B}, {"Lo", 0x1138E, 0x1138E}, {"Lo", 0x11390, 0x113B5},
-    {"Lo", 0x113B7, 0x113B7}, {"Lo", 0x113D1, 0x113D1}, {"Lo", 0x113D3, 0x113D3},
-    {"Lo", 0x11BC0, 0x11BE0}, {"Lo", 0x11F02, 0x11F02}, {"Lo", 0x11F04, 0x11F10},
-    {"Lo", 0x11F12, 0x11F33}, {"Lo", 0x1342F, 0x1342F}, {"Lo", 0x13441, 0x13446},
-    {"Lo", 0x13460, 0x143FA}, {"Lo", 0x16100, 0x1611D}, {"Lo", 0x16D43, 0x16D6A},
-    {"Lo", 0x18CFF, 0x18CFF}, {"Lo", 0x1B132, 0x1B132}, {"Lo", 0x1B155, 0x1B155},
-    {"Lo", 0x1E4D0, 0x1E4EA}, {"Lo", 0x1E5D0, 0x1E5ED}, {"Lo", 0x1E5F0, 0x1E5F0},
-    {"Lo", 0x2B739, 0x2B739}, {"Lo", 0x2EBF0, 0x2EE5D}, {"Lo", 0x31350, 0x323AF},
-    {"Mn", 0x897, 0x897}, {"Mn", 0xECE, 0xECE}, {"Mn", 0x10D69, 0x10D6D}, {"Mn", 0x10EFC, 0x10EFF},
-    {"Mn", 0x11241, 0x11241}, {"Mn", 0x113BB, 0x113C0}, {"Mn", 0x113CE, 0x113CE},
-    {"Mn", 0x113D0, 0x113D0}, {"Mn", 0x113D2, 0x113D2}, {"Mn", 0x113E1, 0x113E2},
-    {"Mn", 0x11F00, 0x11F01}, {"Mn", 0x11F36, 0x11F3A}, {"Mn", 0x11F40, 0x11F40},
-    {"Mn", 0x11F42, 0x11F42}, {"Mn", 0x11F5A, 0x11F5A}, {"Mn", 0x13440, 0x13440},
-    {"Mn", 0x13447, 0x13455}, {"Mn", 0x1611E, 0x16129}, {"Mn", 0x1612D, 0x1612F},
-    {"Mn", 0x1E08F, 0x1E08F}, {"Mn", 0x1E4EC, 0x1E4EF}, {"Mn", 0x1E5EE, 0x1E5EF},
-    {"Mc", 0xCF3, 0xCF3}, {"Mc", 0x113B8, 0x113BA}, {"Mc", 0x113C2, 0x113C2},
-    {"Mc", 0x113C5, 0x113C5}, {"Mc", 0x113C7, 0x113CA}, {"Mc", 0x113CC, 0x113CD},
-    {"Mc", 0x113CF, 0x113CF}, {"Mc", 0x1171E, 0x1171E}, {"Mc", 0x11F03, 0x11F03},
-    {"Mc", 0x11F34, 0x11F35}, {"Mc", 0x11F3E, 0x11F3F}, {"Mc", 0x11F41, 0x11F41},
-    {"Mc", 0x1612A, 0x1612C}, {"Nd", 0x10D40, 0x10D49}, {"Nd", 0x116D0, 0x116E3},
-    {"Nd", 0x11BF0, 0x11BF9}, {"Nd", 0x11F50, 0x11F59}, {"Nd", 0x16130, 0x16139},
-    {"Nd", 0x16D70, 0x16D79}, {"Nd", 0x1CCF0, 0x1CCF9}, {"Nd", 0x1E4F0, 0x1E4F9},
-    {"Nd", 0x1E5F1, 0x1E5FA}, {"No", 0x1D2C0, 0x1D2D3}, {"Pd", 0x10D6E, 0x10D6E},
-    {"Po", 0x1B4E, 0x1B4F}, {"Po", 0x1B7F, 0x1B7F}, {"Po", 0x113D4, 0x113D5},
-    {"Po", 0x113D7, 0x113D8}, {"Po", 0x11B00, 0x11B09}, {"Po", 0x11BE1, 0x11BE1},
-    {"Po", 0x11F43, 0x11F4F}, {"Po", 0x16D6D, 0x16D6F}, {"Po", 0x1E5FF, 0x1E5FF},
-    {"Sm", 0x10D8E, 0x10D8F}, {"So", 0x2427, 0x2429}, {"So", 0x2FFC, 0x2FFF},
-    {"So", 0x31E4, 0x31E5}, {"So", 0x31EF, 0x31EF}, {"So", 0x1CC00, 0x1CCEF},
-    {"So", 0x1CD00, 0x1CEB3}, {"So", 0x1F6DC, 0x1F6DC}, {"So", 0x1F774, 0x1F776},
-    {"So", 0x1F77B, 0x1F77F}, {"So", 0x1F7D9, 0x1F7D9}, {"So", 0x1F8B2, 0x1F8BB},
-    {"So", 0x1F8C0, 0x1F8C1}, {"So", 0x1FA75, 0x1FA77}, {"So", 0x1FA87, 0x1FA89},
-    {"So", 0x1FA8F, 0x1FA8F}, {"So", 0x1FAAD, 0x1FAAF}, {"So", 0x1FABB, 0x1FABF},
-    {"So", 0x1FAC6, 0x1FAC6}, {"So", 0x1FACE, 0x1FACF}, {"So", 0x1FADA, 0x1FADC},
-    {"So", 0x1FADF, 0x1FADF}, {"So", 0x1FAE8, 0x1FAE9}, {"So", 0x1FAF7, 0x1FAF8},
-    {"So", 0x1FBCB, 0x1FBEF}, {"Cf", 0x13439, 0x1343F}, {"Latin", 0xA7CB, 0xA7CD},
-    {"Latin", 0xA7DA, 0xA7DC}, {"Latin", 0x1DF25, 0x1DF2A}, {"Cyrillic", 0x1C89, 0x1C8A},
-    {"Cyrillic", 0x1E030, 0x1E06D}, {"Cyrillic", 0x1E08F, 0x1E08F}, {"Arabic", 0x897, 0x897},
-    {"Arabic", 0x10EC2, 0x10EC4}, {"Arabic", 0x10EFC, 0x10EFF}, {"Devanagari", 0x11B00, 0x11B09},
-    {"Kannada", 0xCF3, 0xCF3}, {"Lao", 0xECE, 0xECE}, {"Myanmar", 0x116D0, 0x116E3},
-    {"Hiragana", 0x1B132, 0x1B132}, {"Katakana", 0x1B155, 0x1B155}, {"Han", 0x2B739, 0x2B739},
-    {"Han", 0x2EBF0, 0x2EE5D}, {"Han", 0x31350, 0x323AF},
-};
 
 static const char *const scripts[] = {
     "Latin", "Greek", "Cyrillic", "Armenian", "Hebrew", "Arabic", "Devanagari", "Bengali",
@@ -95,8 +41,9 @@ struct translator {
     const char *name;             /* of the file, for messages */
     const unsigned char *p, *end; /* what is still to read */
     struct mot_bytes out;
-    size_t atom; /* where in out the last atom began, for quantifiers */
-    int depth;   /* of groups */
+    struct mot_bytes *others; /* of the class at hand: "|" and an expression for each member that no class can hold */
+    int depth;                /* of groups */
+    int nested;               /* classes */
 };
 
 static int refuse(const struct translator *t, const char *what)
@@ -114,12 +61,10 @@ static int put_newer(struct translator *t, const char *name)
 {
     size_t n = strlen(name);
     int rc = MOT_OK;
-    for (int i = 0; !rc && i < MOT_COUNT(newer); i++) {
-        bool same = n == 1 ? newer[i].name[0] == name[0] && newer[i].name[2] == 0
-                           : !strcmp(newer[i].name, name);
+    for (const struct mot_newer *x = mot_newer; !rc && x->name[0]; x++) {
+        bool same = n == 1 ? x->name[0] == name[0] && x->name[2] == 0 : !strcmp(x->name, name);
         if (same)
-            rc = mot_bytes_format(&t->out, "\\x{%x}-\\x{%x}", (unsigned)newer[i].lo,
-                                  (unsigned)newer[i].hi);
+            rc = mot_bytes_format(&t->out, "\\x{%x}-\\x{%x}", (unsigned)x->lo, (unsigned)x->hi);
     }
     return rc;
 }
@@ -145,19 +90,28 @@ static int put_members(struct translator *t, const char *name)
     return rc ? rc : put_newer(t, name);
 }
 
-static int put_word(struct translator *t)
+static int put_word(struct translator *t, bool in_class)
 {
     /* Oniguruma's word characters beyond letters, marks, digits and connectors: circled letters,
-     * and by an old quirk of its Latin-1 table superscripts and fractions. */
+     * and, outside of classes, by an old quirk of its Latin-1 table superscripts and fractions. */
     static const char *const parts[] = {"L", "M", "Nd", "Nl", "Pc"};
-    int rc = put(t, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"
-                    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}");
+    int rc = in_class ? MOT_OK : put(t, "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}");
+    if (!rc)
+        rc = put(t, "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}");
     for (int i = 0; !rc && i < MOT_COUNT(parts); i++)
         rc = put_members(t, parts[i]);
     return rc;
 }
 
-/* \p{Name}, \p{^Name}, \P{Name}: after the p or P.  In a class a negation cannot be written. */
+/* Where the translation goes meanwhile; returns what was written so far. */
+static struct mot_bytes redirect(struct translator *t, struct mot_bytes out)
+{
+    struct mot_bytes before = t->out;
+    t->out = out;
+    return before;
+}
+
+/* \p{Name}, \p{^Name}, \P{Name}: after the p or P.  In a class a negation goes to t->others. */
 static int property(struct translator *t, bool negative, bool in_class)
 {
     char name[40];
@@ -173,12 +127,34 @@ static int property(struct translator *t, bool negative, bool in_class)
     if (t->p == t->end || *t->p != '}')
         return refuse(t, "\\p{ without an end");
     t->p++;
-    if (in_class)
-        return negative ? refuse(t, "a negated \\p inside a class") : put_members(t, name);
-    int rc = put(t, negative ? "[^" : "[");
+    if (in_class && !negative)
+        return put_members(t, name);
+    struct mot_bytes kept = in_class ? redirect(t, *t->others) : t->out;
+    int rc = put(t, negative ? in_class ? "|[^" : "[^" : "[");
     if (!rc)
         rc = put_members(t, name);
-    return rc ? rc : put(t, "]");
+    if (!rc)
+        rc = put(t, "]");
+    if (in_class)
+        *t->others = redirect(t, kept);
+    return rc;
+}
+
+/* \d, \w, \h and their opposites, which in a class go to t->others. */
+static int class_escape(struct translator *t, unsigned char c, bool in_class)
+{
+    bool negative = c >= 'A' && c <= 'Z', aside = negative && in_class;
+    struct mot_bytes kept = aside ? redirect(t, *t->others) : t->out;
+    int rc = in_class && !negative ? MOT_OK : put(t, !negative ? "[" : in_class ? "|[^" : "[^");
+    if (!rc)
+        rc = (c | 32) == 'd'   ? put_members(t, "Nd")
+             : (c | 32) == 'w' ? put_word(t, in_class)
+                               : put(t, "0-9a-fA-F");
+    if (!rc && !(in_class && !negative))
+        rc = put(t, "]");
+    if (aside)
+        *t->others = redirect(t, kept);
+    return rc;
 }
 
 static int number_escape(struct translator *t, int kind)
@@ -211,11 +187,6 @@ static int escape(struct translator *t, bool in_class)
     if (t->p == t->end)
         return refuse(t, "a backslash at its end");
     unsigned char c = *t->p++;
-    const char *open = in_class               ? ""
-                       : c >= 'A' && c <= 'Z' ? "[^"
-                                              : "[",
-               *close = in_class ? "" : "]";
-    int rc;
     switch (c) {
     case 'p':
     case 'P':
@@ -234,14 +205,7 @@ static int escape(struct translator *t, bool in_class)
     case 'W':
     case 'h':
     case 'H':
-        if (in_class && c >= 'A' && c <= 'Z')
-            return refuse(t, "\\D, \\W or \\H inside a class");
-        rc = put(t, open);
-        if (!rc)
-            rc = (c | 32) == 'd'   ? put_members(t, "Nd")
-                 : (c | 32) == 'w' ? put_word(t)
-                                   : put(t, "0-9a-fA-F");
-        return rc ? rc : put(t, close);
+        return class_escape(t, c, in_class);
     case 'v':
         return put(t, "\\x{b}");
     case 'n':
@@ -269,31 +233,144 @@ static int escape(struct translator *t, bool in_class)
     return refuse(t, what);
 }
 
-/* A class, after its opening bracket.  Nested sets and intersections are Oniguruma's alone. */
+/* A class is read into operands, which && parts; an operand is the inside of PCRE2's class and the
+ * alternatives beside it. */
+struct class {
+    bool negative, several; /* operands */
+    struct mot_bytes operands, members, others;
+};
+
+static int append(struct mot_bytes *out, const struct mot_bytes *more)
+{
+    return mot_bytes_append(out, more->data, more->n);
+}
+
+/* The operand at hand as an expression that matches one character; sign: what makes it another's
+ * lookahead. */
+static int put_operand(struct mot_bytes *out, const struct class *c, const char *sign)
+{
+    bool alone = c->others.n == 0 && !*sign;
+    int rc = mot_bytes_append(out, alone ? "" : "(", !alone);
+    if (!rc && !alone)
+        rc = mot_bytes_append(out, *sign ? sign : "?:", strlen(*sign ? sign : "?:"));
+    if (!rc && c->members.n > 0)
+        rc = mot_bytes_format(out, "[%.*s]", (int)c->members.n, (const char *)c->members.data);
+    if (!rc && c->others.n > 0) /* without members its first bar has nothing before it */
+        rc = mot_bytes_append(out, c->others.data + (c->members.n == 0), c->others.n - (c->members.n == 0));
+    return rc || alone ? rc : mot_bytes_append(out, ")", 1);
+}
+
+/* The whole class as such an expression. */
+static int put_class(struct mot_bytes *out, const struct class *c)
+{
+    static const char any[] = "[\\x{0}-\\x{10ffff}])";
+    if (!c->several && c->others.n == 0) {
+        return mot_bytes_format(out, "[%s%.*s]", c->negative ? "^" : "", (int)c->members.n, (const char *)c->members.data);
+    }
+    int rc = mot_bytes_append(out, c->negative ? "(?:(?!" : "(?:", c->negative ? 6 : 3);
+    if (!rc)
+        rc = append(out, &c->operands);
+    if (!rc)
+        rc = put_operand(out, c, "");
+    if (!rc)
+        rc = mot_bytes_append(out, ")", 1);
+    return rc || !c->negative ? rc : mot_bytes_append(out, any, sizeof any - 1);
+}
+
+static int read_class(struct translator *t, struct class *c);
+
+/* A class inside another: members join those of the outer one where that says the same. */
+static int nested_class(struct translator *t, struct class *outer)
+{
+    struct class inner = {0};
+    static const char *const posix[] = {":digit:]", ":xdigit:]", ":word:]", ":space:]"};
+    for (int i = 0; i < MOT_COUNT(posix); i++) {
+        size_t n = strlen(posix[i]);
+        if ((size_t)(t->end - t->p) < n || memcmp(t->p, posix[i], n) != 0)
+            continue;
+        t->p += n;
+        return i == 3 ? put(t, SPACE) : class_escape(t, (unsigned char)"dhw"[i], true);
+    }
+    if (t->p < t->end && *t->p == ':')
+        return refuse(t, "a class of POSIX");
+    if (t->nested == 8)
+        return refuse(t, "classes nested more than 8 deep");
+    struct mot_bytes kept = redirect(t, (struct mot_bytes){0}), *others = t->others;
+    int rc = read_class(t, &inner);
+    t->out = kept;
+    t->others = others;
+    if (!rc && !inner.negative && !inner.several) {
+        rc = append(&t->out, &inner.members);
+        if (!rc)
+            rc = append(&outer->others, &inner.others);
+    } else if (!rc) {
+        rc = mot_bytes_append(&outer->others, "|", 1);
+        if (!rc)
+            rc = put_class(&outer->others, &inner);
+    }
+    mot_bytes_free(&inner.operands);
+    mot_bytes_free(&inner.members);
+    mot_bytes_free(&inner.others);
+    return rc;
+}
+
+/* One thing in a class, its first character read. */
+static int class_member(struct translator *t, struct class *c, unsigned char first)
+{
+    if (first == '[')
+        return nested_class(t, c);
+    if (first == '\\')
+        return escape(t, true);
+    if (first == ']')
+        return put(t, "\\]");
+    if (first != '&' || t->p == t->end || *t->p != '&')
+        return mot_bytes_append(&t->out, &first, 1);
+    t->p++; /* && */
+    c->members = t->out;
+    int rc = c->members.n + c->others.n ? put_operand(&c->operands, c, "?=") : refuse(t, "&& after nothing");
+    c->members = redirect(t, (struct mot_bytes){0});
+    mot_bytes_free(&c->members);
+    c->others.n = 0;
+    c->several = true;
+    return rc;
+}
+
+/* A class, after its opening bracket; its members go to t->out first. */
+static int read_class(struct translator *t, struct class *c)
+{
+    int rc = MOT_OK;
+    t->others = &c->others;
+    t->nested++;
+    if (t->p < t->end && *t->p == '^')
+        t->p++, c->negative = true;
+    for (bool first = true; !rc; first = false) {
+        if (t->p == t->end) {
+            rc = refuse(t, "a class without an end");
+            break;
+        }
+        unsigned char next = *t->p++;
+        if (next == ']' && !first)
+            break;
+        rc = class_member(t, c, next);
+    }
+    t->nested--;
+    c->members = redirect(t, (struct mot_bytes){0});
+    if (!rc && c->several && c->members.n + c->others.n == 0)
+        rc = refuse(t, "&& before nothing");
+    return rc;
+}
+
 static int class(struct translator *t)
 {
-    int rc = put(t, "[");
-    if (!rc && t->p < t->end && *t->p == '^') {
-        t->p++;
-        rc = put(t, "^");
-    }
-    for (bool first = true; !rc; first = false) {
-        if (t->p == t->end)
-            return refuse(t, "a class without an end");
-        unsigned char c = *t->p++;
-        if (c == ']' && !first)
-            return put(t, "]");
-        if (c == '[')
-            return refuse(t, "a class inside a class");
-        if (c == '&' && t->p < t->end && *t->p == '&')
-            return refuse(t, "an intersection of classes (&&)");
-        if (c == '\\')
-            rc = escape(t, true);
-        else if (c == ']')
-            rc = put(t, "\\]");
-        else
-            rc = mot_bytes_append(&t->out, &c, 1);
-    }
+    struct class c = {0};
+    struct mot_bytes kept = redirect(t, (struct mot_bytes){0});
+    int rc = read_class(t, &c);
+    t->out = kept;
+    if (!rc)
+        rc = put_class(&t->out, &c);
+    mot_bytes_free(&c.operands);
+    mot_bytes_free(&c.members);
+    mot_bytes_free(&c.others);
     return rc;
 }
 
@@ -301,6 +378,7 @@ static int class(struct translator *t)
 static int group(struct translator *t)
 {
     static const char *const known[] = {"?:", "?=", "?!", "?>", "?<=", "?<!", "?i:", "?-i:"};
+    static const char across_lines[] = "?m:"; /* Ruby's name of what is (?s: to others */
     t->depth++;
     if (t->p == t->end || *t->p != '?')
         return put(t, "(?:");
@@ -310,6 +388,10 @@ static int group(struct translator *t)
             t->p += n;
             return mot_bytes_format(&t->out, "(%s", known[i]);
         }
+    }
+    if (t->end - t->p >= 3 && memcmp(t->p, across_lines, 3) == 0) {
+        t->p += 3;
+        return put(t, "(?s:");
     }
     /* At the very start (?i) means the same to both; further on it does not. */
     if (t->out.n == 0 && t->end - t->p >= 3 && memcmp(t->p, "?i)", 3) == 0) {
@@ -403,6 +485,11 @@ int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern
     return rc;
 }
 
+void mot_regex_hand(struct mot_regex *r, mot_find *find)
+{
+    *r = (struct mot_regex){.find = find};
+}
+
 int mot_regex_literal(struct mot_regex *r, const char *text, size_t n)
 {
     *r = (struct mot_regex){.literal = mot_strndup(text, n), .literal_n = n};
@@ -414,6 +501,54 @@ void mot_regex_free(struct mot_regex *r)
     pcre2_code_free(r->code);
     mot_free(r->literal);
     *r = (struct mot_regex){0};
+}
+
+/* ---- matching by hand ---- */
+
+/* The next character for which is() holds. */
+static void find_member(const unsigned char *text, size_t n, size_t from, bool (*is)(int32_t), size_t *begin, size_t *end)
+{
+    int size;
+    for (size_t i = from; i < n; i += (size_t)size)
+        if (is(mot_utf8_get(text + i, &size))) {
+            *begin = i;
+            *end = i + (size_t)size;
+            return;
+        }
+}
+
+void mot_find_numeric(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end)
+{
+    find_member(text, n, from, mot_is_numeric, begin, end);
+}
+
+void mot_find_punctuation(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end)
+{
+    find_member(text, n, from, mot_is_punctuation, begin, end);
+}
+
+void mot_find_space(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end)
+{
+    find_member(text, n, from, mot_is_space, begin, end);
+}
+
+void mot_find_word(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end)
+{
+    int size;
+    size_t i = from;
+    while (i < n && mot_is_space(mot_utf8_get(text + i, &size)))
+        i += (size_t)size;
+    if (i == n)
+        return;
+    *begin = i;
+    bool word = mot_is_word(mot_utf8_get(text + i, &size)), space = false;
+    for (; i < n; i += (size_t)size) {
+        int32_t c = mot_utf8_get(text + i, &size);
+        space = mot_is_space(c);
+        if (space || mot_is_word(c) != word)
+            break;
+    }
+    *end = i;
 }
 
 /* ---- matching ---- */
@@ -448,6 +583,10 @@ int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsig
                    size_t n, size_t from, size_t *begin, size_t *end)
 {
     *begin = *end = SIZE_MAX;
+    if (r->find) {
+        r->find(text, n, from, begin, end);
+        return MOT_OK;
+    }
     if (r->literal) {
         const unsigned char *p =
             r->literal_n ? memmem(text + from, n - from, r->literal, r->literal_n) : NULL;

@@ -188,6 +188,14 @@ static int cut_metaspace(const struct cutter *c, int k, const unsigned char *p, 
     return rc ? rc : cut(c, k + 1, b->data, b->n, first);
 }
 
+static int cut_letters(const struct cutter *c, int k, const unsigned char *p, size_t n, bool first)
+{
+    struct mot_bytes *b = &c->s->piece[k];
+    b->n = 0;
+    int rc = mot_letters_of_bytes(p, n, b);
+    return rc ? rc : cut(c, k + 1, b->data, b->n, first);
+}
+
 static int cut(const struct cutter *c, int k, const unsigned char *p, size_t n, bool first)
 {
     if (n == 0)
@@ -198,6 +206,8 @@ static int cut(const struct cutter *c, int k, const unsigned char *p, size_t n, 
         return cut_split(c, k, p, n, first);
     if (c->split[k].kind == MOT_STEP_METASPACE)
         return cut_metaspace(c, k, p, n, first);
+    if (c->split[k].kind == MOT_STEP_LETTERS)
+        return cut_letters(c, k, p, n, first);
     if (p[0] == ' ') /* MOT_STEP_SPACE */
         return cut(c, k + 1, p, n, first);
     struct mot_bytes *b = &c->s->piece[k];
@@ -233,14 +243,72 @@ static void strip(const struct mot_text_step *step, const unsigned char **p, siz
     }
 }
 
+static int map_characters(mot_map *map, const unsigned char *p, size_t n, struct mot_bytes *out)
+{
+    int rc = mot_bytes_reserve(out, n), size;
+    for (size_t i = 0; !rc && i < n; i += (size_t)size) {
+        int32_t to[2];
+        unsigned char utf8[8];
+        int count = map(mot_utf8_get(p + i, &size), to), length = 0;
+        for (int k = 0; k < count; k++)
+            length += mot_utf8_put(utf8 + length, to[k]);
+        rc = mot_bytes_append(out, utf8, (size_t)length);
+    }
+    return rc;
+}
+
+/* Does a step take away what p starts with?  What is left then does not start where the text does. */
+static int takes_start(const struct mot_text_step *step, struct mot_matcher *m, const unsigned char *p, size_t n, bool *takes)
+{
+    int size;
+    int32_t to[2];
+    size_t begin, end;
+    *takes = false;
+    if (n == 0)
+        return MOT_OK;
+    if (step->kind == MOT_STEP_STRIP)
+        *takes = step->left && mot_is_space(mot_utf8_get(p, &size));
+    else if (step->kind == MOT_STEP_MAP)
+        *takes = step->map(mot_utf8_get(p, &size), to) == 0;
+    if (step->kind != MOT_STEP_REPLACE || step->with_n)
+        return MOT_OK;
+    int rc = mot_regex_find(&step->regex, m, p, n, 0, &begin, &end);
+    *takes = !rc && begin == 0 && end > 0;
+    return rc;
+}
+
+static int normalize_step(const struct mot_text_step *step, struct mot_matcher *m, const unsigned char *p, size_t n,
+                          struct mot_bytes *out)
+{
+    int rc = MOT_OK;
+    switch (step->kind) {
+    case MOT_STEP_FORM:
+        return mot_normal_form(step->form, p, n, out);
+    case MOT_STEP_REPLACE:
+        return mot_text_replace(step, m, p, n, out);
+    case MOT_STEP_MAP:
+        return map_characters(step->map, p, n, out);
+    case MOT_STEP_LETTERS:
+        return mot_letters_of_bytes(p, n, out);
+    default: /* MOT_STEP_PREPEND */
+        rc = mot_bytes_append(out, step->with, step->with_n);
+        return rc ? rc : mot_bytes_append(out, p, n);
+    }
+}
+
 /* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is
- * put before. */
+ * put before; *first is cleared where the text's start is gone. */
 static int normalize(const struct mot_text *t, struct mot_text_state *s, bool continued,
-                     const unsigned char **p, size_t *n)
+                     const unsigned char **p, size_t *n, bool *first)
 {
     int side = 0;
     for (int k = 0; k < t->n_normal; k++) {
         const struct mot_text_step *step = &t->normal[k];
+        bool takes;
+        int rc = takes_start(step, &s->matcher, *p, *n, &takes);
+        if (rc)
+            return rc;
+        *first = *first && !takes;
         if (step->kind == MOT_STEP_STRIP) {
             strip(step, p, n);
             continue;
@@ -250,13 +318,7 @@ static int normalize(const struct mot_text *t, struct mot_text_state *s, bool co
         struct mot_bytes *out = &s->normal[side];
         side = !side;
         out->n = 0;
-        int rc = MOT_OK;
-        if (step->kind == MOT_STEP_FORM)
-            rc = mot_normal_form(step->form, *p, *n, out);
-        else if (step->kind == MOT_STEP_REPLACE)
-            rc = mot_text_replace(step, &s->matcher, *p, *n, out);
-        else if (!(rc = mot_bytes_append(out, step->with, step->with_n)))
-            rc = mot_bytes_append(out, *p, *n);
+        rc = normalize_step(step, &s->matcher, *p, *n, out);
         if (!rc)
             rc = mot_bytes_reserve(out, 1); /* so that data is never NULL */
         if (rc)
@@ -342,6 +404,26 @@ static int32_t trie_find(const struct mot_trie *t, const unsigned char *p, size_
     return -1;
 }
 
+/* What the normalizers make of the added tokens that are looked for after them. */
+static int normalize_added(struct mot_text *t)
+{
+    struct mot_text_state s = {0};
+    int rc = mot_matcher_init(&s.matcher);
+    for (int32_t i = 0; !rc && i < t->n_added; i++) {
+        struct mot_added *a = &t->added[i];
+        const unsigned char *p = (const unsigned char *)a->text;
+        size_t n = a->n;
+        bool first = true;
+        if (!a->normalized)
+            continue;
+        rc = normalize(t, &s, false, &p, &n, &first);
+        if (!rc)
+            rc = mot_bytes_append(&a->normal, p, n);
+    }
+    mot_text_state_free(&s);
+    return rc;
+}
+
 int mot_text_prepare(struct mot_text *t)
 {
     t->added_of = mot_alloc((size_t)t->n_ids, sizeof *t->added_of);
@@ -349,23 +431,23 @@ int mot_text_prepare(struct mot_text *t)
         return MOT_ENOMEM;
     for (int32_t i = 0; i < t->n_ids; i++)
         t->added_of[i] = -1;
-    for (int32_t i = 0; i < t->n_added; i++)
-        t->added_of[t->added[i].id] = i;
-    int rc = trie_begin(&t->plain);
+    for (int32_t i = 0; i < t->n_added; i++) {
+        int32_t *of = &t->added_of[t->added[i].id];
+        t->added[i].special = t->added[i].special || (*of >= 0 && t->added[*of].special);
+        *of = i; /* of a token named twice the later one counts */
+    }
+    int rc = normalize_added(t);
+    if (!rc)
+        rc = trie_begin(&t->plain);
     if (!rc)
         rc = trie_begin(&t->normalized);
-    struct mot_text_state s = {0};
-    if (!rc)
-        rc = mot_matcher_init(&s.matcher);
     for (int32_t i = 0; !rc && i < t->n_added; i++) {
-        const unsigned char *p = (const unsigned char *)t->added[i].text;
-        size_t n = t->added[i].n;
-        if (t->added[i].normalized)
-            rc = normalize(t, &s, false, &p, &n);
-        if (!rc)
-            rc = trie_add(t->added[i].normalized ? &t->normalized : &t->plain, p, n, i);
+        const struct mot_added *a = &t->added[i];
+        if (t->added_of[a->id] != i)
+            continue;
+        rc = a->normalized ? trie_add(&t->normalized, a->normal.data, a->normal.n, i)
+                           : trie_add(&t->plain, (const unsigned char *)a->text, a->n, i);
     }
-    mot_text_state_free(&s);
     if (rc)
         return rc;
     trie_end(&t->plain);
@@ -443,8 +525,19 @@ static int pieces(struct run *r, const unsigned char *p, size_t n, bool first)
 
 static int normal(struct run *r, const unsigned char *p, size_t n, bool first)
 {
-    int rc = normalize(r->t, r->s, r->continued && first, &p, &n);
+    int rc = normalize(r->t, r->s, r->continued && first, &p, &n, &first);
     return rc ? rc : extract(r, &r->t->normalized, p, n, first, pieces);
+}
+
+/* Bytes that are not UTF-8. */
+static int encode_bytes(const struct mot_text *t, struct mot_text_state *s, const unsigned char *p, size_t n,
+                        struct mot_ids *out)
+{
+    if (!t->letters)
+        return mot_bpe_encode(&t->bpe, &s->bpe, p, n, false, out);
+    s->normal[0].n = 0;
+    int rc = mot_letters_of_bytes(p, n, &s->normal[0]);
+    return rc ? rc : mot_bpe_encode(&t->bpe, &s->bpe, s->normal[0].data, s->normal[0].n, true, out);
 }
 
 int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n,
@@ -460,7 +553,7 @@ int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const vo
         while (end < n && mot_utf8_valid(p + end, n - end < 4 ? n - end : 4) == 0)
             end++;
         if (!rc)
-            rc = mot_bpe_encode(&t->bpe, &s->bpe, p + valid, end - valid, false, out);
+            rc = encode_bytes(t, s, p + valid, end - valid, out);
         r.continued = true;
         p += end;
         n -= end;
@@ -485,8 +578,10 @@ void mot_text_free(struct mot_text *t)
     steps_free(t->normal, t->n_normal);
     steps_free(t->split, t->n_split);
     steps_free(t->decode, t->n_decode);
-    for (int32_t i = 0; i < t->n_added; i++)
+    for (int32_t i = 0; i < t->n_added; i++) {
         mot_free(t->added[i].text);
+        mot_bytes_free(&t->added[i].normal);
+    }
     mot_free(t->added);
     mot_free(t->added_of);
     mot_free(t->plain.node);
@@ -494,6 +589,8 @@ void mot_text_free(struct mot_text *t)
     mot_ids_free(&t->before);
     mot_ids_free(&t->after);
     mot_bpe_free(&t->bpe);
+    mot_free(t->prefix);
+    mot_free(t->suffix);
     mot_free(t->name);
     mot_free(t);
 }

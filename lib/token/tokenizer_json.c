@@ -132,6 +132,27 @@ static int read_sequence(struct mot_text *t, const json_t *part, const char *key
 
 /* ---- normalizer ---- */
 
+static int strip_mark(int32_t c, int32_t out[2])
+{
+    out[0] = c;
+    return !mot_is_mark(c);
+}
+
+/* Google's old cleaning: controls go, spaces of many kinds become one kind. */
+static int clean(int32_t c, int32_t out[2])
+{
+    bool gone = (c >= 1 && c <= 8) || c == 11 || (c >= 14 && c <= 31) || c == 0x7f || c == 0x8f || c == 0x9f;
+    bool space = c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200b && c <= 0x200f) || c == 0x2028 ||
+                 c == 0x2029 || c == 0x2581 || c == 0xfeff || c == 0xfffd;
+    out[0] = space ? ' ' : c;
+    return !gone;
+}
+
+static const struct {
+    char type[16];
+    mot_map *map;
+} maps[] = {{"Lowercase", mot_lower}, {"StripAccents", strip_mark}, {"Nmt", clean}};
+
 static int read_normalizer(struct mot_text *t, const json_t *part, int depth)
 {
     static const char *const forms[] = {"NFC", "NFD", "NFKC",
@@ -149,6 +170,17 @@ static int read_normalizer(struct mot_text *t, const json_t *part, int depth)
             step->form = (enum mot_normal_form)i;
             return MOT_OK;
         }
+    for (int i = 0; i < MOT_COUNT(maps); i++)
+        if (strcmp(type, maps[i].type) == 0) {
+            step->kind = MOT_STEP_MAP;
+            step->map = maps[i].map;
+            return MOT_OK;
+        }
+    if (strcmp(type, "ByteLevel") == 0) {
+        step->kind = MOT_STEP_LETTERS;
+        t->letters = true;
+        return MOT_OK;
+    }
     if (strcmp(type, "Prepend") == 0) {
         step->kind = MOT_STEP_PREPEND;
         return read_with(t, part, "prepend", NULL, step);
@@ -196,32 +228,79 @@ static int read_byte_level(struct mot_text *t, const json_t *part)
         rc = MOT_EFORMAT;
     if (!rc && use_regex)
         rc = split_at(t, gpt2_pattern, MOT_ISOLATED);
-    t->bpe.bytes = true;
-    return rc;
+    return rc || split_step(t, MOT_STEP_LETTERS) ? rc : MOT_EFORMAT;
+}
+
+/* Cut by a function. */
+static int split_by(struct mot_text *t, mot_find *find, enum mot_behavior behavior, bool invert)
+{
+    struct mot_text_step *step = split_step(t, MOT_STEP_SPLIT);
+    if (!step)
+        return MOT_EFORMAT;
+    mot_regex_hand(&step->regex, find);
+    step->behavior = behavior;
+    step->invert = invert;
+    return MOT_OK;
+}
+
+static int read_behavior(const struct mot_text *t, const json_t *part, const char *fallback, enum mot_behavior *behavior)
+{
+    static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext",
+                                        "Contiguous"}; /* order of enum mot_behavior */
+    const char *name = fallback;
+    int rc = mot_json_string(part, t->name, "behavior", &name);
+    if (rc)
+        return rc;
+    for (int i = 0; name && i < MOT_COUNT(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            *behavior = (enum mot_behavior)i;
+            return MOT_OK;
+        }
+    return unknown(t, "behavior", name ? name : "(none)");
 }
 
 static int read_split(struct mot_text *t, const json_t *part)
 {
-    static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious",
-                                            "MergedWithNext",
-                                            "Contiguous"}; /* order of enum mot_behavior */
     struct mot_text_step *step = split_step(t, MOT_STEP_SPLIT);
     if (!step)
         return MOT_EFORMAT;
-    const char *behavior = NULL;
     int rc = read_pattern(t, part, step);
     if (!rc)
         rc = mot_json_bool(part, t->name, "invert", &step->invert);
+    return rc ? rc : read_behavior(t, part, NULL, &step->behavior);
+}
+
+static int read_digits(struct mot_text *t, const json_t *part)
+{
+    bool single = false;
+    int rc = mot_json_bool(part, t->name, "individual_digits", &single);
+    return rc ? rc : split_by(t, mot_find_numeric, single ? MOT_ISOLATED : MOT_CONTIGUOUS, false);
+}
+
+static int read_punctuation(struct mot_text *t, const json_t *part)
+{
+    enum mot_behavior behavior = MOT_ISOLATED;
+    int rc = read_behavior(t, part, "Isolated", &behavior);
+    return rc ? rc : split_by(t, mot_find_punctuation, behavior, false);
+}
+
+static int read_delimiter(struct mot_text *t, const json_t *part)
+{
+    struct mot_text_step character = {0}, *step = split_step(t, MOT_STEP_SPLIT);
+    int rc = step ? read_character(t, part, "delimiter", NULL, &character) : MOT_EFORMAT;
     if (!rc)
-        rc = mot_json_string(part, t->name, "behavior", &behavior);
-    if (rc)
-        return rc;
-    for (int i = 0; behavior && i < MOT_COUNT(behaviors); i++)
-        if (strcmp(behavior, behaviors[i]) == 0) {
-            step->behavior = (enum mot_behavior)i;
-            return MOT_OK;
-        }
-    return unknown(t, "Split behavior", behavior ? behavior : "(none)");
+        rc = mot_regex_literal(&step->regex, character.with, character.with_n);
+    mot_free(character.with);
+    return rc;
+}
+
+static int read_fixed_length(struct mot_text *t, const json_t *part)
+{
+    char pattern[32];
+    int64_t length = 5;
+    int rc = mot_json_int(part, t->name, "length", 1, 65535, &length);
+    snprintf(pattern, sizeof pattern, "[\\s\\S]{1,%d}", (int)length);
+    return rc ? rc : split_at(t, pattern, MOT_ISOLATED);
 }
 
 static int read_meta_split(struct mot_text *t, const json_t *part)
@@ -240,27 +319,58 @@ static int read_meta_split(struct mot_text *t, const json_t *part)
     return mot_regex_literal(&cut->regex, step->with, step->with_n);
 }
 
+static int read_whitespace(struct mot_text *t, const json_t *part)
+{
+    (void)part;
+    return split_by(t, mot_find_word, MOT_REMOVED, true);
+}
+
+static int read_whitespace_split(struct mot_text *t, const json_t *part)
+{
+    (void)part;
+    return split_by(t, mot_find_space, MOT_REMOVED, false);
+}
+
+static int read_bert_split(struct mot_text *t, const json_t *part)
+{
+    int rc = read_whitespace_split(t, part);
+    return rc ? rc : split_by(t, mot_find_punctuation, MOT_ISOLATED, false);
+}
+
 static int read_splitter(struct mot_text *t, const json_t *part, int depth)
 {
+    static const struct {
+        char type[20];
+        int (*read)(struct mot_text *, const json_t *);
+    } known[] = {
+        {"ByteLevel", read_byte_level},        {"Split", read_split},
+        {"Metaspace", read_meta_split},        {"Digits", read_digits},
+        {"Punctuation", read_punctuation},     {"Whitespace", read_whitespace},
+        {"BertPreTokenizer", read_bert_split}, {"WhitespaceSplit", read_whitespace_split},
+        {"FixedLength", read_fixed_length},    {"CharDelimiterSplit", read_delimiter},
+    };
     const char *type = type_of(part);
     if (!part || json_is_null(part))
         return MOT_OK;
     if (strcmp(type, "Sequence") == 0)
         return read_sequence(t, part, "pretokenizers", depth, read_splitter);
-    if (t->bpe.bytes) /* its letters would be what is split */
-        return unknown(t, "after pre-tokenizer ByteLevel,", type);
-    if (strcmp(type, "ByteLevel") == 0)
-        return read_byte_level(t, part);
-    if (strcmp(type, "Split") == 0)
-        return read_split(t, part);
-    if (strcmp(type, "Metaspace") == 0)
-        return read_meta_split(t, part);
-    if (strcmp(type, "Digits") == 0) {
-        bool single = false;
-        int rc = mot_json_bool(part, t->name, "individual_digits", &single);
-        return rc ? rc : split_at(t, "\\p{N}", single ? MOT_ISOLATED : MOT_CONTIGUOUS);
-    }
+    for (int i = 0; i < MOT_COUNT(known); i++)
+        if (strcmp(type, known[i].type) == 0)
+            return known[i].read(t, part);
     return unknown(t, "pre-tokenizer", type);
+}
+
+/* ByteLevel as the one and last step is left to the model, which then reads bytes; before other steps
+ * it makes letters for them to see. */
+static void settle_letters(struct mot_text *t, bool byte_fallback)
+{
+    int letters = 0;
+    for (int i = 0; i < t->n_split; i++)
+        letters += t->split[i].kind == MOT_STEP_LETTERS;
+    bool last = letters == 1 && t->split[t->n_split - 1].kind == MOT_STEP_LETTERS;
+    t->bpe.bytes = last && !t->letters && !byte_fallback;
+    t->letters = !t->bpe.bytes && (letters > 0 || t->letters);
+    t->n_split -= t->bpe.bytes;
 }
 
 /* ---- decoder ---- */
@@ -306,6 +416,10 @@ static int read_decoder(struct mot_text *t, const json_t *part, int depth)
     if (strcmp(type, "Replace") == 0) {
         step->kind = MOT_STEP_REPLACE;
         return read_replace(t, part, step);
+    }
+    if (strcmp(type, "BPEDecoder") == 0) {
+        step->kind = MOT_STEP_SUFFIX;
+        return read_with(t, part, "suffix", NULL, step);
     }
     return unknown(t, "decoder", type);
 }
@@ -356,10 +470,14 @@ static int read_merges(struct mot_text *t, const json_t *merges)
             rc = mot_fail(MOT_EFORMAT, "%s: merge %zu is not two tokens", t->name, i);
             break;
         }
+        size_t skip = strlen(t->bpe.prefix);
         both.n = 0;
-        rc = mot_bytes_append(&both, left, n_left);
+        if (n_right < skip)
+            rc = mot_fail(MOT_EFORMAT, "%s: merge %zu: \"%.40s\" is shorter than continuing_subword_prefix", t->name, i, right);
         if (!rc)
-            rc = mot_bytes_append(&both, right, n_right);
+            rc = mot_bytes_append(&both, left, n_left);
+        if (!rc)
+            rc = mot_bytes_append(&both, right + skip, n_right - skip);
         if (rc)
             break;
         int32_t a = mot_bpe_find(&t->bpe, left, n_left), b = mot_bpe_find(&t->bpe, right, n_right);
@@ -397,6 +515,15 @@ static int read_vocabulary(struct mot_text *t, const json_t *vocab, const json_t
     return rc ? rc : mot_bpe_make_index(&t->bpe);
 }
 
+/* Then no text can have anything unknown. */
+static bool knows_all_bytes(const struct mot_bpe *b)
+{
+    bool all = b->bytes;
+    for (int i = 0; i < 256; i++)
+        all = all && b->byte[i] >= 0;
+    return all;
+}
+
 static int read_model(struct mot_text *t, const json_t *model)
 {
     struct mot_bpe *b = &t->bpe;
@@ -429,17 +556,23 @@ static int read_model(struct mot_text *t, const json_t *model)
         return rc;
     if (dropout > 0)
         return unknown(t, "model setting", "dropout");
-    if (prefix && *prefix)
-        return unknown(t, "model setting", "continuing_subword_prefix");
-    if (suffix && *suffix)
-        return unknown(t, "model setting", "end_of_word_suffix");
+    t->prefix = mot_strdup(prefix ? prefix : "");
+    t->suffix = mot_strdup(suffix ? suffix : "");
+    if (!t->prefix || !t->suffix)
+        return MOT_ENOMEM;
+    b->prefix = t->prefix;
+    b->suffix = t->suffix;
+    settle_letters(t, b->byte_fallback);
     rc = read_vocabulary(t, vocab, merges);
     if (!rc)
         rc = read_merges(t, merges);
-    if (!rc && unk && (b->unknown = mot_bpe_find(b, unk, strlen(unk))) < 0)
-        rc =
-            mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
-    return rc ? rc : mot_bpe_finish(b);
+    if (!rc && unk)
+        b->unknown = mot_bpe_find(b, unk, strlen(unk));
+    if (!rc)
+        rc = mot_bpe_finish(b);
+    if (!rc && unk && b->unknown < 0 && !knows_all_bytes(b))
+        rc = mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
+    return rc;
 }
 
 /* ---- added tokens ---- */
@@ -468,14 +601,19 @@ static int read_added(struct mot_text *t, const json_t *v, struct mot_added *a)
 
 /* `tokenizers` counts ids of added tokens itself and passes over the file's: where the two differ
  * nobody can know which one a model was trained with. */
-static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t next)
+static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t *next)
 {
     int32_t id = mot_bpe_find(&t->bpe, a->text, a->n);
-    if (a->id == (id < 0 ? next : id))
+    for (const struct mot_added *before = t->added; id < 0 && a->id < *next && before < a; before++)
+        if (before->n == a->n && memcmp(before->text, a->text, a->n) == 0)
+            id = before->id; /* named twice */
+    if (id < 0)
+        id = (*next)++;
+    if (a->id == id)
         return MOT_OK;
     return mot_fail(MOT_EFORMAT,
                     "%s: added token \"%.40s\" has id %d, by the order of the file it is %d",
-                    t->name, a->text, a->id, id < 0 ? next : id);
+                    t->name, a->text, a->id, id);
 }
 
 static int read_all_added(struct mot_text *t, const json_t *list)
@@ -489,17 +627,16 @@ static int read_all_added(struct mot_text *t, const json_t *list)
     if (!t->added)
         return MOT_ENOMEM;
     int32_t next =
-        0; /* the number of the model's tokens, then one more than the largest added id beyond */
+        0; /* the number of the model's tokens, then one more for each added one that it does not know */
     for (int32_t id = 0; id < t->bpe.n; id++)
         next += mot_bpe_text(&t->bpe, id, &(size_t){0}) != NULL;
     for (size_t i = 0; i < n; i++) {
         struct mot_added *a = &t->added[t->n_added++];
         int rc = read_added(t, json_array_get(list, i), a);
         if (!rc)
-            rc = check_added(t, a, next);
+            rc = check_added(t, a, &next);
         if (rc)
             return rc;
-        next = a->id >= next ? a->id + 1 : next;
         t->n_ids = a->id >= t->n_ids ? a->id + 1 : t->n_ids;
     }
     return MOT_OK;
