@@ -19,6 +19,7 @@
 
 enum { SHORT = 48 }; /* symbols; up to here scanning beats the heap */
 enum { SPACE_LETTER = 0x2581, CHARACTERS = 0x110000 };
+enum { MAYBE_BITS = 4 }; /* a slot of the table of merges */
 
 /* ---- byte-level letters ---- */
 
@@ -134,9 +135,14 @@ static inline uint64_t pair_of(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
+static inline uint64_t hash_pair(uint64_t pair)
+{
+    return pair * 0x9e3779b97f4a7c15u;
+}
+
 static inline struct mot_bpe_merge *merge_slot(const struct mot_bpe *b, uint64_t pair)
 {
-    uint64_t i = (pair * 0x9e3779b97f4a7c15u) >> 20 & b->merge_mask;
+    uint64_t i = hash_pair(pair) >> 20 & b->merge_mask;
     while (b->merge[i].pair != pair && b->merge[i].pair != UINT64_MAX)
         i = (i + 1) & b->merge_mask;
     return &b->merge[i];
@@ -162,8 +168,11 @@ int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges)
     b->suffix = b->suffix ? b->suffix : "";
     b->text = mot_alloc((size_t)n, sizeof *b->text);
     b->merge = mot_alloc(slots, sizeof *b->merge);
-    if (!b->text || !b->merge)
+    b->maybe = mot_alloc(slots * MAYBE_BITS / 64, sizeof *b->maybe);
+    if (!b->text || !b->merge || !b->maybe)
         return MOT_ENOMEM;
+    for (b->maybe_shift = 64; slots * MAYBE_BITS > (uint64_t)1 << (64 - b->maybe_shift);)
+        b->maybe_shift--;
     for (int32_t i = 0; i < n; i++)
         b->text[i].begin = UINT32_MAX;
     for (uint64_t i = 0; i < slots; i++)
@@ -241,7 +250,9 @@ int mot_bpe_make_index(struct mot_bpe *b)
 void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id)
 {
     struct mot_bpe_merge *m = merge_slot(b, pair_of(left, right));
+    uint64_t bit = hash_pair(pair_of(left, right)) >> b->maybe_shift;
     b->n_merges += m->pair == UINT64_MAX;
+    b->maybe[bit / 64] |= (uint64_t)1 << bit % 64;
     *m = (struct mot_bpe_merge){pair_of(left, right), rank, id};
 }
 
@@ -328,6 +339,7 @@ void mot_bpe_free(struct mot_bpe *b)
     mot_free(b->text);
     mot_free(b->by_text.slot);
     mot_free(b->merge);
+    mot_free(b->maybe);
     mot_free(b->character);
     mot_free(b->no_cut);
     mot_bytes_free(&b->blob);
@@ -341,7 +353,10 @@ void mot_bpe_free(struct mot_bpe *b)
 
 static inline int32_t rank_of(const struct mot_bpe *b, int32_t left, int32_t right)
 {
-    const struct mot_bpe_merge *m = merge_slot(b, pair_of(left, right));
+    uint64_t pair = pair_of(left, right), bit = hash_pair(pair) >> b->maybe_shift;
+    if (!(b->maybe[bit / 64] >> bit % 64 & 1))
+        return NO_RANK;
+    const struct mot_bpe_merge *m = merge_slot(b, pair);
     return m->pair == UINT64_MAX ? NO_RANK : m->rank;
 }
 

@@ -116,6 +116,8 @@ struct mot_bpe {
     struct mot_bpe_merge *merge; /* open addressing by pair */
     uint64_t merge_mask;
     int64_t n_merges;
+    uint64_t *maybe; /* a bit for each of many hash values of pairs: 0: none has a merge; small enough for a processor's cache */
+    int maybe_shift;
 
     int32_t byte[256];   /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
     uint32_t *character; /* id + 1 of each character (0x110000), NULL when byte-level */
