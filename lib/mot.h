@@ -296,6 +296,7 @@ int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot
 struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
+    bool utf8;          /* texts go through mot_utf8_lossy first; else all of their bytes become ids */
     double media_first; /* share of records, drawn by seed, whose pictures and sounds come before their texts; < 0: as given */
     int n_order;        /* not 0: kinds in the order that all records get instead; those not named come last */
     enum mot_kind order[3];
