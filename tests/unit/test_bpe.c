@@ -12,7 +12,9 @@
 #include "tests/test.h"
 
 static const char *const families[] = {"gpt2",     "ours",   "llama3",    "qwen", "o200k",
-                                       "deepseek", "llama2", "metaspace", "unknown", "gemma"};
+                                       "deepseek", "llama2", "metaspace", "unknown", "gemma",
+                                       "falcon",   "bloom",  "chameleon", "kimi",    "deepseek3", "flags",
+                                       "clip",     "prefix"};
 
 static struct mot_text *load(const char *path)
 {
