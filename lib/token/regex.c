@@ -7,8 +7,8 @@
  * is rewritten before it is compiled: \s, \w, \d, \h and \p{..} become explicit classes, with the
  * characters that newer Unicode versions added; scripts are matched without their extensions; ^ and
  * $ are line anchors; classes inside classes and their intersections become alternatives and
- * lookaheads of one character.  What has no faithful rewriting (back references, \b, conditionals)
- * is refused by name: a pattern that silently splits text in other places would give a model ids it
+ * lookaheads of one character.  What has no faithful rewriting (back references, conditionals) is
+ * refused by name: a pattern that silently splits text in other places would give a model ids it
  * has never seen.
  */
 #include "token.h"
@@ -37,13 +37,15 @@ static const char *const long_names[][2] = {
     {"Punctuation", "P"}, {"Symbol", "S"}, {"Separator", "Z"},
 };
 
+enum { MAX_GROUPS = 64 };
 struct translator {
     const char *name;             /* of the file, for messages */
     const unsigned char *p, *end; /* what is still to read */
     struct mot_bytes out;
     struct mot_bytes *others; /* of the class at hand: "|" and an expression for each member that no class can hold */
-    int depth;                /* of groups */
-    int nested;               /* classes */
+    int depth, nested;        /* of groups, of classes */
+    size_t atom;              /* where in out what a quantifier here would apply to begins */
+    size_t opened[MAX_GROUPS]; /* where in out each open group begins */
 };
 
 static int refuse(const struct translator *t, const char *what)
@@ -181,6 +183,20 @@ static int number_escape(struct translator *t, int kind)
     return mot_bytes_format(&t->out, "\\x{%x}", code);
 }
 
+/* Between a word character and what is none, or not. */
+static int boundary(struct translator *t, bool negative)
+{
+    static const char *const around[] = {"(?:(?<=[", "])(?![", "])|(?<![", "])(?=[", "]))"};
+    static const char *const within[] = {"(?:(?<=[", "])(?=[", "])|(?<![", "])(?![", "]))"};
+    int rc = MOT_OK;
+    for (int i = 0; !rc && i < MOT_COUNT(around); i++) {
+        rc = put(t, negative ? within[i] : around[i]);
+        if (!rc && i + 1 < MOT_COUNT(around))
+            rc = put_word(t, false);
+    }
+    return rc;
+}
+
 /* One escape, after the backslash. */
 static int escape(struct translator *t, bool in_class)
 {
@@ -215,6 +231,11 @@ static int escape(struct translator *t, bool in_class)
     case 'a':
     case 'e':
         return mot_bytes_format(&t->out, "\\%c", c);
+    case 'b':
+    case 'B':
+        if (!in_class)
+            return boundary(t, c == 'B');
+        break;
     case 'A':
     case 'z':
         if (!in_class)
@@ -374,12 +395,14 @@ static int class(struct translator *t)
     return rc;
 }
 
-/* A group's opening, after its parenthesis: captures are dropped, nobody reads them. */
+/* A group's opening, after its parenthesis. */
 static int group(struct translator *t)
 {
     static const char *const known[] = {"?:", "?=", "?!", "?>", "?<=", "?<!", "?i:", "?-i:"};
     static const char across_lines[] = "?m:"; /* Ruby's name of what is (?s: to others */
-    t->depth++;
+    if (t->depth == MAX_GROUPS)
+        return refuse(t, "groups nested more than 64 deep");
+    t->opened[t->depth++] = t->out.n;
     if (t->p == t->end || *t->p != '?')
         return put(t, "(?:");
     for (int i = 0; i < MOT_COUNT(known); i++) {
@@ -388,6 +411,13 @@ static int group(struct translator *t)
             t->p += n;
             return mot_bytes_format(&t->out, "(%s", known[i]);
         }
+    }
+    const unsigned char *name = t->p + 2; /* (?<name>: captures are dropped, nobody reads them */
+    while (t->p + 1 < t->end && t->p[1] == '<' && name < t->end && ((*name | 32) >= 'a' && (*name | 32) <= 'z'))
+        name++;
+    if (name > t->p + 2 && name < t->end && *name == '>') {
+        t->p = name + 1;
+        return put(t, "(?:");
     }
     if (t->end - t->p >= 3 && memcmp(t->p, across_lines, 3) == 0) {
         t->p += 3;
@@ -400,6 +430,20 @@ static int group(struct translator *t)
         return put(t, "(?i)");
     }
     return refuse(t, "a kind of group");
+}
+
+/* The + after an interval repeats all of it; it does not make it possessive, as PCRE2 would have it. */
+static int repeat_interval(struct translator *t, const char *interval)
+{
+    static const char open[] = "(?:";
+    size_t n = sizeof open - 1, rest = t->out.n - t->atom;
+    int rc = put(t, open);
+    if (rc)
+        return rc;
+    memmove(t->out.data + t->atom + n, t->out.data + t->atom, rest);
+    memcpy(t->out.data + t->atom, open, n);
+    t->p++;
+    return mot_bytes_format(&t->out, "%s)+", interval);
 }
 
 /* {n}, {n,}, {n,m}, {,m}, after the brace; anything else is a literal brace. */
@@ -417,12 +461,16 @@ static int interval(struct translator *t)
     if (p == t->end || *p != '}' || !(low || high))
         return put(t, "\\{");
     t->p = p + 1;
-    if (t->p < t->end && (*t->p == '+' || *t->p == '?'))
-        return refuse(t, "{n,m}+ or {n,m}?");
+    if (t->p < t->end && *t->p == '?' && !comma)
+        return refuse(t, "{n}?");
+    char text[40];
     if (!comma)
-        return mot_bytes_format(&t->out, "{%u}", lo);
-    return high ? mot_bytes_format(&t->out, "{%u,%u}", lo, hi)
-                : mot_bytes_format(&t->out, "{%u,}", lo);
+        snprintf(text, sizeof text, "{%u}", lo);
+    else if (high)
+        snprintf(text, sizeof text, "{%u,%u}", lo, hi);
+    else
+        snprintf(text, sizeof text, "{%u,}", lo);
+    return t->p < t->end && *t->p == '+' ? repeat_interval(t, text) : put(t, text);
 }
 
 static int translate(struct translator *t)
@@ -430,6 +478,8 @@ static int translate(struct translator *t)
     int rc = MOT_OK;
     while (!rc && t->p < t->end) {
         unsigned char c = *t->p++;
+        if (!strchr("?*+{)", c) && (c & 0xc0) != 0x80)
+            t->atom = t->out.n;
         switch (c) {
         case '\\':
             rc = escape(t, false);
@@ -441,8 +491,9 @@ static int translate(struct translator *t)
             rc = group(t);
             break;
         case ')':
-            if (t->depth-- == 0)
+            if (t->depth == 0)
                 return refuse(t, "a closing parenthesis too many");
+            t->atom = t->opened[--t->depth];
             rc = put(t, ")");
             break;
         case '{':
@@ -468,7 +519,7 @@ int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern
         int code;
         PCRE2_SIZE at;
         pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-        r->code = pcre2_compile(t.out.data, t.out.n,
+        r->code = pcre2_compile(t.out.n ? t.out.data : (const unsigned char *)"", t.out.n,
                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
                                 &code, &at, context);
         if (!r->code) {
@@ -492,6 +543,8 @@ void mot_regex_hand(struct mot_regex *r, mot_find *find)
 
 int mot_regex_literal(struct mot_regex *r, const char *text, size_t n)
 {
+    if (n == 0) /* matches everywhere */
+        return mot_regex_compile(r, "a pattern", text, n);
     *r = (struct mot_regex){.literal = mot_strndup(text, n), .literal_n = n};
     return r->literal ? MOT_OK : MOT_ENOMEM;
 }

@@ -328,7 +328,8 @@ static void test_hostile_length(void)
 static void test_patterns_refused(void)
 {
     static const char *const cases[][2] = {
-        {"a\\b", "\\b"},
+        {"a\\R", "\\R"},
+        {"[\\b]", "\\b"},
         {"[&&b]", "&& after"},
         {"[a&&]", "&& before"},
         {"[a[:alpha:]]", "POSIX"},
@@ -336,9 +337,10 @@ static void test_patterns_refused(void)
         {"(a)\\1", "\\1"},
         {"\\p{Klingon}", "Klingon"},
         {"a(?i)b", "group"},
-        {"(?<x>a)", "group"},
+        {"(?<>a)", "group"},
+        {"(?<x", "group"},
         {"[[a]", "class without"},
-        {"a{2,3}+", "{n,m}+"},
+        {"a{2}?", "{n}?"},
         {"[abc", "class without"},
         {"a)", "parenthesis"},
         {"(a", "not valid"},
@@ -388,6 +390,9 @@ static void test_patterns_mean_oniguruma(void)
     CHECK(matches("a$\\n^b", "a\nb"));
     CHECK(matches("a{", "a{") && matches("[]]", "]"));
     CHECK(matches("\\w", "\xc2\xbd") && !matches("[\\w]", "\xc2\xbd")); /* one half, by Oniguruma's own table */
+    CHECK(matches("(a|ab){1,2}+c", "aababac") && !matches("a{2}+", "aaa") && matches("\xc3\xa9{1,2}+", "\xc3\xa9\xc3\xa9\xc3\xa9"));
+    CHECK(matches("a\\b-", "a-") && !matches("a\\Bb\\b.", "abc") && matches("\\Ba|\\b-", "") == false);
+    CHECK(matches("(?<x>a)+", "aa"));
     CHECK(matches("(?m:a.b)", "a\nb") && !matches("(?:a.b)", "a\nb"));
 }
 

@@ -20,6 +20,8 @@ TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo
           r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 DEEPSEEK3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
              r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CL100K = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)"
+          r"|\s")
 BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
 QWEN35 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
@@ -170,6 +172,7 @@ def of_families():
     yield "falcon", file(b, None, pre({"type": "Punctuation", "behavior": "Contiguous"}, bl, {"type": "Digits", "individual_digits": False},
                                       split("[0-9][0-9][0-9]")), byte_level(trim=False), byte_level(),
                          [">>TITLE<<", "<|endoftext|>"])
+    yield "cl100k", file(b, None, pre(split(CL100K), cut), None, byte_level(), ["<|endoftext|>"])
     yield "bloom", file(b, None, pre(split(BLOOM), cut), byte_level(trim=False), byte_level(), ["<unk>", "<s>", "</s>", "<pad>"])
     yield "llama3", file({**b, "ignore_merges": True}, None, pre(split(LLAMA3), cut),
                          sequence("processors", byte_level(), template([("<|begin_of_text|>", n)])), byte_level(),
@@ -218,6 +221,7 @@ def each_part():
     for behavior in behaviors:
         for invert in (False, True):
             yield f"split {behavior} {invert}", file(b, None, pre(split(r"\s+|\p{N}", behavior, invert), cut), None, byte_level())
+            yield f"split nothing {behavior} {invert}", file(b, None, pre(split("", behavior, invert, "String"), cut), None, byte_level())
             yield f"split string {behavior} {invert}", file(b, None, pre(split(" ", behavior, invert, "String"), cut), None, byte_level())
         yield f"punctuation {behavior}", file(b, None, pre({"type": "Punctuation", "behavior": behavior}, cut), None, byte_level())
     yield "punctuation", file(b, None, pre({"type": "Punctuation"}, cut), None, byte_level())
@@ -272,7 +276,7 @@ def each_part():
         yield f"decoder {label} of pieces", file(p, None, metaspace(), None, decoder, ["<s>", ("</s>", NOT_SPECIAL)])
         yield f"decoder {label} of bytes", file(b, None, byte_level(), None, decoder, ["<s>", ("é", NOT_SPECIAL), ("快", NOT_SPECIAL)])
     for pattern in (r"[\p{L}&&[^\p{Latin}]]+", r"[a-z&&[^aeiou]]+", r"[[:alpha:]]+|[[:digit:]]", r"[^[:space:]]+", r"\w+|\W", r"\S+", r"[\w']+", r"\d+|\D", r"[\D]+",
-                    r"\h+", r"[^\P{L}]+", r"[\P{N}]+", r"\p{^L}+", r"\R", r"\X", r"\b\w", r".", r"^.", r".$", r"\A.|.\z", r"(?i)straße|k", r"[\p{Alpha}]+",
+                    r"\h+", r"[^\P{L}]+", r"[\P{N}]+", r"\p{^L}+", r"\R", r"\X", r"\b\w", r"\B.", r"a\b|\b\s", r"(ab|a){1,2}+b", r"\p{L}{2,3}+|\d{2}+", r"a{1,2}?b", r"[ab]{2,}+c", r"(?:a(?:b{1,2}+)c)+", "",  r".", r"^.", r".$", r"\A.|.\z", r"(?i)straße|k", r"[\p{Alpha}]+",
                     r"\p{Alphabetic}+", r"\p{Alnum}|\p{Upper}", r"\p{Lower}+", r"\p{Space}|\p{Punct}", r"[[:punct:]]", r"\p{Hiragana}+|\p{Katakana}+|\p{Han}|\p{Hangul}",
                     r"\p{Greek}|\p{Cyrillic}+|\p{Thai}|\p{Arabic}", r"\p{Cn}", r"\p{C}", r"\p{Cf}|\p{Co}", r"a{2}|b{1,2}|c{,2}d|e{2,}", r"(?<!a)b|(?<=c)d", r"(?>a+)b|x*+y", r"a+?b",
                     r"[\s\S]", r"(a)|(?<name>b)", r"[a\]b-]+", r"\x{e9}|\xe9|\u00e9", r"[^\n]+", r"\n+|[^\n]*", r"x*", r"(?m:.+)", r"(?s).", r"[à-ö]+", r"\p{Emoji}", r"\p{So}+|\p{Sk}|\p{Sm}|\p{Sc}"):
