@@ -254,8 +254,11 @@ static int decode_list(const struct mot_text *t, struct mot_text_state *s, const
 {
     struct list list[2] = {{&s->normal[0], &s->pieces[0]}, {&s->normal[1], &s->pieces[1]}};
     int now = 0, rc = MOT_OK;
-    list[0].bytes->n = 0;
-    list[0].piece->n = 0;
+    for (int i = 0; !rc && i < 2; i++) {
+        list[i].bytes->n = 0;
+        list[i].piece->n = 0;
+        rc = mot_bytes_reserve(list[i].bytes, 1); /* so that data is never NULL */
+    }
     for (int64_t i = 0; !rc && i < n; i++) {
         size_t size;
         const unsigned char *p = text_of(t, id[i], skip_special, &size);
