@@ -8,8 +8,8 @@
  * that a megabyte without a space takes n log n steps.  Most pieces are words seen before: a cache
  * of a fixed size maps them to ids at once.
  *
- * Byte-level strings in a file spell each byte as a letter (GPT-2's table); inside the library they
- * are raw bytes.
+ * Byte-level strings in a file spell each byte as a letter (letters.c); inside the library they are
+ * raw bytes.
  *
  * SentencePiece-like files have no pre-tokenizer: a whole document is one piece.  It may still be
  * cut before U+2581 (the space), where no token contains that character after the one before: no
@@ -20,58 +20,6 @@
 enum { SHORT = 48 }; /* symbols; up to here scanning beats the heap */
 enum { SPACE_LETTER = 0x2581, CHARACTERS = 0x110000 };
 enum { MAYBE_BITS = 4 }; /* a slot of the table of merges */
-
-/* ---- byte-level letters ---- */
-
-/* Printable Latin-1 stands for itself; the other 68 bytes take U+0100 and on, in order. */
-static bool printable(int byte)
-{
-    return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) ||
-           (byte >= 0xae && byte <= 0xff);
-}
-
-int32_t mot_byte_letter(int byte)
-{
-    if (printable(byte))
-        return byte;
-    /* The others stand in three runs: 0 to 32, 127 to 160, 173. */
-    return byte <= 32 ? 0x100 + byte : byte <= 160 ? 0x100 + 33 + byte - 127 : 0x100 + 67;
-}
-
-int mot_letter_byte(int32_t c)
-{
-    if (c < 0x100)
-        return printable(c) ? c : -1;
-    int k = c - 0x100;
-    return k <= 32 ? k : k <= 66 ? k - 33 + 127 : k == 67 ? 173 : -1;
-}
-
-int mot_letters_of_bytes(const unsigned char *p, size_t n, struct mot_bytes *out)
-{
-    int rc = mot_bytes_reserve(out, 2 * n);
-    for (size_t i = 0; !rc && i < n; i++)
-        out->n += (size_t)mot_utf8_put(out->data + out->n, mot_byte_letter(p[i]));
-    return rc;
-}
-
-int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out, bool *all)
-{
-    size_t start = out->n;
-    int rc = mot_bytes_reserve(out, n);
-    *all = true;
-    for (size_t i = 0; !rc && i < n;) {
-        int size;
-        int byte = mot_letter_byte(mot_utf8_get(s + i, &size));
-        if (byte < 0) {
-            *all = false;
-            out->n = start;
-            return mot_bytes_append(out, s, n);
-        }
-        out->data[out->n++] = (unsigned char)byte;
-        i += (size_t)size;
-    }
-    return rc;
-}
 
 /* ---- tables ---- */
 
@@ -577,9 +525,10 @@ static int affixed_symbol(const struct mot_bpe *b, struct mot_bytes *key, const 
     return rc;
 }
 
-/* start_symbols for a vocabulary with continuing_subword_prefix or end_of_word_suffix; a character's fallback then spells
- * the affixes too. */
-static int start_affixed(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n, int64_t *count)
+/* start_symbols for a vocabulary with continuing_subword_prefix or end_of_word_suffix; a character's fallback then
+ * spells the affixes too. */
+static int start_affixed(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n,
+                         int64_t *count)
 {
     struct mot_bytes *key = &s->key;
     bool pending = false;

@@ -4,8 +4,8 @@
  * `tokenizers` 0.23 know them, each from another version of Unicode: patterns from 16, Rust's own characters from 17,
  * punctuation and marks from 8 and 9.
  *
- * utf8proc (Unicode 15 in Debian 12) knows the categories; the tables here say what differs.  They were found by asking that
- * package about each character of Unicode; tests/golden/tokenizer/compare.py asks it again.
+ * utf8proc (Unicode 15 in Debian 12) knows the categories; the tables here say what differs.  They were found by asking
+ * that package about each character of Unicode; tests/golden/tokenizer/compare.py asks it again.
  */
 #include <utf8proc.h>
 

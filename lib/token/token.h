@@ -74,6 +74,8 @@ struct mot_matcher {
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
 };
+/* Append the pattern in PCRE2's language; what cannot be said in it is an error. (pattern.c) */
+int mot_pattern_translate(const char *name, const char *pattern, size_t n, struct mot_bytes *out) MOT_CHECKED;
 /* name is the file's, for messages. */
 int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern,
                       size_t n) MOT_CHECKED;
@@ -105,7 +107,8 @@ struct mot_bpe {
     bool bytes;         /* byte-level: each letter stands for a byte; else symbols are characters */
     bool byte_fallback; /* characters without an id become <0xHH> tokens, where those exist */
     bool fuse_unknown, ignore_merges;
-    const char *prefix, *suffix; /* "", or what characters but the first, and the last one, have in a token's text; not ours */
+    /* "", or what characters but the first, and the last one of a piece, have in a token's text; owned elsewhere. */
+    const char *prefix, *suffix;
     int32_t unknown; /* id for a character without one, -1: such a character is dropped */
 
     int32_t n; /* ids are in [0, n); some may be unused */
@@ -116,7 +119,7 @@ struct mot_bpe {
     struct mot_bpe_merge *merge; /* open addressing by pair */
     uint64_t merge_mask;
     int64_t n_merges;
-    uint64_t *maybe; /* a bit for each of many hash values of pairs: 0: none has a merge; small enough for a processor's cache */
+    uint64_t *maybe; /* a bit for each of many hash values of pairs, 0: none has a merge; it fits a processor's cache */
     int maybe_shift;
 
     int32_t byte[256];   /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
@@ -153,7 +156,8 @@ void mot_bpe_state_free(struct mot_bpe_state *s);
 int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
                    size_t n, bool valid, struct mot_ids *out) MOT_CHECKED;
 
-/* Byte-level letters: the character that stands for a byte, and the byte of a character or -1. */
+/* -- byte-level letters (letters.c) -- */
+/* The character that stands for a byte, and the byte of a character or -1. */
 int32_t mot_byte_letter(int byte);
 int mot_letter_byte(int32_t c);
 int mot_letters_of_bytes(const unsigned char *p, size_t n, struct mot_bytes *out) MOT_CHECKED; /* appends */
@@ -244,7 +248,7 @@ struct mot_text_state {
 /* tokenizer_json.c; name is the file's, for messages. */
 struct mot_text *mot_text_load(const char *name, const json_t *tokenizer) MOT_CHECKED;
 void mot_text_free(struct mot_text *t);
-/* After all fields are read: makes added_of and the tries. */
+/* After all fields are read: makes added_of and the tries. (added.c) */
 int mot_text_prepare(struct mot_text *t) MOT_CHECKED;
 int mot_text_state_init(struct mot_text_state *s) MOT_CHECKED;
 void mot_text_state_free(struct mot_text_state *s);
@@ -254,6 +258,13 @@ int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const vo
 /* Ids outside the vocabulary stand for nothing. */
 int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id,
                     int64_t n, bool skip_special, struct mot_bytes *out) MOT_CHECKED;
+/* The leftmost, then longest token in p at or after from: its index; -1: none. (added.c) */
+int32_t mot_trie_find(const struct mot_trie *t, const unsigned char *p, size_t n, size_t from, size_t *begin,
+                      size_t *end);
+/* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is put before; *first is
+ * cleared where the text's start is gone. (normalize.c) */
+int mot_text_normalize(const struct mot_text *t, struct mot_text_state *s, bool continued, const unsigned char **p,
+                       size_t *n, bool *first) MOT_CHECKED;
 /* Every match of the step's pattern in valid UTF-8 becomes step->with. */
 int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m,
                      const unsigned char *p, size_t n, struct mot_bytes *out) MOT_CHECKED;
