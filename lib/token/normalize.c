@@ -23,8 +23,8 @@ static int map_characters(mot_map *map, const unsigned char *p, size_t n, struct
 {
     int rc = mot_bytes_reserve(out, n), size;
     for (size_t i = 0; !rc && i < n; i += (size_t)size) {
-        int32_t to[2];
-        unsigned char utf8[8];
+        int32_t to[3];
+        unsigned char utf8[12];
         int count = map(mot_utf8_get(p + i, &size), to), length = 0;
         for (int k = 0; k < count; k++)
             length += mot_utf8_put(utf8 + length, to[k]);
@@ -38,7 +38,7 @@ static int takes_start(const struct mot_text_step *step, struct mot_matcher *m, 
                        bool *takes)
 {
     int size;
-    int32_t to[2];
+    int32_t to[3];
     size_t begin, end;
     *takes = false;
     if (n == 0)

@@ -56,7 +56,9 @@ bool mot_is_word(int32_t c);               /* letter, mark, digit, connector */
 bool mot_is_numeric(int32_t c);
 bool mot_is_punctuation(int32_t c);    /* ASCII's symbols too */
 bool mot_is_mark(int32_t c);           /* combining */
-int mot_lower(int32_t c, int32_t out[2]); /* its small form; returns how many characters that is */
+bool mot_is_nonspacing(int32_t c);     /* combining, and takes no room */
+bool mot_is_control(int32_t c);        /* control, format and private characters, but tab and the ends of lines */
+int mot_lower(int32_t c, int32_t out[3]); /* its small form; returns how many characters that is */
 
 /* -- patterns (regex.c) -- */
 /* The first match at or after from; leaves *begin and *end where there is none. */
@@ -184,8 +186,8 @@ enum mot_text_step_kind {
 };
 enum mot_behavior { MOT_REMOVED, MOT_ISOLATED, MOT_WITH_PREVIOUS, MOT_WITH_NEXT, MOT_CONTIGUOUS };
 enum mot_prepend { MOT_NEVER, MOT_FIRST, MOT_ALWAYS };
-/* What a character becomes; returns how many characters that is, 0 to 2. */
-typedef int mot_map(int32_t c, int32_t out[2]);
+/* What a character becomes; returns how many characters that is, 0 to 3. */
+typedef int mot_map(int32_t c, int32_t out[3]);
 struct mot_text_step {
     enum mot_text_step_kind kind;
     mot_map *map;

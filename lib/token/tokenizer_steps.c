@@ -122,14 +122,14 @@ int mot_part_sequence(struct mot_text *t, const json_t *part, const char *key, i
 
 /* ---- normalizer ---- */
 
-static int strip_mark(int32_t c, int32_t out[2])
+static int strip_mark(int32_t c, int32_t out[3])
 {
     out[0] = c;
     return !mot_is_mark(c);
 }
 
 /* Google's old cleaning: controls go, spaces of many kinds become one kind. */
-static int clean(int32_t c, int32_t out[2])
+static int clean(int32_t c, int32_t out[3])
 {
     bool gone = (c >= 1 && c <= 8) || c == 11 || (c >= 14 && c <= 31) || c == 0x7f || c == 0x8f || c == 0x9f;
     bool space = c == 9 || c == 10 || c == 12 || c == 13 || c == 0x1680 || (c >= 0x200b && c <= 0x200f) ||
@@ -138,10 +138,67 @@ static int clean(int32_t c, int32_t out[2])
     return !gone;
 }
 
+/* BERT's: controls go, any space is one kind of space. */
+static int bert_clean(int32_t c, int32_t out[3])
+{
+    out[0] = mot_is_space(c) ? ' ' : c;
+    return c == '\t' || c == '\n' || c == '\r' || !(mot_is_control(c) || c == 0xfffd);
+}
+
+/* Spaces around characters of the blocks of Chinese. */
+static int bert_chinese(int32_t c, int32_t out[3])
+{
+    bool chinese = (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x4e00 && c <= 0x9fff) || (c >= 0xf900 && c <= 0xfaff) ||
+                   (c >= 0x20000 && c <= 0x2a6df) || (c >= 0x2a700 && c <= 0x2b81f) || (c >= 0x2b920 && c <= 0x2ceaf) ||
+                   (c >= 0x2f800 && c <= 0x2fa1f);
+    out[0] = chinese ? ' ' : c;
+    out[1] = c;
+    out[2] = ' ';
+    return chinese ? 3 : 1;
+}
+
+static int bert_accents(int32_t c, int32_t out[3])
+{
+    out[0] = c;
+    return !mot_is_nonspacing(c);
+}
+
 static const struct {
     char type[16];
     mot_map *map;
 } maps[] = {{"Lowercase", mot_lower}, {"StripAccents", strip_mark}, {"Nmt", clean}};
+
+static int add_map(struct mot_text *t, mot_map *map)
+{
+    struct mot_text_step *step = new_step(t, t->normal, &t->n_normal, MOT_STEP_MAP);
+    if (step)
+        step->map = map;
+    return step ? MOT_OK : MOT_EFORMAT;
+}
+
+/* Accents are stripped where "strip_accents" says so, and where it says nothing if "lowercase" does. */
+static int read_bert(struct mot_text *t, const json_t *part)
+{
+    bool clean_text = true, chinese = true, lower = true, accents = true;
+    int rc = mot_json_bool(part, t->name, "clean_text", &clean_text);
+    if (!rc)
+        rc = mot_json_bool(part, t->name, "handle_chinese_chars", &chinese);
+    if (!rc)
+        rc = mot_json_bool(part, t->name, "lowercase", &lower);
+    accents = lower;
+    if (!rc)
+        rc = mot_json_bool(part, t->name, "strip_accents", &accents);
+    if (!rc && clean_text)
+        rc = add_map(t, bert_clean);
+    if (!rc && chinese)
+        rc = add_map(t, bert_chinese);
+    struct mot_text_step *form = rc || !accents ? NULL : new_step(t, t->normal, &t->n_normal, MOT_STEP_FORM);
+    if (form)
+        form->form = MOT_NFD;
+    if (!rc && accents)
+        rc = form ? add_map(t, bert_accents) : MOT_EFORMAT;
+    return rc || !lower ? rc : add_map(t, mot_lower);
+}
 
 int mot_read_normalizer(struct mot_text *t, const json_t *part, int depth)
 {
@@ -152,6 +209,8 @@ int mot_read_normalizer(struct mot_text *t, const json_t *part, int depth)
         return MOT_OK;
     if (strcmp(type, "Sequence") == 0)
         return mot_part_sequence(t, part, "normalizers", depth, mot_read_normalizer);
+    if (strcmp(type, "BertNormalizer") == 0)
+        return read_bert(t, part);
     struct mot_text_step *step = new_step(t, t->normal, &t->n_normal, MOT_STEP_FORM);
     if (!step)
         return MOT_EFORMAT;

@@ -247,6 +247,13 @@ def each_part():
     yield "normalizer ByteLevel", file(b, norm({"type": "NFC"}, {"type": "ByteLevel"}), None, None, byte_level(), ["<s>"])
     for left, right in itertools.product((True, False), (True, False)):
         yield f"strip {left} {right}", file(b, {"type": "Strip", "strip_left": left, "strip_right": right}, cut, None, byte_level(), ["<s>"])
+    for clean, chinese, accents, lower in itertools.product((True, False), (True, False), (None, True, False), (True, False)):
+        if clean + chinese + bool(accents) + lower <= 1 or (clean and chinese and lower):
+            yield f"bert {clean} {chinese} {accents} {lower}", file(
+                b, {"type": "BertNormalizer", "clean_text": clean, "handle_chinese_chars": chinese, "strip_accents": accents,
+                    "lowercase": lower}, cut, None, byte_level(), [("Ünd", {"normalized": True})])
+    bert = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+    yield "gpt1", file(affixed(pieces_model(False, False), None, "</w>"), bert, {"type": "BertPreTokenizer"}, None, {"type": "BPEDecoder", "suffix": "</w>"}, ["<unk>"])
     yield "replace regex", file(b, norm(replace(r"\s{2,}", "·", "Regex"), replace("a", "", "String"), replace(r"(?<=e)x*", "+", "Regex"), {"type": "Prepend", "prepend": "^^"}), cut, None, byte_level(), ["<s>"])
     yield "clip", file({**suffixed(b, "</w>"), "unk_token": "!"}, norm({"type": "NFC"}, replace(r"\s+", " ", "Regex"), {"type": "Lowercase"}),
                        pre(split(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", "Removed", True), byte_level()),
