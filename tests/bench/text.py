@@ -9,10 +9,11 @@ machine's own files, and both mixed.  Without --tokenizer one of 32,000 ids is l
 compares learning N ids: seconds, and whether the merges are the same.
 
 Columns: megabytes of text a second, from text to shard for mot-tokenize (its start, loading the vocabulary, is timed on an
-empty document and taken off, as the others' is), to lists of ids in memory for the others; and the ratios.  ids: all programs
-gave equally many.  The best of the rounds, which go through the programs in turn.
+empty document and taken off, as the others' is), to lists of ids in memory for the others; and the ratios, by the clock and
+by the processors' time, which a busy machine changes less.  ids: all programs gave equally many.  The best of the rounds,
+which go through the programs in turn.
 """
-import argparse, glob, json, os, subprocess, sys, tempfile, time
+import argparse, concurrent.futures, glob, json, os, subprocess, sys, tempfile, time
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
@@ -61,14 +62,15 @@ def texts(o):
 
 
 def best(rounds, programs):
-    """Seconds and results of each program, called in turn."""
-    seconds, result = [1e9] * len(programs), [None] * len(programs)
+    """Seconds by the clock, seconds of processors, and results of each program, called in turn."""
+    seconds, busy, result = [1e9] * len(programs), [1e9] * len(programs), [None] * len(programs)
     for _ in range(rounds):
         for i, program in enumerate(programs):
-            start = time.perf_counter()
+            before, start = sum(os.times()[:4]), time.perf_counter()
             result[i] = program()
             seconds[i] = min(seconds[i], time.perf_counter() - start)
-    return seconds, result
+            busy[i] = min(busy[i], sum(os.times()[:4]) - before)
+    return seconds, busy, result
 
 
 def tiktoken_of(path):
@@ -96,6 +98,16 @@ def tiktoken_of(path):
     return tiktoken.Encoding("same", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
 
 
+def all_by(tiktoken, lines, threads):
+    """Number of ids.  Not by encode_ordinary_batch: that makes a task of each line, which takes longer than the line."""
+    def some(part):
+        return sum(len(tiktoken.encode_ordinary(l)) for l in part)
+    if threads == 1:
+        return some(lines)
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(some, [lines[i : i + 1000] for i in range(0, len(lines), 1000)]))
+
+
 def compare(o, folder, name, lines, threads):
     import tokenizers
     n = sum(len(l.encode()) for l in lines)
@@ -112,14 +124,15 @@ def compare(o, folder, name, lines, threads):
         programs = [lambda: subprocess.run([*command, empty], check=True), lambda: subprocess.run([*command, text], check=True),
                     lambda: sum(len(e.ids) for e in theirs.encode_batch(lines, add_special_tokens=False))]
         if other:
-            programs.append(lambda: sum(map(len, other.encode_ordinary_batch(lines, num_threads=threads))))
-        seconds, result = best(o.rounds, programs)
+            programs.append(lambda: all_by(other, lines, threads))
+        seconds, busy, result = best(o.rounds, programs)
         info = subprocess.run([command[0], "--info", "--json", shard], check=True, capture_output=True, text=True).stdout
         ours = json.loads(info)["tokens"]
     rate = [n / 1e6 / s for s in (seconds[1] - seconds[0], *seconds[2:])]
+    ratio = [f"{rate[0] / rate[i]:6.2f} {busy[i + 1] / (busy[1] - busy[0]):6.2f}" for i in range(1, len(rate))]
     same = all(r == ours for r in result[2:])
-    print(f"{os.path.basename(os.path.normpath(folder)):12} {name:8} {threads:2} {n / 1e6:6.1f} {rate[0]:8.1f} {rate[1]:10.1f} {rate[0] / rate[1]:7.2f}",
-          f"{rate[2]:9.1f} {rate[0] / rate[2]:7.2f}" if other else f"{'-':>9} {'-':>7}", f"{seconds[0]:7.2f}  {'equal' if same else 'differ'}", flush=True)
+    print(f"{os.path.basename(os.path.normpath(folder)):12} {name:8} {threads:2} {n / 1e6:6.1f} {rate[0]:8.1f} {rate[1]:10.1f} {ratio[0]}",
+          f"{rate[2]:9.1f} {ratio[1]}" if other else f"{'-':>9} {'-':>6} {'-':>6}", f"{seconds[0]:7.2f}  {'equal' if same else 'differ'}", flush=True)
 
 
 def learn(o, name, lines, threads):
@@ -141,10 +154,10 @@ def learn(o, name, lines, threads):
         ours()
         with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
             pattern = json.load(f)["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
-        seconds, result = best(o.rounds, [ours, theirs])
+        seconds, busy, result = best(o.rounds, [ours, theirs])
         with open(os.path.join(folder, "tokenizer.json"), encoding="utf-8") as f:
             merges = [m.split(" ") for m in json.load(f)["model"]["merges"]]
-    print(f"learning     {name:8} {threads:2} {sum(len(l.encode()) for l in lines) / 1e6:6.1f} {seconds[0]:7.2f}s {seconds[1]:9.2f}s {seconds[1] / seconds[0]:7.2f}",
+    print(f"learning     {name:8} {threads:2} {sum(len(l.encode()) for l in lines) / 1e6:6.1f} {seconds[0]:7.2f}s {seconds[1]:9.2f}s {seconds[1] / seconds[0]:6.2f} {busy[1] / busy[0]:6.2f} ",
           "same merges" if merges == [list(m) for m in result[1]] else "OTHER MERGES", flush=True)
 
 
@@ -167,7 +180,7 @@ def main():
             with open(text, "w", encoding="utf-8") as f:
                 f.write("\n".join(l for lines in found.values() for l in lines))
             subprocess.run([os.path.join(o.bin, "mot-tokenize"), "-q", "--learn", "text=32000", "-f", "lines", "-t", folders[0], text], check=True)
-        print("tokenizer    text     threads MB     ours tokenizers   ratio  tiktoken   ratio   start  ids", flush=True)
+        print("tokenizer    text     threads MB     ours tokenizers  ratio    cpu  tiktoken  ratio    cpu   start  ids", flush=True)
         for threads in map(int, o.threads.split(",")):
             pid = os.fork()  # `tokenizers` makes its threads once a process
             if pid == 0:

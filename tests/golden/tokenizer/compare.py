@@ -78,7 +78,9 @@ SURROUNDINGS = ["%s", "a%sb", " %s ", "1%s2", "%s%s", "'%s", "\n%s\n", "A%sa%sA"
 
 
 def unicode_texts(step):
-    for first in range(0, 0x110000, 64 * step) if step else ():
+    # Planes 4 to 13 are empty, 15 and 16 private: their first and last blocks stand for the rest.
+    empty = [c for plane in (*range(4, 14), 15, 16) for c in (plane << 16, (plane << 16) + 0xFFC0)]
+    for first in [*range(0, 0x40000, 64 * step), *range(0xE0000, 0xF0000, 64 * step), *empty] if step else ():
         block = [chr(c) for c in range(first, first + 64) if not 0xD800 <= c < 0xE000]
         if block:
             yield "".join(s.replace("%s", c) for c in block for s in SURROUNDINGS)
