@@ -123,6 +123,9 @@ struct mot_bytes {
 int mot_bytes_append(struct mot_bytes *b, const void *data, size_t n) MOT_CHECKED;
 int mot_bytes_format(struct mot_bytes *b, const char *format, ...) MOT_PRINTF(2, 3) MOT_CHECKED;
 void mot_bytes_free(struct mot_bytes *b);
+/* Append the text with U+FFFD in the place of what is not UTF-8, one for each beginning of a character that is cut off and
+ * for each byte that begins none, as the Unicode standard recommends and Python and Rust do. (unicode.c) */
+int mot_utf8_lossy(const void *text, size_t n, struct mot_bytes *out) MOT_CHECKED;
 
 /* A picture: width * height * 3 bytes, RGB, rows from the top.  Alpha is already flattened on white. */
 struct mot_image {
@@ -146,8 +149,9 @@ void mot_tokenizer_close(struct mot_tokenizer *t);
 /* A second handle on the same tokenizer, for another thread; t is closed after it. */
 struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t) MOT_CHECKED;
 const struct mot_vocab *mot_tokenizer_vocab(const struct mot_tokenizer *t); /* owned by t */
-/* Each encode appends ids of its modality, without delimiters; each decode takes such ids. Any bytes encode, and
- * decode(encode(bytes)) == bytes.  decode_text renders special tokens as their text unless skip_special. */
+/* Each encode appends ids of its modality, without delimiters; each decode takes such ids.  Any bytes encode, and with a
+ * byte-level vocabulary that changes nothing, decode(encode(bytes)) == bytes.  decode_text renders special tokens as their
+ * text unless skip_special. */
 int mot_encode_text(struct mot_tokenizer *t, const void *text, size_t n, struct mot_ids *out) MOT_CHECKED;
 int mot_decode_text(struct mot_tokenizer *t, const int32_t *id, int64_t n, bool skip_special,
                     struct mot_bytes *out) MOT_CHECKED;
@@ -295,6 +299,7 @@ int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot
 struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
+    bool utf8;          /* texts go through mot_utf8_lossy first; else all of their bytes become ids */
     double media_first; /* share of records, drawn by seed, whose pictures and sounds come before their texts; < 0: as given */
     int n_order;        /* not 0: kinds in the order that all records get instead; those not named come last */
     enum mot_kind order[3];

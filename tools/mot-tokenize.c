@@ -12,7 +12,8 @@
 enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
-    OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT
+    OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
+    OPT_UTF8, OPT_SKIP_SPECIAL
 };
 
 static void usage(FILE *f)
@@ -37,6 +38,7 @@ static void usage(FILE *f)
           "making shards:\n"
           "      --raw               no <|bos|> and <|eos|> around documents\n"
           "      --add-special       what tokenizer.json puts around a text instead\n"
+          "      --utf8              bytes that are not UTF-8 become U+FFFD, with --decode too\n"
           "      --order ORDER       image,text or text,image or speech,text ..., or random[=SHARE] (random=0.5)\n"
           "      --interleave SHARE  of records with an alignment, as speech and text in turn (1)\n"
           "      --switch P          ... which change at a span with this probability (0.2)\n"
@@ -55,6 +57,7 @@ static void usage(FILE *f)
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
+          "      --skip-special      --decode without the text of special tokens\n"
           "      --keep-going        use the whole documents of a damaged shard\n"
           "      --json              --info as JSON Lines\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
@@ -117,6 +120,8 @@ static const struct {
     {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE)},
     {"--raw", OPT_RAW, IN(ENCODE) | IN(DECODE)},
     {"--add-special", OPT_ADD_SPECIAL, IN(ENCODE)},
+    {"--utf8", OPT_UTF8, IN(ENCODE) | IN(DECODE)},
+    {"--skip-special", OPT_SKIP_SPECIAL, IN(DECODE)},
     {"--order", OPT_ORDER, IN(ENCODE)},
     {"--seed", OPT_SEED, IN(ENCODE) | IN(LEARN)},
     {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN)},
@@ -186,6 +191,8 @@ static void set(struct tokenize_options *o, int c)
     case OPT_INFO: set_mode(o, INFO); break;
     case OPT_CHECK: set_mode(o, CHECK); break;
     case OPT_RAW: o->encode.doc.raw = true; break;
+    case OPT_UTF8: o->encode.doc.utf8 = true; break;
+    case OPT_SKIP_SPECIAL: o->skip_special = true; break;
     case OPT_ADD_SPECIAL: o->encode.doc.add_special = true; break;
     case OPT_ORDER:
         if (mot_doc_order(&o->encode.doc, optarg))
@@ -227,6 +234,8 @@ static struct tokenize_options parse(int argc, char **argv)
         {"info", no_argument, NULL, OPT_INFO},
         {"check", no_argument, NULL, OPT_CHECK},
         {"raw", no_argument, NULL, OPT_RAW},
+        {"utf8", no_argument, NULL, OPT_UTF8},
+        {"skip-special", no_argument, NULL, OPT_SKIP_SPECIAL},
         {"add-special", no_argument, NULL, OPT_ADD_SPECIAL},
         {"order", required_argument, NULL, OPT_ORDER},
         {"seed", required_argument, NULL, OPT_SEED},

@@ -13,7 +13,7 @@ enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK, EXPORT };
 struct tokenize_options {
     enum tokenize_mode mode;
     const char *tokenizer, *output, *format, *report, *export;
-    bool strict, compress, keep_going, json, resume;
+    bool strict, compress, keep_going, json, resume, skip_special;
     int64_t shard_size;
     int32_t separator; /* -1: as the vocabulary says */
     struct mot_encode_options encode;

@@ -89,6 +89,18 @@ static void put_text(const struct mot_bytes *text, bool *line_open)
         *line_open = text->data[text->n - 1] != '\n';
 }
 
+static int decode_text(struct decoding *c, const int32_t *id, int64_t n)
+{
+    if (!c->o->encode.doc.utf8)
+        return mot_decode_text(c->t, id, n, c->o->skip_special, &c->text);
+    struct mot_bytes bytes = {0};
+    int rc = mot_decode_text(c->t, id, n, c->o->skip_special, &bytes);
+    if (!rc)
+        rc = mot_utf8_lossy(bytes.data, bytes.n, &c->text);
+    mot_bytes_free(&bytes);
+    return rc;
+}
+
 static void decode_document(void *context, const struct mot_vocab *v, const struct mot_doc *d)
 {
     struct decoding *c = context;
@@ -100,7 +112,7 @@ static void decode_document(void *context, const struct mot_vocab *v, const stru
         if (s.n == 0)
             continue;
         c->text.n = 0;
-        if (s.modality == 0 && mot_decode_text(c->t, d->id + s.begin, s.n, false, &c->text))
+        if (s.modality == 0 && decode_text(c, d->id + s.begin, s.n))
             die_lib("document %lld", (long long)c->document);
         if (c->o->output)
             write_part(c, v->modality[s.modality].name, ++seen[s.modality], d->id + s.begin, s.n);

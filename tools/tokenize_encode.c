@@ -22,9 +22,9 @@ static void drop_unfinished(void)
 static void describe(const struct tokenize_options *o, char *text, size_t n)
 {
     const struct mot_encode_options *e = &o->encode;
-    int used = snprintf(text, n, "version 1, seed %llu, shards of %lld%s%s%s, ", (unsigned long long)e->doc.seed,
+    int used = snprintf(text, n, "version 1, seed %llu, shards of %lld%s%s%s%s, ", (unsigned long long)e->doc.seed,
                         (long long)o->shard_size, o->compress ? ", compressed" : "", e->doc.raw ? ", raw" : "",
-                        e->doc.add_special ? ", add-special" : "");
+                        e->doc.add_special ? ", add-special" : "", e->doc.utf8 ? ", utf8" : "");
     if (e->doc.n_order == 0)
         used += snprintf(text + used, n - (size_t)used, "order random=%.9g", e->doc.media_first);
     for (int i = 0; i < e->doc.n_order; i++)

@@ -49,6 +49,18 @@ static int put_ids_item(struct mot_tokenizer *t, const struct mot_doc_options *o
     return mot_ids_append(out, ids->id + begin, end - begin);
 }
 
+static int put_text(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_bytes *text, struct mot_ids *out)
+{
+    if (!o->utf8)
+        return mot_encode_text(t, text->data, text->n, out);
+    struct mot_bytes whole = {0};
+    int rc = mot_utf8_lossy(text->data, text->n, &whole);
+    if (!rc)
+        rc = mot_encode_text(t, whole.data, whole.n, out);
+    mot_bytes_free(&whole);
+    return rc;
+}
+
 /* ---- speech and text in turn ---- */
 
 /* The sound of spans [begin, end): from the start of the first to the end of the last. */
@@ -111,7 +123,7 @@ static int put_item(struct mot_tokenizer *t, const struct mot_doc_options *o, co
                     int64_t index, struct mot_ids *out, int64_t *text_bytes)
 {
     switch (item->kind) {
-    case MOT_KIND_TEXT: *text_bytes += (int64_t)item->text.n; return mot_encode_text(t, item->text.data, item->text.n, out);
+    case MOT_KIND_TEXT: *text_bytes += (int64_t)item->text.n; return put_text(t, o, &item->text, out);
     case MOT_KIND_IDS: return put_ids_item(t, o, &item->ids, out);
     default: break;
     }

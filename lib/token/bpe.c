@@ -8,8 +8,8 @@
  * that a megabyte without a space takes n log n steps.  Most pieces are words seen before: a cache
  * of a fixed size maps them to ids at once.
  *
- * Byte-level strings in a file spell each byte as a letter (GPT-2's table); inside the library they
- * are raw bytes.
+ * Byte-level strings in a file spell each byte as a letter (letters.c); inside the library they are
+ * raw bytes.
  *
  * SentencePiece-like files have no pre-tokenizer: a whole document is one piece.  It may still be
  * cut before U+2581 (the space), where no token contains that character after the one before: no
@@ -19,55 +19,7 @@
 
 enum { SHORT = 48 }; /* symbols; up to here scanning beats the heap */
 enum { SPACE_LETTER = 0x2581, CHARACTERS = 0x110000 };
-
-/* ---- byte-level letters ---- */
-
-/* Printable Latin-1 stands for itself; the other 68 bytes take U+0100 and on, in order. */
-static bool printable(int byte)
-{
-    return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) ||
-           (byte >= 0xae && byte <= 0xff);
-}
-
-int32_t mot_byte_letter(int byte)
-{
-    if (printable(byte))
-        return byte;
-    int32_t letter = 0x100;
-    for (int b = 0; b < byte; b++)
-        letter += !printable(b);
-    return letter;
-}
-
-int mot_letter_byte(int32_t c)
-{
-    if (c < 0x100)
-        return printable(c) ? c : -1;
-    int left = c - 0x100;
-    for (int b = 0; b < 256; b++)
-        if (!printable(b) && left-- == 0)
-            return b;
-    return -1;
-}
-
-int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out, bool *all)
-{
-    size_t start = out->n;
-    int rc = mot_bytes_reserve(out, n);
-    *all = true;
-    for (size_t i = 0; !rc && i < n;) {
-        int size;
-        int byte = mot_letter_byte(mot_utf8_get(s + i, &size));
-        if (byte < 0) {
-            *all = false;
-            out->n = start;
-            return mot_bytes_append(out, s, n);
-        }
-        out->data[out->n++] = (unsigned char)byte;
-        i += (size_t)size;
-    }
-    return rc;
-}
+enum { MAYBE_BITS = 4 }; /* a slot of the table of merges */
 
 /* ---- tables ---- */
 
@@ -131,9 +83,14 @@ static inline uint64_t pair_of(int32_t left, int32_t right)
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
+static inline uint64_t hash_pair(uint64_t pair)
+{
+    return pair * 0x9e3779b97f4a7c15u;
+}
+
 static inline struct mot_bpe_merge *merge_slot(const struct mot_bpe *b, uint64_t pair)
 {
-    uint64_t i = (pair * 0x9e3779b97f4a7c15u) >> 20 & b->merge_mask;
+    uint64_t i = hash_pair(pair) >> 20 & b->merge_mask;
     while (b->merge[i].pair != pair && b->merge[i].pair != UINT64_MAX)
         i = (i + 1) & b->merge_mask;
     return &b->merge[i];
@@ -155,10 +112,15 @@ int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges)
     uint64_t slots = slots_for((uint64_t)merges);
     b->n = n;
     b->unknown = -1;
+    b->prefix = b->prefix ? b->prefix : "";
+    b->suffix = b->suffix ? b->suffix : "";
     b->text = mot_alloc((size_t)n, sizeof *b->text);
     b->merge = mot_alloc(slots, sizeof *b->merge);
-    if (!b->text || !b->merge)
+    b->maybe = mot_alloc(slots * MAYBE_BITS / 64, sizeof *b->maybe);
+    if (!b->text || !b->merge || !b->maybe)
         return MOT_ENOMEM;
+    for (b->maybe_shift = 64; slots * MAYBE_BITS > (uint64_t)1 << (64 - b->maybe_shift);)
+        b->maybe_shift--;
     for (int32_t i = 0; i < n; i++)
         b->text[i].begin = UINT32_MAX;
     for (uint64_t i = 0; i < slots; i++)
@@ -236,7 +198,9 @@ int mot_bpe_make_index(struct mot_bpe *b)
 void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t rank, int32_t id)
 {
     struct mot_bpe_merge *m = merge_slot(b, pair_of(left, right));
+    uint64_t bit = hash_pair(pair_of(left, right)) >> b->maybe_shift;
     b->n_merges += m->pair == UINT64_MAX;
+    b->maybe[bit / 64] |= (uint64_t)1 << bit % 64;
     *m = (struct mot_bpe_merge){pair_of(left, right), rank, id};
 }
 
@@ -244,7 +208,7 @@ void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t r
  * not at all. */
 static int find_cuts(struct mot_bpe *b)
 {
-    if (!b->character[SPACE_LETTER])
+    if (!b->character[SPACE_LETTER] || *b->prefix || *b->suffix)
         return MOT_OK;
     uint64_t *no_cut = mot_alloc(CHARACTERS / 64, sizeof *no_cut);
     if (!no_cut)
@@ -323,6 +287,7 @@ void mot_bpe_free(struct mot_bpe *b)
     mot_free(b->text);
     mot_free(b->by_text.slot);
     mot_free(b->merge);
+    mot_free(b->maybe);
     mot_free(b->character);
     mot_free(b->no_cut);
     mot_bytes_free(&b->blob);
@@ -336,7 +301,10 @@ void mot_bpe_free(struct mot_bpe *b)
 
 static inline int32_t rank_of(const struct mot_bpe *b, int32_t left, int32_t right)
 {
-    const struct mot_bpe_merge *m = merge_slot(b, pair_of(left, right));
+    uint64_t pair = pair_of(left, right), bit = hash_pair(pair) >> b->maybe_shift;
+    if (!(b->maybe[bit / 64] >> bit % 64 & 1))
+        return NO_RANK;
+    const struct mot_bpe_merge *m = merge_slot(b, pair);
     return m->pair == UINT64_MAX ? NO_RANK : m->rank;
 }
 
@@ -470,6 +438,7 @@ void mot_bpe_state_free(struct mot_bpe_state *s)
     mot_free(s->cache);
     mot_free(s->cache_bytes);
     mot_free(s->cache_ids);
+    mot_bytes_free(&s->key);
     *s = (struct mot_bpe_state){0};
 }
 
@@ -542,13 +511,70 @@ static int64_t start_symbols(const struct mot_bpe *b, int32_t *symbol, const uns
     return count;
 }
 
+/* The id of one character of a piece, with what its place in the piece adds; its text then stands in key. */
+static int affixed_symbol(const struct mot_bpe *b, struct mot_bytes *key, const unsigned char *p, int size, bool first,
+                          bool last, int32_t *id)
+{
+    key->n = 0;
+    int rc = first ? MOT_OK : mot_bytes_append(key, b->prefix, strlen(b->prefix));
+    if (!rc)
+        rc = b->bytes ? mot_letters_of_bytes(p, 1, key) : mot_bytes_append(key, p, (size_t)size);
+    if (!rc && last)
+        rc = mot_bytes_append(key, b->suffix, strlen(b->suffix));
+    *id = rc ? -1 : mot_bpe_find(b, (const char *)key->data, key->n);
+    return rc;
+}
+
+/* start_symbols for a vocabulary with continuing_subword_prefix or end_of_word_suffix; a character's fallback then
+ * spells the affixes too. */
+static int start_affixed(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p, size_t n,
+                         int64_t *count)
+{
+    struct mot_bytes *key = &s->key;
+    bool pending = false;
+    int rc = MOT_OK, size = 1;
+    *count = 0;
+    for (size_t i = 0; !rc && i < n; i += (size_t)size) {
+        int32_t id;
+        if (!b->bytes)
+            mot_utf8_get(p + i, &size);
+        rc = affixed_symbol(b, key, p + i, size, i == 0, i + (size_t)size == n, &id);
+        bool all = !rc && id < 0 && b->byte_fallback;
+        for (size_t k = 0; all && k < key->n; k++)
+            all = b->byte[key->data[k]] >= 0;
+        if (!rc)
+            rc = reserve(s, (size_t)*count + key->n + 2);
+        if (rc)
+            return rc;
+        if (all) {
+            for (size_t k = 0; k < key->n; k++)
+                s->symbol[(*count)++] = b->byte[key->data[k]];
+        } else if (id >= 0 || b->unknown >= 0) {
+            if (pending && (id >= 0 || !b->fuse_unknown))
+                s->symbol[(*count)++] = b->unknown;
+            pending = id < 0;
+            if (id >= 0)
+                s->symbol[(*count)++] = id;
+        }
+    }
+    if (pending)
+        s->symbol[(*count)++] = b->unknown;
+    return rc;
+}
+
 static int encode_whole(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
                         size_t n, bool valid, struct mot_ids *out)
 {
     int rc = reserve(s, n);
     if (rc)
         return rc;
-    int64_t count = start_symbols(b, s->symbol, p, n, valid);
+    int64_t count;
+    if (valid && (*b->prefix || *b->suffix))
+        rc = start_affixed(b, s, p, n, &count);
+    else
+        count = start_symbols(b, s->symbol, p, n, valid);
+    if (rc)
+        return rc;
     count = count <= SHORT ? merge_short(b, s->symbol, count) : merge_long(b, s, count);
     return mot_ids_append(out, s->symbol, count);
 }

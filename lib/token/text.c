@@ -188,6 +188,14 @@ static int cut_metaspace(const struct cutter *c, int k, const unsigned char *p, 
     return rc ? rc : cut(c, k + 1, b->data, b->n, first);
 }
 
+static int cut_letters(const struct cutter *c, int k, const unsigned char *p, size_t n, bool first)
+{
+    struct mot_bytes *b = &c->s->piece[k];
+    b->n = 0;
+    int rc = mot_letters_of_bytes(p, n, b);
+    return rc ? rc : cut(c, k + 1, b->data, b->n, first);
+}
+
 static int cut(const struct cutter *c, int k, const unsigned char *p, size_t n, bool first)
 {
     if (n == 0)
@@ -198,6 +206,8 @@ static int cut(const struct cutter *c, int k, const unsigned char *p, size_t n, 
         return cut_split(c, k, p, n, first);
     if (c->split[k].kind == MOT_STEP_METASPACE)
         return cut_metaspace(c, k, p, n, first);
+    if (c->split[k].kind == MOT_STEP_LETTERS)
+        return cut_letters(c, k, p, n, first);
     if (p[0] == ' ') /* MOT_STEP_SPACE */
         return cut(c, k + 1, p, n, first);
     struct mot_bytes *b = &c->s->piece[k];
@@ -214,163 +224,6 @@ int mot_text_pieces(const struct mot_text_step *split, int n_split, struct mot_t
 {
     struct cutter c = {split, n_split, s, sink, context};
     return cut(&c, 0, p, n, first);
-}
-
-/* ---- normalizers ---- */
-
-static void strip(const struct mot_text_step *step, const unsigned char **p, size_t *n)
-{
-    int size;
-    while (step->left && *n && mot_is_space(mot_utf8_get(*p, &size)))
-        *p += size, *n -= (size_t)size;
-    while (step->right && *n) {
-        size_t last = *n - 1;
-        while (((*p)[last] & 0xc0) == 0x80)
-            last--;
-        if (!mot_is_space(mot_utf8_get(*p + last, &size)))
-            break;
-        *n = last;
-    }
-}
-
-/* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is
- * put before. */
-static int normalize(const struct mot_text *t, struct mot_text_state *s, bool continued,
-                     const unsigned char **p, size_t *n)
-{
-    int side = 0;
-    for (int k = 0; k < t->n_normal; k++) {
-        const struct mot_text_step *step = &t->normal[k];
-        if (step->kind == MOT_STEP_STRIP) {
-            strip(step, p, n);
-            continue;
-        }
-        if (step->kind == MOT_STEP_PREPEND && (continued || *n == 0))
-            continue;
-        struct mot_bytes *out = &s->normal[side];
-        side = !side;
-        out->n = 0;
-        int rc = MOT_OK;
-        if (step->kind == MOT_STEP_FORM)
-            rc = mot_normal_form(step->form, *p, *n, out);
-        else if (step->kind == MOT_STEP_REPLACE)
-            rc = mot_text_replace(step, &s->matcher, *p, *n, out);
-        else if (!(rc = mot_bytes_append(out, step->with, step->with_n)))
-            rc = mot_bytes_append(out, *p, *n);
-        if (!rc)
-            rc = mot_bytes_reserve(out, 1); /* so that data is never NULL */
-        if (rc)
-            return rc;
-        *p = out->data;
-        *n = out->n;
-    }
-    return MOT_OK;
-}
-
-/* ---- added tokens ---- */
-
-static int trie_add(struct mot_trie *t, const unsigned char *p, size_t n, int32_t token)
-{
-    int32_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t child = t->node[at].child;
-        while (child >= 0 && t->node[child].byte != p[i])
-            child = t->node[child].sibling;
-        if (child < 0) {
-            int rc = mot_grow((void **)&t->node, t->n, &t->capacity, sizeof *t->node);
-            if (rc)
-                return rc;
-            child = (int32_t)t->n++;
-            t->node[child] = (struct mot_trie_node){p[i], -1, t->node[at].child, -1};
-            t->node[at].child = child;
-        }
-        at = child;
-    }
-    if (n)
-        t->node[at].token = token;
-    return MOT_OK;
-}
-
-static int trie_begin(struct mot_trie *t)
-{
-    int rc = mot_grow((void **)&t->node, 0, &t->capacity, sizeof *t->node);
-    if (!rc)
-        t->node[t->n++] = (struct mot_trie_node){0, -1, -1, -1};
-    return rc;
-}
-
-static void trie_end(struct mot_trie *t)
-{
-    t->only = -1;
-    int starts = 0;
-    for (int32_t child = t->node[0].child; child >= 0; child = t->node[child].sibling) {
-        t->starts[t->node[child].byte] = true;
-        t->only = ++starts == 1 ? t->node[child].byte : -1;
-    }
-}
-
-/* The leftmost, then longest token in p at or after from; -1: none. */
-static int32_t trie_find(const struct mot_trie *t, const unsigned char *p, size_t n, size_t from,
-                         size_t *begin, size_t *end)
-{
-    if (t->node[0].child < 0)
-        return -1;
-    for (size_t i = from; i < n; i++) {
-        if (t->only >= 0) {
-            const unsigned char *q = memchr(p + i, t->only, n - i);
-            if (!q)
-                return -1;
-            i = (size_t)(q - p);
-        } else if (!t->starts[p[i]]) {
-            continue;
-        }
-        int32_t found = -1, at = 0;
-        for (size_t k = i; k < n; k++) {
-            at = t->node[at].child;
-            while (at >= 0 && t->node[at].byte != p[k])
-                at = t->node[at].sibling;
-            if (at < 0)
-                break;
-            if (t->node[at].token >= 0)
-                found = t->node[at].token, *end = k + 1;
-        }
-        if (found >= 0) {
-            *begin = i;
-            return found;
-        }
-    }
-    return -1;
-}
-
-int mot_text_prepare(struct mot_text *t)
-{
-    t->added_of = mot_alloc((size_t)t->n_ids, sizeof *t->added_of);
-    if (!t->added_of)
-        return MOT_ENOMEM;
-    for (int32_t i = 0; i < t->n_ids; i++)
-        t->added_of[i] = -1;
-    for (int32_t i = 0; i < t->n_added; i++)
-        t->added_of[t->added[i].id] = i;
-    int rc = trie_begin(&t->plain);
-    if (!rc)
-        rc = trie_begin(&t->normalized);
-    struct mot_text_state s = {0};
-    if (!rc)
-        rc = mot_matcher_init(&s.matcher);
-    for (int32_t i = 0; !rc && i < t->n_added; i++) {
-        const unsigned char *p = (const unsigned char *)t->added[i].text;
-        size_t n = t->added[i].n;
-        if (t->added[i].normalized)
-            rc = normalize(t, &s, false, &p, &n);
-        if (!rc)
-            rc = trie_add(t->added[i].normalized ? &t->normalized : &t->plain, p, n, i);
-    }
-    mot_text_state_free(&s);
-    if (rc)
-        return rc;
-    trie_end(&t->plain);
-    trie_end(&t->normalized);
-    return MOT_OK;
 }
 
 /* ---- the whole way ---- */
@@ -407,7 +260,7 @@ static int extract(struct run *r, const struct mot_trie *trie, const unsigned ch
 {
     size_t done = 0, from = 0, begin, end;
     int size;
-    for (int32_t k; (k = trie_find(trie, p, n, from, &begin, &end)) >= 0;) {
+    for (int32_t k; (k = mot_trie_find(trie, p, n, from, &begin, &end)) >= 0;) {
         const struct mot_added *a = &r->t->added[k];
         from = end;
         if (a->single_word &&
@@ -443,8 +296,19 @@ static int pieces(struct run *r, const unsigned char *p, size_t n, bool first)
 
 static int normal(struct run *r, const unsigned char *p, size_t n, bool first)
 {
-    int rc = normalize(r->t, r->s, r->continued && first, &p, &n);
+    int rc = mot_text_normalize(r->t, r->s, r->continued && first, &p, &n, &first);
     return rc ? rc : extract(r, &r->t->normalized, p, n, first, pieces);
+}
+
+/* Bytes that are not UTF-8. */
+static int encode_bytes(const struct mot_text *t, struct mot_text_state *s, const unsigned char *p, size_t n,
+                        struct mot_ids *out)
+{
+    if (!t->letters)
+        return mot_bpe_encode(&t->bpe, &s->bpe, p, n, false, out);
+    s->normal[0].n = 0;
+    int rc = mot_letters_of_bytes(p, n, &s->normal[0]);
+    return rc ? rc : mot_bpe_encode(&t->bpe, &s->bpe, s->normal[0].data, s->normal[0].n, true, out);
 }
 
 int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const void *text, size_t n,
@@ -460,7 +324,7 @@ int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const vo
         while (end < n && mot_utf8_valid(p + end, n - end < 4 ? n - end : 4) == 0)
             end++;
         if (!rc)
-            rc = mot_bpe_encode(&t->bpe, &s->bpe, p + valid, end - valid, false, out);
+            rc = encode_bytes(t, s, p + valid, end - valid, out);
         r.continued = true;
         p += end;
         n -= end;
@@ -485,8 +349,10 @@ void mot_text_free(struct mot_text *t)
     steps_free(t->normal, t->n_normal);
     steps_free(t->split, t->n_split);
     steps_free(t->decode, t->n_decode);
-    for (int32_t i = 0; i < t->n_added; i++)
+    for (int32_t i = 0; i < t->n_added; i++) {
         mot_free(t->added[i].text);
+        mot_bytes_free(&t->added[i].normal);
+    }
     mot_free(t->added);
     mot_free(t->added_of);
     mot_free(t->plain.node);
@@ -494,6 +360,8 @@ void mot_text_free(struct mot_text *t)
     mot_ids_free(&t->before);
     mot_ids_free(&t->after);
     mot_bpe_free(&t->bpe);
+    mot_free(t->prefix);
+    mot_free(t->suffix);
     mot_free(t->name);
     mot_free(t);
 }

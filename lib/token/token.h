@@ -40,19 +40,35 @@ size_t mot_utf8_valid(const unsigned char *s, size_t n);
 /* The character at s, which is valid UTF-8; *size is its bytes. */
 int32_t mot_utf8_get(const unsigned char *s, int *size);
 int mot_utf8_put(unsigned char out[4], int32_t c); /* returns the bytes */
-bool mot_is_space(int32_t c);                      /* White_Space */
-bool mot_is_word(int32_t c);                       /* letter, mark, digit, connector */
 enum mot_normal_form { MOT_NFC, MOT_NFD, MOT_NFKC, MOT_NFKD };
 /* Append the normal form of valid UTF-8. */
 int mot_normal_form(enum mot_normal_form form, const unsigned char *s, size_t n,
                     struct mot_bytes *out) MOT_CHECKED;
 
+/* -- classes of characters (classes.c) -- */
+struct mot_newer {
+    char name[12]; /* of a general category or a script */
+    int32_t lo, hi;
+};
+extern const struct mot_newer mot_newer[]; /* ends with an empty name */
+bool mot_is_space(int32_t c);              /* White_Space */
+bool mot_is_word(int32_t c);               /* letter, mark, digit, connector */
+bool mot_is_numeric(int32_t c);
+bool mot_is_punctuation(int32_t c);    /* ASCII's symbols too */
+bool mot_is_mark(int32_t c);           /* combining */
+bool mot_is_nonspacing(int32_t c);     /* combining, and takes no room */
+bool mot_is_control(int32_t c);        /* control, format and private characters, but tab and the ends of lines */
+int mot_lower(int32_t c, int32_t out[3]); /* its small form; returns how many characters that is */
+
 /* -- patterns (regex.c) -- */
+/* The first match at or after from; leaves *begin and *end where there is none. */
+typedef void mot_find(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end);
 struct mot_regex {
     pcre2_code *code;
     bool jit;
     char *literal; /* where not NULL, a plain string instead */
     size_t literal_n;
+    mot_find *find; /* where not NULL, a function instead */
 };
 /* What matching needs beside the pattern; one a thread. */
 struct mot_matcher {
@@ -60,10 +76,15 @@ struct mot_matcher {
     pcre2_match_context *context;
     pcre2_jit_stack *stack;
 };
+/* Append the pattern in PCRE2's language; what cannot be said in it is an error. (pattern.c) */
+int mot_pattern_translate(const char *name, const char *pattern, size_t n, struct mot_bytes *out) MOT_CHECKED;
 /* name is the file's, for messages. */
 int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern,
                       size_t n) MOT_CHECKED;
 int mot_regex_literal(struct mot_regex *r, const char *text, size_t n) MOT_CHECKED;
+void mot_regex_hand(struct mot_regex *r, mot_find *find);
+/* One character of a class, and a run of word characters or of neither those nor spaces. */
+mot_find mot_find_numeric, mot_find_punctuation, mot_find_space, mot_find_word;
 void mot_regex_free(struct mot_regex *r);
 int mot_matcher_init(struct mot_matcher *m) MOT_CHECKED;
 void mot_matcher_free(struct mot_matcher *m);
@@ -88,6 +109,8 @@ struct mot_bpe {
     bool bytes;         /* byte-level: each letter stands for a byte; else symbols are characters */
     bool byte_fallback; /* characters without an id become <0xHH> tokens, where those exist */
     bool fuse_unknown, ignore_merges;
+    /* "", or what characters but the first, and the last one of a piece, have in a token's text; owned elsewhere. */
+    const char *prefix, *suffix;
     int32_t unknown; /* id for a character without one, -1: such a character is dropped */
 
     int32_t n; /* ids are in [0, n); some may be unused */
@@ -98,6 +121,8 @@ struct mot_bpe {
     struct mot_bpe_merge *merge; /* open addressing by pair */
     uint64_t merge_mask;
     int64_t n_merges;
+    uint64_t *maybe; /* a bit for each of many hash values of pairs, 0: none has a merge; it fits a processor's cache */
+    int maybe_shift;
 
     int32_t byte[256];   /* byte-level: id of each byte, fallback: id of <0xHH>; -1: none */
     uint32_t *character; /* id + 1 of each character (0x110000), NULL when byte-level */
@@ -112,6 +137,7 @@ struct mot_bpe_state {
     unsigned char *cache_bytes;
     int32_t *cache_ids;
     uint32_t n_cached, n_cache_bytes, n_cache_ids;
+    struct mot_bytes key; /* a token's text */
 };
 /* Build: begin with the number of ids, then tokens, index, merges in order of rank, finish. */
 int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges) MOT_CHECKED;
@@ -132,9 +158,11 @@ void mot_bpe_state_free(struct mot_bpe_state *s);
 int mot_bpe_encode(const struct mot_bpe *b, struct mot_bpe_state *s, const unsigned char *p,
                    size_t n, bool valid, struct mot_ids *out) MOT_CHECKED;
 
-/* Byte-level letters: the character that stands for a byte, and the byte of a character or -1. */
+/* -- byte-level letters (letters.c) -- */
+/* The character that stands for a byte, and the byte of a character or -1. */
 int32_t mot_byte_letter(int byte);
 int mot_letter_byte(int32_t c);
+int mot_letters_of_bytes(const unsigned char *p, size_t n, struct mot_bytes *out) MOT_CHECKED; /* appends */
 /* Append the bytes a byte-level string stands for; with other letters in it, it stands for itself. */
 int mot_bytes_of_letters(const unsigned char *s, size_t n, struct mot_bytes *out,
                          bool *all) MOT_CHECKED;
@@ -145,18 +173,24 @@ enum mot_text_step_kind {
     MOT_STEP_PREPEND,   /* normalizer: `with` before a text that is not empty */
     MOT_STEP_REPLACE,   /* normalizer, decoder: each match becomes `with` */
     MOT_STEP_STRIP,     /* normalizer: white space off the `left` and `right` end */
+    MOT_STEP_MAP,       /* normalizer: each character by `map` */
     MOT_STEP_SPLIT,     /* pre-tokenizer: cut at matches */
     MOT_STEP_SPACE,     /* pre-tokenizer: a space before a piece that has none */
     MOT_STEP_METASPACE, /* pre-tokenizer: spaces become `with`, one may come first; decoder: back */
+    MOT_STEP_LETTERS,   /* normalizer, pre-tokenizer: bytes become byte-level letters */
     MOT_STEP_BYTES,     /* decoder: byte-level letters to bytes */
+    MOT_STEP_SUFFIX,    /* decoder: `with` becomes a space, in the last string nothing */
     MOT_STEP_FALLBACK,  /* decoder: <0xHH> to bytes */
     MOT_STEP_FUSE,      /* decoder: all strings become one */
     MOT_STEP_TRIM,      /* decoder: up to `left` and `right` times `with` off each string's ends */
 };
 enum mot_behavior { MOT_REMOVED, MOT_ISOLATED, MOT_WITH_PREVIOUS, MOT_WITH_NEXT, MOT_CONTIGUOUS };
 enum mot_prepend { MOT_NEVER, MOT_FIRST, MOT_ALWAYS };
+/* What a character becomes; returns how many characters that is, 0 to 3. */
+typedef int mot_map(int32_t c, int32_t out[3]);
 struct mot_text_step {
     enum mot_text_step_kind kind;
+    mot_map *map;
     enum mot_normal_form form;
     struct mot_regex regex;
     enum mot_behavior behavior;
@@ -171,6 +205,7 @@ enum { MOT_MAX_STEPS = 32 };
 struct mot_added {
     char *text;
     size_t n;
+    struct mot_bytes normal; /* what the normalizers make of it, where it is `normalized` */
     int32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 };
@@ -186,6 +221,8 @@ struct mot_trie {
 };
 struct mot_text {
     char *name; /* the file's, for messages */
+    bool letters; /* the model sees byte-level letters, not bytes: steps come between */
+    char *prefix, *suffix;
     struct mot_bpe bpe;
     int n_normal, n_split, n_decode; /* steps */
     struct mot_text_step normal[MOT_MAX_STEPS], split[MOT_MAX_STEPS], decode[MOT_MAX_STEPS];
@@ -213,7 +250,7 @@ struct mot_text_state {
 /* tokenizer_json.c; name is the file's, for messages. */
 struct mot_text *mot_text_load(const char *name, const json_t *tokenizer) MOT_CHECKED;
 void mot_text_free(struct mot_text *t);
-/* After all fields are read: makes added_of and the tries. */
+/* After all fields are read: makes added_of and the tries. (added.c) */
 int mot_text_prepare(struct mot_text *t) MOT_CHECKED;
 int mot_text_state_init(struct mot_text_state *s) MOT_CHECKED;
 void mot_text_state_free(struct mot_text_state *s);
@@ -223,6 +260,13 @@ int mot_text_encode(const struct mot_text *t, struct mot_text_state *s, const vo
 /* Ids outside the vocabulary stand for nothing. */
 int mot_text_decode(const struct mot_text *t, struct mot_text_state *s, const int32_t *id,
                     int64_t n, bool skip_special, struct mot_bytes *out) MOT_CHECKED;
+/* The leftmost, then longest token in p at or after from: its index; -1: none. (added.c) */
+int32_t mot_trie_find(const struct mot_trie *t, const unsigned char *p, size_t n, size_t from, size_t *begin,
+                      size_t *end);
+/* *p and *n become the normalized text, in one of the state's two buffers; continued: nothing is put before; *first is
+ * cleared where the text's start is gone. (normalize.c) */
+int mot_text_normalize(const struct mot_text *t, struct mot_text_state *s, bool continued, const unsigned char **p,
+                       size_t *n, bool *first) MOT_CHECKED;
 /* Every match of the step's pattern in valid UTF-8 becomes step->with. */
 int mot_text_replace(const struct mot_text_step *step, struct mot_matcher *m,
                      const unsigned char *p, size_t n, struct mot_bytes *out) MOT_CHECKED;

@@ -7,308 +7,9 @@
  * setting that would change ids and that we do not have, is an error that names it.  What does not
  * change ids (offsets) is passed over.
  */
-#include "token.h"
+#include "tokenizer_json.h"
 
 enum { MAX_IDS = 1 << 24 };
-
-static const char gpt2_pattern[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-static const char space_letter[] = "\xe2\x96\x81"; /* U+2581 */
-
-static const char *type_of(const json_t *part)
-{
-    const char *type = json_string_value(json_object_get(part, "type"));
-    return type ? type : "(no type)";
-}
-
-static int unknown(const struct mot_text *t, const char *what, const char *type)
-{
-    return mot_fail(MOT_EFORMAT, "%s: %s \"%.60s\" is not one this program knows", t->name, what,
-                    type);
-}
-
-static int missing(const struct mot_text *t, const json_t *part, const char *key)
-{
-    return mot_fail(MOT_EFORMAT, "%s: %s lacks \"%s\" or has the wrong kind of it", t->name,
-                    type_of(part), key);
-}
-
-/* A new step at the end of one of the three lists; NULL after mot_fail. */
-static struct mot_text_step *new_step(struct mot_text *t, struct mot_text_step *list, int *n,
-                                      enum mot_text_step_kind kind)
-{
-    if (*n == MOT_MAX_STEPS) {
-        mot_fail(MOT_EFORMAT, "%s: more than %d steps in a row", t->name, MOT_MAX_STEPS);
-        return NULL;
-    }
-    list[*n] = (struct mot_text_step){.kind = kind};
-    return &list[(*n)++];
-}
-
-static int read_with(const struct mot_text *t, const json_t *part, const char *key,
-                     const char *fallback, struct mot_text_step *step)
-{
-    const json_t *v = json_object_get(part, key);
-    if (!json_is_string(v) && !(fallback && (!v || json_is_null(v))))
-        return missing(t, part, key);
-    const char *s = v && json_is_string(v) ? json_string_value(v) : fallback;
-    step->with_n = v && json_is_string(v) ? json_string_length(v) : strlen(fallback);
-    step->with = mot_strndup(s, step->with_n);
-    return step->with ? MOT_OK : MOT_ENOMEM;
-}
-
-/* "content" or "replacement" where exactly one character is wanted. */
-static int read_character(const struct mot_text *t, const json_t *part, const char *key,
-                          const char *fallback, struct mot_text_step *step)
-{
-    int rc = read_with(t, part, key, fallback, step);
-    int size = 0;
-    if (!rc && step->with_n)
-        mot_utf8_get((const unsigned char *)step->with, &size);
-    if (!rc && (step->with_n == 0 || (size_t)size != step->with_n))
-        return mot_fail(MOT_EFORMAT, "%s: %s: \"%s\" is not one character", t->name, type_of(part),
-                        key);
-    return rc;
-}
-
-static int read_pattern(const struct mot_text *t, const json_t *part, struct mot_text_step *step)
-{
-    const json_t *pattern = json_object_get(part, "pattern"), *v;
-    if ((v = json_object_get(pattern, "String")) && json_is_string(v))
-        return mot_regex_literal(&step->regex, json_string_value(v), json_string_length(v));
-    if ((v = json_object_get(pattern, "Regex")) && json_is_string(v))
-        return mot_regex_compile(&step->regex, t->name, json_string_value(v),
-                                 json_string_length(v));
-    return missing(t, part, "pattern");
-}
-
-static int read_replace(const struct mot_text *t, const json_t *part, struct mot_text_step *step)
-{
-    int rc = read_pattern(t, part, step);
-    return rc ? rc : read_with(t, part, "content", NULL, step);
-}
-
-/* "prepend_scheme", or the older "add_prefix_space". */
-static int read_metaspace(const struct mot_text *t, const json_t *part, struct mot_text_step *step)
-{
-    const char *scheme = NULL;
-    bool prefix = true;
-    int rc = read_character(t, part, "replacement", space_letter, step);
-    if (!rc)
-        rc = mot_json_bool(part, t->name, "add_prefix_space", &prefix);
-    if (!rc)
-        rc = mot_json_string(part, t->name, "prepend_scheme", &scheme);
-    if (rc)
-        return rc;
-    if (!scheme)
-        scheme = prefix ? "always" : "never";
-    if (strcmp(scheme, "always") == 0)
-        step->prepend = MOT_ALWAYS;
-    else if (strcmp(scheme, "first") == 0)
-        step->prepend = MOT_FIRST;
-    else if (strcmp(scheme, "never") == 0)
-        step->prepend = MOT_NEVER;
-    else
-        return unknown(t, "Metaspace prepend_scheme", scheme);
-    return MOT_OK;
-}
-
-typedef int read_part(struct mot_text *t, const json_t *part, int depth);
-
-/* "type": "Sequence": each member of the array under key in turn. */
-static int read_sequence(struct mot_text *t, const json_t *part, const char *key, int depth,
-                         read_part *read)
-{
-    const json_t *list = json_object_get(part, key);
-    if (!json_is_array(list))
-        return missing(t, part, key);
-    if (depth > 8)
-        return mot_fail(MOT_EFORMAT, "%s: sequences nested more than 8 deep", t->name);
-    int rc = MOT_OK;
-    for (size_t i = 0; !rc && i < json_array_size(list); i++)
-        rc = read(t, json_array_get(list, i), depth + 1);
-    return rc;
-}
-
-/* ---- normalizer ---- */
-
-static int read_normalizer(struct mot_text *t, const json_t *part, int depth)
-{
-    static const char *const forms[] = {"NFC", "NFD", "NFKC",
-                                        "NFKD"}; /* order of enum mot_normal_form */
-    const char *type = type_of(part);
-    if (!part || json_is_null(part))
-        return MOT_OK;
-    if (strcmp(type, "Sequence") == 0)
-        return read_sequence(t, part, "normalizers", depth, read_normalizer);
-    struct mot_text_step *step = new_step(t, t->normal, &t->n_normal, MOT_STEP_FORM);
-    if (!step)
-        return MOT_EFORMAT;
-    for (int i = 0; i < MOT_COUNT(forms); i++)
-        if (strcmp(type, forms[i]) == 0) {
-            step->form = (enum mot_normal_form)i;
-            return MOT_OK;
-        }
-    if (strcmp(type, "Prepend") == 0) {
-        step->kind = MOT_STEP_PREPEND;
-        return read_with(t, part, "prepend", NULL, step);
-    }
-    if (strcmp(type, "Replace") == 0) {
-        step->kind = MOT_STEP_REPLACE;
-        return read_replace(t, part, step);
-    }
-    if (strcmp(type, "Strip") == 0) {
-        bool left = true, right = true;
-        step->kind = MOT_STEP_STRIP;
-        int rc = mot_json_bool(part, t->name, "strip_left", &left);
-        if (!rc)
-            rc = mot_json_bool(part, t->name, "strip_right", &right);
-        step->left = left;
-        step->right = right;
-        return rc;
-    }
-    return unknown(t, "normalizer", type);
-}
-
-/* ---- pre-tokenizer ---- */
-
-static struct mot_text_step *split_step(struct mot_text *t, enum mot_text_step_kind kind)
-{
-    return new_step(t, t->split, &t->n_split, kind);
-}
-
-static int split_at(struct mot_text *t, const char *pattern, enum mot_behavior behavior)
-{
-    struct mot_text_step *step = split_step(t, MOT_STEP_SPLIT);
-    if (!step)
-        return MOT_EFORMAT;
-    step->behavior = behavior;
-    return mot_regex_compile(&step->regex, t->name, pattern, strlen(pattern));
-}
-
-static int read_byte_level(struct mot_text *t, const json_t *part)
-{
-    bool prefix = true, use_regex = true;
-    int rc = mot_json_bool(part, t->name, "add_prefix_space", &prefix);
-    if (!rc)
-        rc = mot_json_bool(part, t->name, "use_regex", &use_regex);
-    if (!rc && prefix && !split_step(t, MOT_STEP_SPACE))
-        rc = MOT_EFORMAT;
-    if (!rc && use_regex)
-        rc = split_at(t, gpt2_pattern, MOT_ISOLATED);
-    t->bpe.bytes = true;
-    return rc;
-}
-
-static int read_split(struct mot_text *t, const json_t *part)
-{
-    static const char *const behaviors[] = {"Removed", "Isolated", "MergedWithPrevious",
-                                            "MergedWithNext",
-                                            "Contiguous"}; /* order of enum mot_behavior */
-    struct mot_text_step *step = split_step(t, MOT_STEP_SPLIT);
-    if (!step)
-        return MOT_EFORMAT;
-    const char *behavior = NULL;
-    int rc = read_pattern(t, part, step);
-    if (!rc)
-        rc = mot_json_bool(part, t->name, "invert", &step->invert);
-    if (!rc)
-        rc = mot_json_string(part, t->name, "behavior", &behavior);
-    if (rc)
-        return rc;
-    for (int i = 0; behavior && i < MOT_COUNT(behaviors); i++)
-        if (strcmp(behavior, behaviors[i]) == 0) {
-            step->behavior = (enum mot_behavior)i;
-            return MOT_OK;
-        }
-    return unknown(t, "Split behavior", behavior ? behavior : "(none)");
-}
-
-static int read_meta_split(struct mot_text *t, const json_t *part)
-{
-    struct mot_text_step *step = split_step(t, MOT_STEP_METASPACE);
-    bool split = true;
-    int rc = step ? read_metaspace(t, part, step) : MOT_EFORMAT;
-    if (!rc)
-        rc = mot_json_bool(part, t->name, "split", &split);
-    if (rc || !split)
-        return rc;
-    struct mot_text_step *cut = split_step(t, MOT_STEP_SPLIT);
-    if (!cut)
-        return MOT_EFORMAT;
-    cut->behavior = MOT_WITH_NEXT;
-    return mot_regex_literal(&cut->regex, step->with, step->with_n);
-}
-
-static int read_splitter(struct mot_text *t, const json_t *part, int depth)
-{
-    const char *type = type_of(part);
-    if (!part || json_is_null(part))
-        return MOT_OK;
-    if (strcmp(type, "Sequence") == 0)
-        return read_sequence(t, part, "pretokenizers", depth, read_splitter);
-    if (t->bpe.bytes) /* its letters would be what is split */
-        return unknown(t, "after pre-tokenizer ByteLevel,", type);
-    if (strcmp(type, "ByteLevel") == 0)
-        return read_byte_level(t, part);
-    if (strcmp(type, "Split") == 0)
-        return read_split(t, part);
-    if (strcmp(type, "Metaspace") == 0)
-        return read_meta_split(t, part);
-    if (strcmp(type, "Digits") == 0) {
-        bool single = false;
-        int rc = mot_json_bool(part, t->name, "individual_digits", &single);
-        return rc ? rc : split_at(t, "\\p{N}", single ? MOT_ISOLATED : MOT_CONTIGUOUS);
-    }
-    return unknown(t, "pre-tokenizer", type);
-}
-
-/* ---- decoder ---- */
-
-static int read_trim(struct mot_text *t, const json_t *part, struct mot_text_step *step)
-{
-    int rc = read_character(t, part, "content", " ", step);
-    if (!rc)
-        rc = mot_json_int(part, t->name, "start", 0, INT32_MAX, &step->left);
-    return rc ? rc : mot_json_int(part, t->name, "stop", 0, INT32_MAX, &step->right);
-}
-
-static int read_decoder(struct mot_text *t, const json_t *part, int depth)
-{
-    const char *type = type_of(part);
-    if (!part || json_is_null(part)) {
-        t->joined = depth == 0;
-        return MOT_OK;
-    }
-    if (strcmp(type, "Sequence") == 0)
-        return read_sequence(t, part, "decoders", depth, read_decoder);
-    struct mot_text_step *step = new_step(t, t->decode, &t->n_decode, MOT_STEP_BYTES);
-    if (!step)
-        return MOT_EFORMAT;
-    if (strcmp(type, "ByteLevel") == 0)
-        return MOT_OK;
-    if (strcmp(type, "ByteFallback") == 0) {
-        step->kind = MOT_STEP_FALLBACK;
-        return MOT_OK;
-    }
-    if (strcmp(type, "Fuse") == 0) {
-        step->kind = MOT_STEP_FUSE;
-        return MOT_OK;
-    }
-    if (strcmp(type, "Strip") == 0) {
-        step->kind = MOT_STEP_TRIM;
-        return read_trim(t, part, step);
-    }
-    if (strcmp(type, "Metaspace") == 0) {
-        step->kind = MOT_STEP_METASPACE;
-        return read_metaspace(t, part, step);
-    }
-    if (strcmp(type, "Replace") == 0) {
-        step->kind = MOT_STEP_REPLACE;
-        return read_replace(t, part, step);
-    }
-    return unknown(t, "decoder", type);
-}
 
 /* ---- model ---- */
 
@@ -356,10 +57,15 @@ static int read_merges(struct mot_text *t, const json_t *merges)
             rc = mot_fail(MOT_EFORMAT, "%s: merge %zu is not two tokens", t->name, i);
             break;
         }
+        size_t skip = strlen(t->bpe.prefix);
         both.n = 0;
-        rc = mot_bytes_append(&both, left, n_left);
+        if (n_right < skip)
+            rc = mot_fail(MOT_EFORMAT, "%s: merge %zu: \"%.40s\" is shorter than continuing_subword_prefix", t->name, i,
+                          right);
         if (!rc)
-            rc = mot_bytes_append(&both, right, n_right);
+            rc = mot_bytes_append(&both, left, n_left);
+        if (!rc)
+            rc = mot_bytes_append(&both, right + skip, n_right - skip);
         if (rc)
             break;
         int32_t a = mot_bpe_find(&t->bpe, left, n_left), b = mot_bpe_find(&t->bpe, right, n_right);
@@ -397,6 +103,15 @@ static int read_vocabulary(struct mot_text *t, const json_t *vocab, const json_t
     return rc ? rc : mot_bpe_make_index(&t->bpe);
 }
 
+/* Then no text can have anything unknown. */
+static bool knows_all_bytes(const struct mot_bpe *b)
+{
+    bool all = b->bytes;
+    for (int i = 0; i < 256; i++)
+        all = all && b->byte[i] >= 0;
+    return all;
+}
+
 static int read_model(struct mot_text *t, const json_t *model)
 {
     struct mot_bpe *b = &t->bpe;
@@ -406,7 +121,7 @@ static int read_model(struct mot_text *t, const json_t *model)
     double dropout = 0;
     int rc = mot_json_string(model, t->name, "type", &type);
     if (!rc && type && strcmp(type, "BPE") != 0)
-        rc = unknown(t, "model", type);
+        rc = mot_part_unknown(t, "model", type);
     if (!rc && (!json_is_object(vocab) || !json_is_array(merges)))
         rc = mot_fail(MOT_EFORMAT,
                       "%s: the model has no \"vocab\" object and \"merges\" array of a BPE",
@@ -428,18 +143,24 @@ static int read_model(struct mot_text *t, const json_t *model)
     if (rc)
         return rc;
     if (dropout > 0)
-        return unknown(t, "model setting", "dropout");
-    if (prefix && *prefix)
-        return unknown(t, "model setting", "continuing_subword_prefix");
-    if (suffix && *suffix)
-        return unknown(t, "model setting", "end_of_word_suffix");
+        return mot_part_unknown(t, "model setting", "dropout");
+    t->prefix = mot_strdup(prefix ? prefix : "");
+    t->suffix = mot_strdup(suffix ? suffix : "");
+    if (!t->prefix || !t->suffix)
+        return MOT_ENOMEM;
+    b->prefix = t->prefix;
+    b->suffix = t->suffix;
+    mot_settle_letters(t, b->byte_fallback);
     rc = read_vocabulary(t, vocab, merges);
     if (!rc)
         rc = read_merges(t, merges);
-    if (!rc && unk && (b->unknown = mot_bpe_find(b, unk, strlen(unk))) < 0)
-        rc =
-            mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
-    return rc ? rc : mot_bpe_finish(b);
+    if (!rc && unk)
+        b->unknown = mot_bpe_find(b, unk, strlen(unk));
+    if (!rc)
+        rc = mot_bpe_finish(b);
+    if (!rc && unk && b->unknown < 0 && !knows_all_bytes(b))
+        rc = mot_fail(MOT_EFORMAT, "%s: unk_token \"%.40s\" is not in the vocabulary", t->name, unk);
+    return rc;
 }
 
 /* ---- added tokens ---- */
@@ -468,14 +189,19 @@ static int read_added(struct mot_text *t, const json_t *v, struct mot_added *a)
 
 /* `tokenizers` counts ids of added tokens itself and passes over the file's: where the two differ
  * nobody can know which one a model was trained with. */
-static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t next)
+static int check_added(const struct mot_text *t, const struct mot_added *a, int32_t *next)
 {
     int32_t id = mot_bpe_find(&t->bpe, a->text, a->n);
-    if (a->id == (id < 0 ? next : id))
+    for (const struct mot_added *before = t->added; id < 0 && a->id < *next && before < a; before++)
+        if (before->n == a->n && memcmp(before->text, a->text, a->n) == 0)
+            id = before->id; /* named twice */
+    if (id < 0)
+        id = (*next)++;
+    if (a->id == id)
         return MOT_OK;
     return mot_fail(MOT_EFORMAT,
                     "%s: added token \"%.40s\" has id %d, by the order of the file it is %d",
-                    t->name, a->text, a->id, id < 0 ? next : id);
+                    t->name, a->text, a->id, id);
 }
 
 static int read_all_added(struct mot_text *t, const json_t *list)
@@ -489,17 +215,16 @@ static int read_all_added(struct mot_text *t, const json_t *list)
     if (!t->added)
         return MOT_ENOMEM;
     int32_t next =
-        0; /* the number of the model's tokens, then one more than the largest added id beyond */
+        0; /* the number of the model's tokens, then one more for each added one that it does not know */
     for (int32_t id = 0; id < t->bpe.n; id++)
         next += mot_bpe_text(&t->bpe, id, &(size_t){0}) != NULL;
     for (size_t i = 0; i < n; i++) {
         struct mot_added *a = &t->added[t->n_added++];
         int rc = read_added(t, json_array_get(list, i), a);
         if (!rc)
-            rc = check_added(t, a, next);
+            rc = check_added(t, a, &next);
         if (rc)
             return rc;
-        next = a->id >= next ? a->id + 1 : next;
         t->n_ids = a->id >= t->n_ids ? a->id + 1 : t->n_ids;
     }
     return MOT_OK;
@@ -529,7 +254,7 @@ static int read_template(struct mot_text *t, const json_t *part)
 {
     const json_t *single = json_object_get(part, "single");
     if (!json_is_array(single))
-        return missing(t, part, "single");
+        return mot_part_missing(t, part, "single");
     struct mot_ids before = {0};
     bool passed = false;
     int rc = MOT_OK;
@@ -574,17 +299,17 @@ static int read_cls_sep(struct mot_text *t, const json_t *part)
 
 static int read_processor(struct mot_text *t, const json_t *part, int depth)
 {
-    const char *type = type_of(part);
+    const char *type = mot_part_type(part);
     if (!part || json_is_null(part) ||
         strcmp(type, "ByteLevel") == 0) /* that one only moves offsets */
         return MOT_OK;
     if (strcmp(type, "Sequence") == 0)
-        return read_sequence(t, part, "processors", depth, read_processor);
+        return mot_part_sequence(t, part, "processors", depth, read_processor);
     if (strcmp(type, "TemplateProcessing") == 0)
         return read_template(t, part);
     if (strcmp(type, "RobertaProcessing") == 0 || strcmp(type, "BertProcessing") == 0)
         return read_cls_sep(t, part);
-    return unknown(t, "post-processor", type);
+    return mot_part_unknown(t, "post-processor", type);
 }
 
 /* ---- the file ---- */
@@ -597,16 +322,16 @@ static int read_all(struct mot_text *t, const json_t *j)
         return mot_fail(MOT_EFORMAT, "%s: not a tokenizer: expected an object with a \"model\"",
                         t->name);
     if (truncation && !json_is_null(truncation))
-        return unknown(t, "setting", "truncation");
+        return mot_part_unknown(t, "setting", "truncation");
     /* Padding to the longest of a batch leaves a single text alone. */
     const char *strategy = json_string_value(json_object_get(padding, "strategy"));
     if (padding && !json_is_null(padding) && !(strategy && strcmp(strategy, "BatchLongest") == 0))
-        return unknown(t, "setting", "padding");
-    int rc = read_normalizer(t, json_object_get(j, "normalizer"), 0);
+        return mot_part_unknown(t, "setting", "padding");
+    int rc = mot_read_normalizer(t, json_object_get(j, "normalizer"), 0);
     if (!rc)
-        rc = read_splitter(t, json_object_get(j, "pre_tokenizer"), 0);
+        rc = mot_read_splitter(t, json_object_get(j, "pre_tokenizer"), 0);
     if (!rc)
-        rc = read_decoder(t, json_object_get(j, "decoder"), 0);
+        rc = mot_read_decoder(t, json_object_get(j, "decoder"), 0);
     if (!rc)
         rc = read_model(t, json_object_get(j, "model"));
     if (!rc)

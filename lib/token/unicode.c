@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * unicode.c - UTF-8, the few character classes that added tokens need, and the normal forms.
+ * unicode.c - UTF-8 and the normal forms.
  *
  * utf8proc knows decompositions and compositions; the order of combining marks is set here, because
  * its own sort takes quadratic time on a long run of marks, which hostile text can have.
@@ -40,6 +40,37 @@ size_t mot_utf8_valid(const unsigned char *s, size_t n)
         i += more + 1;
     }
     return i;
+}
+
+/* How many bytes at s, which are not a character, begin one; at least 1. */
+static size_t broken(const unsigned char *s, size_t n)
+{
+    size_t whole = s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 1;
+    size_t i = 1;
+    for (; i < whole && i < n; i++) {
+        unsigned lo = i > 1 ? 0x80 : s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80;
+        unsigned hi = i > 1 ? 0xbf : s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+        if (s[i] < lo || s[i] > hi)
+            break;
+    }
+    return i;
+}
+
+int mot_utf8_lossy(const void *text, size_t n, struct mot_bytes *out)
+{
+    const unsigned char *s = text;
+    int rc = MOT_OK;
+    while (!rc && n > 0) {
+        size_t valid = mot_utf8_valid(s, n);
+        rc = mot_bytes_append(out, s, valid);
+        s += valid, n -= valid;
+        if (rc || n == 0)
+            break;
+        rc = mot_bytes_append(out, "\xef\xbf\xbd", 3);
+        size_t bad = broken(s, n);
+        s += bad, n -= bad;
+    }
+    return rc;
 }
 
 int32_t mot_utf8_get(const unsigned char *s, int *size)
@@ -82,24 +113,6 @@ int mot_utf8_put(unsigned char out[4], int32_t c)
     out[2] = (unsigned char)(0x80 | (c >> 6 & 63));
     out[3] = (unsigned char)(0x80 | (c & 63));
     return 4;
-}
-
-bool mot_is_space(int32_t c)
-{
-    return (c >= 9 && c <= 13) || c == 32 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
-           c == 0x205f || c == 0x3000;
-}
-
-bool mot_is_word(int32_t c)
-{
-    if (c < 0x80)
-        return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_';
-    if (c == 0x200c || c == 0x200d) /* the joiners */
-        return true;
-    utf8proc_category_t k = utf8proc_category(c);
-    return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ND) || k == UTF8PROC_CATEGORY_NL ||
-           k == UTF8PROC_CATEGORY_PC;
 }
 
 /* ---- normal forms ---- */

@@ -17,6 +17,11 @@ measure() { # COMMAND...
 
 measure tests/bench/convert.sh
 measure env GOMP_SPINCOUNT=10000 "$B/bench-step" # as programs set it for themselves
+if "$PYTHON" -c 'import tokenizers' 2>/dev/null; then
+    measure "$PYTHON" tests/bench/text.py --bin "$B" --learn 32000
+else
+    echo "bench: $PYTHON has no tokenizers to compare with (pip install tokenizers tiktoken, PYTHON=...)" >&2
+fi
 if "$PYTHON" -c 'import torch' 2>/dev/null; then
     measure "$PYTHON" tests/bench/peer.py --bench "$B/bench-step"
 else

@@ -87,3 +87,14 @@ equal "$(mot-tokenize --info n.mot | awk -F '\t' '$2 == "text" { print $3, $5, $
 equal "$(mot-tokenize --check n.mot)" "n.mot: good: $documents documents, $tokens tokens"
 equal "$(mot-tokenize --check -q n.mot)" ''
 mot-tokenize --info --json n.mot | grep -q "\"documents\":$documents,\"tokens\":$tokens,\"bytes\":$bytes,"
+
+# --utf8: bytes that are not UTF-8 are read, and written, as U+FFFD.  --skip-special: without the text of special tokens.
+printf 'caf\303\251 \342\202x\377 <|eos|>y' > odd
+mot-tokenize -q -t tok --utf8 --raw -f text odd | mot-tokenize --decode --raw > back
+printf 'caf\303\251 \357\277\275x\357\277\275 <|eos|>y' > expected
+same expected back
+mot-tokenize -q -t tok --raw -f text odd | mot-tokenize --decode --raw --utf8 > back
+same expected back
+mot-tokenize -q -t tok --raw -f text odd | mot-tokenize --decode --raw --utf8 --skip-special > back
+printf 'caf\303\251 \357\277\275x\357\277\275 y' > expected
+same expected back

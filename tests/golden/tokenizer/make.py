@@ -8,6 +8,7 @@ NAME.json is the tokenizer; each line of NAME.jsonl has "text", its "ids", "spec
 post-processor adds) and, where the text is whole again, "decoded".
 """
 import json, os, random
+import families as f
 from tokenizers import Regex, Tokenizer, AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 CORPUS = """A mixture of transformers gives each modality its own weights, and lets all of them attend to all of the sequence.
@@ -140,6 +141,39 @@ def build():
         j["added_tokens"].append({"id": n + i, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
                                   "normalized": False, "special": i == 2})
     out["gemma"] = j
+    out.update(rarer())
+    return out
+
+
+def of_bytes(name, **parts):
+    """One of families.py with a small vocabulary, learned over whole lines, so that cuts of any kind tell."""
+    t = byte_level(letters(), 420, ["<s>", "</s>"])
+    model = json.loads(t.to_str())["model"]
+    j = dict(next(j for n, j in f.build() if n == name))
+    tokens = [(a["content"], {k: v for k, v in a.items() if k not in ("id", "content")}) for a in j["added_tokens"]]
+    j.update({k: v for k, v in f.file({**model, "ignore_merges": j["model"]["ignore_merges"]}, tokens=tokens[:20]).items()
+              if k in ("model", "added_tokens")}, **parts)
+    return j
+
+
+def rarer():
+    """The parts that fewer families have."""
+    out = {}
+    for name in ("falcon", "bloom", "kimi", "deepseek3"):
+        out[name] = of_bytes(name, post_processor=None)
+    out["chameleon"] = of_bytes("chameleon")
+    out["chameleon"]["post_processor"] = template(out["chameleon"], ["<s>"])
+    out["flags"] = of_bytes("added flags lower", normalizer=f.norm({"type": "NFD"}, {"type": "StripAccents"}, {"type": "Lowercase"}))
+    out["flags"]["added_tokens"] += [{**a, "id": a["id"] + 3, "content": c} for c, a in
+                                     zip(["Word", "Ünd", "  "], out["flags"]["added_tokens"][-3:])]
+    model = json.loads(byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False), 420, []).to_str())["model"]
+    out["clip"] = f.file({**f.affixed(model, None, "</w>"), "unk_token": "!"},
+                         f.norm({"type": "NFC"}, f.replace(r"\s+", " ", "Regex"), {"type": "Lowercase"}),
+                         f.pre(f.split(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", "Removed", True), f.byte_level()),
+                         None, {"type": "BPEDecoder", "suffix": "</w>"}, ["<|startoftext|>"])
+    model = pieces_like(300, fallback=False, fuse_unk=False)["model"]
+    out["prefix"] = f.file(f.affixed(model, "##", "</w>"), {"type": "NFKC"}, f.pre({"type": "BertPreTokenizer"}, {"type": "Whitespace"}), None,
+                           f.dec({"type": "BPEDecoder", "suffix": "</w>"}, f.replace("##", "")))
     return out
 
 
@@ -159,13 +193,16 @@ def texts():
     return some
 
 
+SOME = texts()
+FEWER = SOME[:45] + SOME[45::6]
+COMMON = {"gpt2", "ours", "llama3", "qwen", "o200k", "deepseek", "llama2", "unknown", "metaspace", "gemma"}
 for name, j in build().items():
     t = Tokenizer.from_str(json.dumps(j))
     with open(os.path.join(HERE, name + ".json"), "w", encoding="utf-8") as f:
         json.dump(j, f, ensure_ascii=False, separators=(",", ":"))
         f.write("\n")
     with open(os.path.join(HERE, name + ".jsonl"), "w", encoding="utf-8") as f:
-        for text in texts():
+        for text in SOME if name in COMMON else FEWER:
             ids = t.encode(text, add_special_tokens=False).ids
             line = {"text": text, "ids": ids, "special": t.encode(text).ids}
             decoded = t.decode(ids, skip_special_tokens=False)
