@@ -27,6 +27,7 @@ int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern
         } else {
             /* Without a compiler for this processor the interpreter does it, slower. */
             r->jit = pcre2_jit_compile(r->code, PCRE2_JIT_COMPLETE) == 0;
+            r->quick = mot_quick_for(pattern, n);
         }
     }
     pcre2_compile_context_free(context);
@@ -137,6 +138,12 @@ int mot_regex_find(const struct mot_regex *r, struct mot_matcher *m, const unsig
     *begin = *end = SIZE_MAX;
     if (r->find) {
         r->find(text, n, from, begin, end);
+        return MOT_OK;
+    }
+    size_t quick = r->quick && from < n ? r->quick(text, n, from) : 0;
+    if (quick) {
+        *begin = from;
+        *end = quick;
         return MOT_OK;
     }
     if (r->literal) {

@@ -63,9 +63,12 @@ int mot_lower(int32_t c, int32_t out[3]); /* its small form; returns how many ch
 /* -- patterns (regex.c) -- */
 /* The first match at or after from; leaves *begin and *end where there is none. */
 typedef void mot_find(const unsigned char *text, size_t n, size_t from, size_t *begin, size_t *end);
+/* The end of the match at from where that is quickly told, 0 where it is not: then the pattern tells it. */
+typedef size_t mot_quick(const unsigned char *text, size_t n, size_t from);
 struct mot_regex {
     pcre2_code *code;
     bool jit;
+    mot_quick *quick; /* for some well-known patterns, else NULL */
     char *literal; /* where not NULL, a plain string instead */
     size_t literal_n;
     mot_find *find; /* where not NULL, a function instead */
@@ -83,6 +86,8 @@ int mot_regex_compile(struct mot_regex *r, const char *name, const char *pattern
                       size_t n) MOT_CHECKED;
 int mot_regex_literal(struct mot_regex *r, const char *text, size_t n) MOT_CHECKED;
 void mot_regex_hand(struct mot_regex *r, mot_find *find);
+/* What is quick for a pattern, or NULL. (quick.c) */
+mot_quick *mot_quick_for(const char *pattern, size_t n);
 /* One character of a class, and a run of word characters or of neither those nor spaces. */
 mot_find mot_find_numeric, mot_find_punctuation, mot_find_space, mot_find_word;
 void mot_regex_free(struct mot_regex *r);

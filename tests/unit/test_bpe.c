@@ -397,6 +397,51 @@ static void test_patterns_mean_oniguruma(void)
     CHECK(matches("(?m:a.b)", "a\nb") && !matches("(?:a.b)", "a\nb"));
 }
 
+/* What quick.c tells is what the pattern tells: the same pattern in a group is not one it knows. */
+static void test_quick_matches(void)
+{
+    static const char *const from[] = {"gpt2", "ours", "qwen", "o200k"};
+    static const char pool[] = "aaeesstTdDmlLvrXYZ'' \n\r12-.<\xc3\xa9\xcc\x81";
+    for (int f = 0; f < MOT_COUNT(from); f++) {
+        char path[100], grouped[1000];
+        snprintf(path, sizeof path, "tests/golden/tokenizer/%s.json", from[f]);
+        json_t *j = mot_json_load(path, MOT_TOKENIZER_LIMIT);
+        const json_t *list = json_object_get(json_object_get(j, "pre_tokenizer"), "pretokenizers"),
+                     *first = json_object_get(json_array_get(list, 0), "pattern");
+        const char *pattern = json_string_value(json_object_get(first, "Regex"));
+        if (!pattern)
+            pattern = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+        snprintf(grouped, sizeof grouped, "(?:%s)", pattern);
+        struct mot_regex quick, plain;
+        struct mot_matcher m;
+        CHECK_INT(mot_regex_compile(&quick, "quick", pattern, strlen(pattern)), 0);
+        CHECK_INT(mot_regex_compile(&plain, "plain", grouped, strlen(grouped)), 0);
+        CHECK_INT(mot_matcher_init(&m), 0);
+        CHECK(quick.quick && !plain.quick);
+        int wrong = 0;
+        for (uint64_t k = 0; k < 20000; k++) {
+            unsigned char text[16];
+            size_t n = 0, begin[2], end[2];
+            while (n < 12) {
+                size_t at = (size_t)mot_random_below(5, 1, k * 16 + n, sizeof pool - 1);
+                unsigned char c = (unsigned char)pool[at];
+                if (c >= 0x80)
+                    memcpy(text + n, pool + (at - (c < 0xc0)), 2), n += 2;
+                else
+                    text[n++] = c;
+            }
+            CHECK_INT(mot_regex_find(&quick, &m, text, n, 0, &begin[0], &end[0]), 0);
+            CHECK_INT(mot_regex_find(&plain, &m, text, n, 0, &begin[1], &end[1]), 0);
+            wrong += begin[0] != begin[1] || end[0] != end[1];
+        }
+        CHECK_INT(wrong, 0);
+        mot_matcher_free(&m);
+        mot_regex_free(&quick);
+        mot_regex_free(&plain);
+        json_decref(j);
+    }
+}
+
 /* Classes inside classes, negations inside them, intersections. */
 static void test_classes_of_classes(void)
 {
@@ -664,6 +709,7 @@ int main(void)
     RUN(test_hostile_length);
     RUN(test_patterns_refused);
     RUN(test_patterns_mean_oniguruma);
+    RUN(test_quick_matches);
     RUN(test_classes_of_classes);
     RUN(test_empty_token);
     RUN(test_files_refused);
