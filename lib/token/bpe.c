@@ -117,7 +117,7 @@ int mot_bpe_begin(struct mot_bpe *b, int32_t n, int64_t merges)
     b->text = mot_alloc((size_t)n, sizeof *b->text);
     b->merge = mot_alloc(slots, sizeof *b->merge);
     b->maybe = mot_alloc(slots * MAYBE_BITS / 64, sizeof *b->maybe);
-    if (!b->text || !b->merge || !b->maybe)
+    if (!b->text || !b->merge || !b->maybe || mot_bytes_reserve(&b->blob, 1)) /* so that data is never NULL */
         return MOT_ENOMEM;
     for (b->maybe_shift = 64; slots * MAYBE_BITS > (uint64_t)1 << (64 - b->maybe_shift);)
         b->maybe_shift--;
