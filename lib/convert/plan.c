@@ -83,6 +83,15 @@ static bool random_tower(const struct mot_converter *c, const struct mot_tensor 
     return all;
 }
 
+/* Do a tensor's values go as they are from file to file, if its type stays? */
+static bool copied(const struct mot_converter *c, const struct mot_job *j)
+{
+    bool all = j->from && j->pair == j->unpair;
+    for (int i = 0; j->rows && i < c->n_runs; i++)
+        all &= c->run[i].from >= 0;
+    return all;
+}
+
 static int add_job(struct mot_converter *c, const struct mot_tensor *t, const char *name, struct used *used)
 {
     int rc = mot_grow((void **)&c->job, c->n_jobs, &c->capacity, sizeof *c->job);
@@ -109,6 +118,9 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
                                    .shape = {t->shape[0], t->shape[1]}};
     if (!j->decl.name)
         return MOT_ENOMEM;
+    if (!rc && j->decl.dtype == MOT_F64 && !copied(c, j))
+        rc = mot_say(&c->complaints, "%s: \"%s\" is F64, which can be copied, but not computed: give --dtype f32", c->o.from,
+                     j->decl.name);
     c->n_jobs++;
     c->bytes += j->bytes = t->count * mot_dtype_bits(j->decl.dtype) / 8;
     return rc;
@@ -256,7 +268,7 @@ static int complain_of_rest(struct mot_converter *c, const struct used *used)
             else if (mot_matches(c->o.allow_extra, c->o.n_allow_extra, name))
                 dropped++;
             else if (companion_of(name) >= 0)
-                seen[companion_of(name)]++;
+                seen[companion_of(name)] += c->o.to != NULL; /* where nothing is written, nothing becomes of them */
             else
                 rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out, "
                                              "--keep-extra takes it along",

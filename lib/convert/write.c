@@ -34,6 +34,10 @@ static int copy_bytes(struct mot_converter *c, struct mot_st_writer *w, const st
 /* Values to the file, in place. */
 static int put(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *x, int64_t n)
 {
+    for (int64_t i = 0; i < n && j->decl.dtype == MOT_F16; i++)
+        if (isfinite(x[i]) && isinf(mot_from_f16(mot_f16(x[i]))))
+            return mot_fail(MOT_EARG, "%s: tensor \"%s\": %g is too large for F16; --dtype bf16 or f32 has room for it", c->o.from,
+                            j->decl.name, (double)x[i]);
     int rc = mot_st_encode(j->decl.dtype, x, n, x);
     size_t bytes = (size_t)n * (size_t)mot_dtype_bits(j->decl.dtype) / 8;
     if (!rc)
