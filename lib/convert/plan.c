@@ -7,9 +7,10 @@
 
 #include "convert.h"
 
-/* Which tensors of the source are used, by file and place. */
+/* What is known of the source's tensors so far. */
 struct used {
-    bool **of; /* [file][tensor] */
+    bool **of;  /* [file][tensor]: it is used */
+    bool *told; /* by place in the table: what is wrong with it has been said, for the first of the towers made of it */
 };
 
 static bool is_bias(enum mot_weight w)
@@ -41,7 +42,7 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     const struct mot_family *family = c->from.family;
     struct mot_name_row row = mot_family_row(family, t);
     if (!row.theirs)
-        return mot_say(&c->complaints, "%s: a %s checkpoint has no \"%s\", which config.json asks for", c->o.from, family->name,
+        return mot_say(&c->complaints, "%s: the form %s has no \"%s\", which config.json asks for", c->o.from, family->name,
                        t->name);
     char *name = mot_family_name(family, &c->from.config, t);
     if (!name)
@@ -50,7 +51,10 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     const struct mot_st_tensor *f = mot_weights_find(&c->weights, name, &job->file);
     bool good = f && f->rank == t->rank && f->shape[0] == t->shape[0] && (t->rank == 1 || f->shape[1] == t->shape[1]);
     bool readable = f && (f->dtype == MOT_F32 || f->dtype == MOT_F16 || f->dtype == MOT_BF16 || f->dtype == MOT_F64);
-    if (!f)
+    bool *told = &used->told[t - c->from.table.tensor];
+    if (*told)
+        rc = MOT_OK;
+    else if (!f)
         rc = mot_say(&c->complaints, "%s: tensor \"%s\" is missing", c->o.from, name);
     else if (!good)
         rc = mot_say(&c->complaints, "%s: tensor \"%s\" has %lld values in rank %d, config.json asks for %lld x %lld",
@@ -61,6 +65,7 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     if (f)
         used->of[job->file - c->weights.file][f - job->file->tensor] = true;
     job->from = good && readable ? f : NULL;
+    *told |= !job->from;
     job->unpair = row.pairs;
     mot_free(name);
     return rc;
@@ -102,7 +107,7 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
     *j = (struct mot_job){.tensor = t, .rows = t->weight == MOT_W_EMBED || t->weight == MOT_W_HEAD, .pair = row.pairs};
     const struct mot_tensor *o = origin(c, t);
     if (!row.theirs)
-        return mot_say(&c->complaints, "%s: a %s checkpoint has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
+        return mot_say(&c->complaints, "%s: the form %s has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
     if (o)
         rc = find(c, o, used, j);
     else if (!is_bias(t->weight)) /* a bias that was not there is zero */
@@ -300,8 +305,8 @@ static int plan(struct mot_converter *c, struct used *used)
 
 int mot_plan_jobs(struct mot_converter *c)
 {
-    struct used used = {mot_alloc((size_t)c->weights.n, sizeof *used.of)};
-    int rc = used.of ? MOT_OK : MOT_ENOMEM;
+    struct used used = {mot_alloc((size_t)c->weights.n, sizeof *used.of), mot_alloc((size_t)c->from.table.n, sizeof *used.told)};
+    int rc = used.of && used.told ? MOT_OK : MOT_ENOMEM;
     for (int i = 0; !rc && i < c->weights.n; i++)
         if (!(used.of[i] = mot_alloc((size_t)c->weights.file[i].n, sizeof **used.of)))
             rc = MOT_ENOMEM;
@@ -310,5 +315,6 @@ int mot_plan_jobs(struct mot_converter *c)
     for (int i = 0; used.of && i < c->weights.n; i++)
         mot_free(used.of[i]);
     mot_free(used.of);
+    mot_free(used.told);
     return rc;
 }

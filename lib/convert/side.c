@@ -118,6 +118,8 @@ int mot_side_open(struct mot_side *s, const char *folder, const struct mot_weigh
     bool by_ids = !rc && s->family->label == MOT_LABEL_SUFFIX; /* elsewhere modalities need no ids */
     if (!rc && s->family->label == MOT_LABEL_MOE_GEN)
         complete_bagel(s, w);
+    if (!rc && s->family->label == MOT_LABEL_INDEX)
+        s->config.tower_of_given[MOT_FINAL_NORM] = true; /* tower 0 for all: there is one final norm */
     if (!rc)
         rc = mot_config_settle(&s->config, path, by_ids ? &s->vocab : NULL, NULL);
     if (!rc)

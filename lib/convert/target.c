@@ -307,9 +307,9 @@ static int check_all_kept(const struct mot_converter *c)
 static int check_options(const struct mot_convert_options *o, const struct mot_family *to)
 {
     if (o->tower && strcmp(to->name, "hf") != 0)
-        return mot_fail(MOT_EARG, "--tower %s: a %s checkpoint has them all; --to hf takes one", o->tower, to->name);
+        return mot_fail(MOT_EARG, "--tower %s: the form %s has them all; --to hf takes one", o->tower, to->name);
     if ((o->copy || o->random || o->untie) && strcmp(to->name, "mot") != 0)
-        return mot_fail(MOT_EARG, "--%s: only a MoT gets new towers (--to mot), not a %s checkpoint",
+        return mot_fail(MOT_EARG, "--%s: only a MoT gets new towers (--to mot), not the form %s",
                         o->copy     ? "copy"
                         : o->random ? "init"
                                     : "untie",
@@ -358,7 +358,7 @@ static int set_all_towers(struct mot_converter *c)
             to->tower_of[k][m] = k == MOT_FINAL_NORM && one_final_norm ? 0 : m;
     for (int m = 1; m < to->n_modalities && one_final_norm; m++)
         if (from->tower_of[MOT_FINAL_NORM][c->source[m]] != from->tower_of[MOT_FINAL_NORM][c->source[0]])
-            return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: it has one final norm for all modalities", c->o.from,
+            return mot_fail(MOT_EARG, "%s cannot take the form %s: it has one final norm for all modalities", c->o.from,
                             c->to.family->name);
     to->tie_word_embeddings = false;
     if (c->to.family->label == MOT_LABEL_MOE_GEN)
@@ -430,6 +430,6 @@ int mot_target_make(struct mot_converter *c)
         return rc;
     const char *reason = to->family->refuses(&to->config);
     if (reason)
-        return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: %s", c->o.from, to->family->name, reason);
+        return mot_fail(MOT_EARG, "%s cannot take the form %s: %s", c->o.from, to->family->name, reason);
     return mot_table_build(&to->table, &to->config);
 }

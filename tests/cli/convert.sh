@@ -182,6 +182,9 @@ sed 's/"num_hidden_layers": 2/"num_hidden_layers": 1/' run/config.json > odd/con
 refused 22 mot-convert odd new
 says 'tensor "model.layers.1.mlp_image.up_proj.weight" is not part of the model; --allow-extra'
 mot-convert -q --allow-extra 'model.layers.1.*' odd shallow
+cp -r dense odd3
+sed 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' dense/config.json > odd3/config.json
+refused 11 mot-convert --to mot --add-vocab image=4,speech=4 odd3 new # a line a tensor, however many towers are made of it
 sed 's/"intermediate_size": 48/"intermediate_size": 47/' run/config.json > odd/config.json
 refused 12 mot-convert odd new
 says 'asks for 47 x 32'

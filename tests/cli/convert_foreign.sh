@@ -79,6 +79,17 @@ mot-convert -q --to mot --drop-vocab image bagel text
 mot-convert --list text | grep -q 'q_norm' || wrong 'no norms of heads'
 equal "$(mot-convert --verify dense text | awk '$1 == "max_delta_logit" { print $2 }')" 0
 
+# The official repository's form has one final norm; a config.json that we write ourselves for such weights need not say so.
+post='"norm_placement":"post","qk_norm":true,"num_key_value_heads":4'
+echo "{\"hidden_size\":32,\"intermediate_size\":48,\"num_hidden_layers\":2,\"num_attention_heads\":4,$post,
+    \"initializer_range\":0.1,\"max_position_embeddings\":512}" > post.json
+mot-train -q -c post.json -t tok -o post --steps 0
+mot-convert -q --to mot --add-vocab image=4 --init random --untie attn,ffn,attn_norm,qk_norm,ffn_norm post post2
+mot-convert -q --to official post2 official
+sed "s/{/{\"modalities\":[\"text\",\"image\"],/" post.json > official/config.json
+mot-convert -q --to mot official from-official
+same from-official/model.safetensors post2/model.safetensors
+
 # A delimiter that has a row of the padding goes with its modality, and leaves the row.
 mot-convert -q --to mot --add-vocab image=40 llama wide
 mot-convert -q --to hf wide padded # rows beyond the tokenizer's ids
