@@ -120,6 +120,8 @@ int mot_side_open(struct mot_side *s, const char *folder, const struct mot_weigh
         complete_bagel(s, w);
     if (!rc && s->family->label == MOT_LABEL_INDEX)
         s->config.tower_of_given[MOT_FINAL_NORM] = true; /* tower 0 for all: there is one final norm */
+    if (!rc && !s->config.vocab_size)
+        s->config.vocab_size = s->vocab.size;
     if (!rc)
         rc = mot_config_settle(&s->config, path, by_ids ? &s->vocab : NULL, NULL);
     if (!rc)
