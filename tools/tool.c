@@ -44,6 +44,7 @@ void tool_start(const char *name, char **argv)
     program = name;
     wait_briefly(argv);
     share_memory();
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond ulimit -f fails like one on a full disk, and is cleaned up after */
 }
 
 int tool_finish(void)

@@ -371,7 +371,7 @@ int mot_copy_if_there(const char *from, const char *to, const char *file)
 int mot_map_open(struct mot_map *m, const char *path)
 {
     *m = (struct mot_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo without a writer is refused below, not waited for */
     if (fd < 0)
         return mot_fail(MOT_EIO, "%s: cannot open: %s", path, strerror(errno));
     struct stat st;

@@ -561,3 +561,21 @@ void mot_st_writer_abort(struct mot_st_writer *w)
     mot_free(w->path);
     mot_free(w);
 }
+
+int mot_st_write(const char *path, const struct mot_st_decl *decl, int64_t n, const char *const *metadata,
+                 int64_t n_metadata, mot_st_put *put, void *context)
+{
+    int64_t *order = mot_alloc((size_t)n, sizeof *order);
+    if (!order)
+        return MOT_ENOMEM;
+    struct mot_st_writer *w = mot_st_writer_begin(path, decl, n, metadata, n_metadata, order);
+    int rc = w ? MOT_OK : MOT_EIO;
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = put(context, w, order[i]);
+    if (!rc)
+        rc = mot_st_writer_commit(w);
+    else
+        mot_st_writer_abort(w);
+    mot_free(order);
+    return rc;
+}

@@ -4,6 +4,7 @@
  * them), every value finite, and of a folder with a config.json the names and shapes too.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "convert.h"
@@ -25,17 +26,41 @@ static int open_path(struct mot_weights *w, const char *path, bool *folder)
 
 /* ---- listing ---- */
 
-static const char *tower_of(const struct mot_side *s, const char *name)
+struct known { /* a tensor of the model, as the file names it */
+    char *name;
+    const char *tower;
+};
+
+static int by_name(const void *a, const void *b)
 {
+    return strcmp(((const struct known *)a)->name, ((const struct known *)b)->name);
+}
+
+/* The model's tensors by name; *n = 0 where the folder is no model. */
+static int find_towers(const struct mot_side *s, struct known **known, int64_t *n)
+{
+    *n = 0;
+    if (!(*known = mot_alloc((size_t)s->table.n, sizeof **known)))
+        return MOT_ENOMEM;
     for (int64_t i = 0; i < s->table.n; i++) {
         const struct mot_tensor *t = &s->table.tensor[i];
-        char *known = mot_family_row(s->family, t).theirs ? mot_family_name(s->family, &s->config, t) : NULL;
-        bool same = known && strcmp(known, name) == 0;
-        mot_free(known);
-        if (same)
-            return t->tower < 0 ? NULL : s->config.tower[t->tower];
+        if (!mot_family_row(s->family, t).theirs)
+            continue;
+        struct known *k = &(*known)[*n];
+        if (!(k->name = mot_family_name(s->family, &s->config, t)))
+            return MOT_ENOMEM;
+        k->tower = t->tower < 0 ? NULL : s->config.tower[t->tower];
+        ++*n;
     }
-    return NULL;
+    qsort(*known, (size_t)*n, sizeof **known, by_name);
+    return MOT_OK;
+}
+
+static const char *tower_of(const struct known *known, int64_t n, const char *name)
+{
+    const struct known key = {.name = (char *)(uintptr_t)name},
+                       *found = n ? bsearch(&key, known, (size_t)n, sizeof key, by_name) : NULL;
+    return found ? found->tower : NULL;
 }
 
 int mot_list_tensors(const char *path, mot_tensor_sink *sink, void *context)
@@ -48,18 +73,25 @@ int mot_list_tensors(const char *path, mot_tensor_sink *sink, void *context)
         return rc;
     /* A folder that is no model has no towers; its tensors can be listed all the same. */
     bool model = folder && mot_side_open(&side, path, &w, NULL, NULL) == MOT_OK;
-    for (int i = 0; i < w.n; i++)
+    struct known *known = NULL;
+    int64_t n_known = 0;
+    if (model)
+        rc = find_towers(&side, &known, &n_known);
+    for (int i = 0; !rc && i < w.n; i++)
         for (int64_t k = 0; k < w.file[i].n; k++) {
             const struct mot_st_tensor *t = &w.file[i].tensor[k];
             struct mot_tensor_info info = {.file = w.file[i].path, .name = t->name, .dtype = mot_dtype_name(t->dtype),
-                                           .tower = model ? tower_of(&side, t->name) : NULL, .rank = t->rank,
+                                           .tower = tower_of(known, n_known, t->name), .rank = t->rank,
                                            .offset = (size_t)(t->data - w.file[i].map.data), .bytes = t->bytes};
             memcpy(info.shape, t->shape, sizeof info.shape);
             sink(context, &info);
         }
+    for (int64_t i = 0; i < n_known; i++)
+        mot_free(known[i].name);
+    mot_free(known);
     mot_side_close(&side);
     mot_weights_close(&w);
-    return MOT_OK;
+    return rc;
 }
 
 /* ---- checking ---- */

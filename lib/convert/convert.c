@@ -49,6 +49,8 @@ static int check_target(const struct mot_convert_options *o)
     if (!good)
         return mot_fail(MOT_EARG, "--dtype %s: expected f32, f16 or bf16", o->dtype);
     struct stat st;
+    if (o->to && !*o->to)
+        return mot_fail(MOT_EARG, "the folder to write needs a name");
     if (o->to && lstat(o->to, &st) == 0)
         return mot_fail(MOT_EARG, "%s: exists already; choose another name", o->to);
     return MOT_OK;
@@ -60,12 +62,13 @@ static int say_what_to_train(struct mot_converter *c)
     int rc = MOT_OK;
     struct mot_bytes b = {0};
     for (int m = 1; !rc && m < c->to.config.n_modalities; m++) {
-        int tower = c->to.config.tower_of[MOT_FFN][m];
-        const char *name = c->to.config.modality[m];
-        if (c->fresh[m] && tower > 0)
+        int tower = 0;
+        for (int k = 0; k < MOT_COMPONENTS && c->fresh[m]; k++)
+            tower = c->to.config.tower_of[k][m] > tower ? c->to.config.tower_of[k][m] : tower;
+        if (tower > 0)
             rc = mot_bytes_format(&b, " --lr-scale '*_%s.*=1'", c->to.config.tower[tower]);
-        if (!rc && c->fresh[m] && tower > 0)
-            rc = mot_bytes_format(&b, " --lr-scale '*:%s=1'", name);
+        if (!rc && tower > 0)
+            rc = mot_bytes_format(&b, " --lr-scale '*:%s=1'", c->to.config.modality[m]);
     }
     if (!rc && b.n)
         rc = mot_say(&c->notices, "to train the new towers and rows alone: mot-train --init %s -o RUN --freeze '*'%s SHARD...", c->o.to,

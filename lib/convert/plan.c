@@ -7,9 +7,10 @@
 
 #include "convert.h"
 
-/* Which tensors of the source are used, by file and place. */
+/* What is known of the source's tensors so far. */
 struct used {
-    bool **of; /* [file][tensor] */
+    bool **of;  /* [file][tensor]: it is used */
+    bool *told; /* by place in the table: what is wrong with it has been said, for the first of the towers made of it */
 };
 
 static bool is_bias(enum mot_weight w)
@@ -41,7 +42,7 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     const struct mot_family *family = c->from.family;
     struct mot_name_row row = mot_family_row(family, t);
     if (!row.theirs)
-        return mot_say(&c->complaints, "%s: a %s checkpoint has no \"%s\", which config.json asks for", c->o.from, family->name,
+        return mot_say(&c->complaints, "%s: the form %s has no \"%s\", which config.json asks for", c->o.from, family->name,
                        t->name);
     char *name = mot_family_name(family, &c->from.config, t);
     if (!name)
@@ -50,7 +51,10 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     const struct mot_st_tensor *f = mot_weights_find(&c->weights, name, &job->file);
     bool good = f && f->rank == t->rank && f->shape[0] == t->shape[0] && (t->rank == 1 || f->shape[1] == t->shape[1]);
     bool readable = f && (f->dtype == MOT_F32 || f->dtype == MOT_F16 || f->dtype == MOT_BF16 || f->dtype == MOT_F64);
-    if (!f)
+    bool *told = &used->told[t - c->from.table.tensor];
+    if (*told)
+        rc = MOT_OK;
+    else if (!f)
         rc = mot_say(&c->complaints, "%s: tensor \"%s\" is missing", c->o.from, name);
     else if (!good)
         rc = mot_say(&c->complaints, "%s: tensor \"%s\" has %lld values in rank %d, config.json asks for %lld x %lld",
@@ -61,6 +65,7 @@ static int find(struct mot_converter *c, const struct mot_tensor *t, struct used
     if (f)
         used->of[job->file - c->weights.file][f - job->file->tensor] = true;
     job->from = good && readable ? f : NULL;
+    *told |= !job->from;
     job->unpair = row.pairs;
     mot_free(name);
     return rc;
@@ -83,6 +88,15 @@ static bool random_tower(const struct mot_converter *c, const struct mot_tensor 
     return all;
 }
 
+/* Do a tensor's values go as they are from file to file, if its type stays? */
+static bool copied(const struct mot_converter *c, const struct mot_job *j)
+{
+    bool all = j->from && j->pair == j->unpair;
+    for (int i = 0; j->rows && i < c->n_runs; i++)
+        all &= c->run[i].from >= 0;
+    return all;
+}
+
 static int add_job(struct mot_converter *c, const struct mot_tensor *t, const char *name, struct used *used)
 {
     int rc = mot_grow((void **)&c->job, c->n_jobs, &c->capacity, sizeof *c->job);
@@ -93,7 +107,7 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
     *j = (struct mot_job){.tensor = t, .rows = t->weight == MOT_W_EMBED || t->weight == MOT_W_HEAD, .pair = row.pairs};
     const struct mot_tensor *o = origin(c, t);
     if (!row.theirs)
-        return mot_say(&c->complaints, "%s: a %s checkpoint has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
+        return mot_say(&c->complaints, "%s: the form %s has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
     if (o)
         rc = find(c, o, used, j);
     else if (!is_bias(t->weight)) /* a bias that was not there is zero */
@@ -109,6 +123,9 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
                                    .shape = {t->shape[0], t->shape[1]}};
     if (!j->decl.name)
         return MOT_ENOMEM;
+    if (!rc && j->decl.dtype == MOT_F64 && !copied(c, j))
+        rc = mot_say(&c->complaints, "%s: \"%s\" is F64, which can be copied, but not computed: give --dtype f32", c->o.from,
+                     j->decl.name);
     c->n_jobs++;
     c->bytes += j->bytes = t->count * mot_dtype_bits(j->decl.dtype) / 8;
     return rc;
@@ -256,7 +273,7 @@ static int complain_of_rest(struct mot_converter *c, const struct used *used)
             else if (mot_matches(c->o.allow_extra, c->o.n_allow_extra, name))
                 dropped++;
             else if (companion_of(name) >= 0)
-                seen[companion_of(name)]++;
+                seen[companion_of(name)] += c->o.to != NULL; /* where nothing is written, nothing becomes of them */
             else
                 rc = mot_say(&c->complaints, "%s: tensor \"%s\" is not part of the model; --allow-extra leaves it out, "
                                              "--keep-extra takes it along",
@@ -288,8 +305,8 @@ static int plan(struct mot_converter *c, struct used *used)
 
 int mot_plan_jobs(struct mot_converter *c)
 {
-    struct used used = {mot_alloc((size_t)c->weights.n, sizeof *used.of)};
-    int rc = used.of ? MOT_OK : MOT_ENOMEM;
+    struct used used = {mot_alloc((size_t)c->weights.n, sizeof *used.of), mot_alloc((size_t)c->from.table.n, sizeof *used.told)};
+    int rc = used.of && used.told ? MOT_OK : MOT_ENOMEM;
     for (int i = 0; !rc && i < c->weights.n; i++)
         if (!(used.of[i] = mot_alloc((size_t)c->weights.file[i].n, sizeof **used.of)))
             rc = MOT_ENOMEM;
@@ -298,5 +315,6 @@ int mot_plan_jobs(struct mot_converter *c)
     for (int i = 0; used.of && i < c->weights.n; i++)
         mot_free(used.of[i]);
     mot_free(used.of);
+    mot_free(used.told);
     return rc;
 }

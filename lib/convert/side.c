@@ -73,6 +73,10 @@ static int find_vocab(struct mot_side *s)
         strcpy(v->modality[0].name, "text");
         if (tokenizer)
             rc = mot_vocab_foreign(v, s->folder, tokenizer);
+        if (!rc && s->config.vocab_size && s->config.vocab_size < v->size)
+            rc = mot_fail(MOT_EFORMAT, "%s: tokenizer.json has %d ids, the model rows for %lld (vocab_size): take the added tokens "
+                                       "beyond that out of tokenizer.json",
+                          s->folder, (int)v->size, (long long)s->config.vocab_size);
         if (!rc && s->config.vocab_size > v->size)
             v->size = v->modality[0].n = (int32_t)s->config.vocab_size;
         if (!rc && v->size == 0)
@@ -83,11 +87,16 @@ static int find_vocab(struct mot_side *s)
     return rc;
 }
 
-/* BAGEL's second tower is for pictures, which are no tokens there. */
-static void name_bagel_towers(struct mot_side *s, const struct mot_weights *w)
+/* What BAGEL's code sets, whatever llm_config.json says: norms of q and k, a head of its own.  Its second tower is for
+ * pictures, which are no tokens there. */
+static void complete_bagel(struct mot_side *s, const struct mot_weights *w)
 {
     const struct mot_st *file;
     bool two = mot_weights_find(w, "language_model.model.layers.0.mlp_moe_gen.gate_proj.weight", &file) != NULL;
+    if (mot_weights_find(w, "language_model.model.layers.0.self_attn.q_norm.weight", &file))
+        s->config.qk_norm = MOT_QK_RMS;
+    if (mot_weights_find(w, "language_model.lm_head.weight", &file))
+        s->config.tie_word_embeddings = false;
     strcpy(s->config.modality[0], "text");
     strcpy(s->config.modality[1], "image");
     s->config.n_modalities = two ? 2 : 1;
@@ -105,10 +114,14 @@ int mot_side_open(struct mot_side *s, const char *folder, const struct mot_weigh
     if (!rc)
         rc = path ? mot_config_load(&s->config, path) : MOT_ENOMEM;
     if (!rc)
-        rc = (s->json = mot_json_load(path, 1 << 20)) ? find_vocab(s) : MOT_EFORMAT;
+        rc = (s->json = mot_json_load(path, MOT_CONFIG_LIMIT)) ? find_vocab(s) : MOT_EFORMAT;
     bool by_ids = !rc && s->family->label == MOT_LABEL_SUFFIX; /* elsewhere modalities need no ids */
     if (!rc && s->family->label == MOT_LABEL_MOE_GEN)
-        name_bagel_towers(s, w);
+        complete_bagel(s, w);
+    if (!rc && s->family->label == MOT_LABEL_INDEX)
+        s->config.tower_of_given[MOT_FINAL_NORM] = true; /* tower 0 for all: there is one final norm */
+    if (!rc && !s->config.vocab_size)
+        s->config.vocab_size = s->vocab.size;
     if (!rc)
         rc = mot_config_settle(&s->config, path, by_ids ? &s->vocab : NULL, NULL);
     if (!rc)

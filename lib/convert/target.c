@@ -17,7 +17,7 @@ static bool next_item(const char **at, char name[MOT_NAME_BYTES], int64_t *numbe
     size_t n = strcspn(*at, ",="), rest = strcspn(*at, ",");
     char *end = NULL;
     *number = (*at)[n] == '=' ? strtoll(*at + n + 1, &end, 10) : -1;
-    bool good = n > 0 && n < MOT_NAME_BYTES && (!end || (end == *at + rest && end > *at + n + 1 && *number > 0));
+    bool good = mot_is_name(*at, n) && (!end || (end == *at + rest && end > *at + n + 1 && *number > 0));
     if (!good) {
         *rc = mot_fail(MOT_EARG, "\"%.*s\": expected NAME or NAME=COUNT", (int)rest, *at);
         return false;
@@ -39,6 +39,26 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
+/* Every name in an option's list must mean something. */
+static int check_list(const char *option, const char *list, const struct mot_converter *c, bool dropped)
+{
+    char name[MOT_NAME_BYTES];
+    int64_t number;
+    int rc = MOT_OK;
+    while (!rc && next_item(&list, name, &number, &rc)) {
+        int m = mot_config_modality(dropped ? &c->from.config : &c->to.config, name);
+        if (number >= 0)
+            rc = mot_fail(MOT_EARG, "%s %s=%lld: expected names alone", option, name, (long long)number);
+        else if (m < 0 && !(dropped && mot_vocab_find(&c->from.vocab, name) >= 0))
+            rc = mot_fail(MOT_EARG, "%s %s: %s has no such modality", option, name, dropped ? c->o.from : "the target");
+        else if (dropped && strcmp(name, "text") == 0)
+            rc = mot_fail(MOT_EARG, "%s: text cannot be left out", option);
+        else if (!dropped && !c->fresh[m])
+            rc = mot_fail(MOT_EARG, "%s %s: it has a tower in %s, which is taken", option, name, c->o.from);
+    }
+    return rc;
+}
+
 /* ---- ids ---- */
 
 static int append_range(struct mot_vocab *v, const char *name, int64_t n)
@@ -56,21 +76,25 @@ static int append_range(struct mot_vocab *v, const char *name, int64_t n)
     return MOT_OK;
 }
 
-/* A delimiter that is the last text id goes with its modality. */
-static void drop_delimiter(struct mot_converter *c, struct mot_vocab *v, int32_t *id)
+/* A delimiter that is the tokenizer's last token goes with its modality, and its row if that is the last of text. */
+static void drop_delimiter(struct mot_converter *c, struct mot_vocab *v, int64_t *largest, int32_t *id)
 {
-    if (*id >= 0 && *id == v->modality[0].n - 1)
-        c->dropped_from = v->modality[0].n = *id;
+    if (*id >= 0 && *id == *largest) {
+        c->dropped_from = *id;
+        --*largest;
+        if (*id == v->modality[0].n - 1)
+            v->modality[0].n = *id;
+    }
     *id = -1;
 }
 
-static void drop_ranges(struct mot_converter *c, struct mot_vocab *v)
+static void drop_ranges(struct mot_converter *c, struct mot_vocab *v, int64_t largest)
 {
     const char *list = c->o.drop_vocab;
     if (listed(list, "speech"))
-        drop_delimiter(c, v, &v->eos_speech), drop_delimiter(c, v, &v->bos_speech);
+        drop_delimiter(c, v, &largest, &v->eos_speech), drop_delimiter(c, v, &largest, &v->bos_speech);
     if (listed(list, "image"))
-        drop_delimiter(c, v, &v->eoi), drop_delimiter(c, v, &v->boi);
+        drop_delimiter(c, v, &largest, &v->eoi), drop_delimiter(c, v, &largest, &v->boi);
     int kept = 0;
     for (int m = 0; m < v->n_modalities; m++)
         if (m == 0 || !listed(list, v->modality[m].name))
@@ -102,43 +126,33 @@ static int add_ranges(struct mot_converter *c, struct mot_vocab *v)
     return rc;
 }
 
-/* A delimiter's id: one that tokenizer.json has; one of those after its last that the model's padding has rows for; else
- * a new text id.  text is the number of text ids so far. */
-static void place_delimiter(struct mot_converter *c, const json_t *tokenizer, int64_t *next, int32_t *text, const char *token,
-                            int32_t *id)
+/* Delimiters' ids: those that tokenizer.json has; the others follow its last token, as the format numbers added ones, where
+ * the model's padding may have rows for them; else they are new text ids. */
+static int place_delimiters(struct mot_converter *c, struct mot_vocab *v, const json_t *tokenizer, int64_t largest)
 {
-    if (*id >= 0)
-        return;
-    *id = tokenizer ? mot_vocab_id(tokenizer, token) : -1;
-    if (*id >= 0)
-        return;
-    *id = (int32_t)(*next)++;
-    if (*id >= *text)
-        *text = *id + 1;
-    c->delimiter[c->n_delimiters].text = token;
-    c->delimiter[c->n_delimiters++].id = *id;
-}
-
-static int place_delimiters(struct mot_converter *c, struct mot_vocab *v)
-{
-    json_t *tokenizer = NULL;
-    int64_t largest = v->modality[0].n - 1;
-    int rc = mot_tokenizer_json(c->o.from, &tokenizer);
-    if (!rc && tokenizer)
-        rc = mot_vocab_largest(tokenizer, c->o.from, &largest);
-    int64_t next = largest + 1;
-    int32_t text = v->modality[0].n;
-    if (!rc && mot_vocab_find(v, "image") >= 0) {
-        place_delimiter(c, tokenizer, &next, &text, "<|boi|>", &v->boi);
-        place_delimiter(c, tokenizer, &next, &text, "<|eoi|>", &v->eoi);
-    }
-    if (!rc && mot_vocab_find(v, "speech") >= 0) {
-        place_delimiter(c, tokenizer, &next, &text, "<|bos_speech|>", &v->bos_speech);
-        place_delimiter(c, tokenizer, &next, &text, "<|eos_speech|>", &v->eos_speech);
-    }
-    v->modality[0].n = text;
-    json_decref(tokenizer);
-    return rc;
+    const struct {
+        const char *modality, *token;
+        int32_t *id;
+    } all[] = {
+        {"image", "<|boi|>", &v->boi},
+        {"image", "<|eoi|>", &v->eoi},
+        {"speech", "<|bos_speech|>", &v->bos_speech},
+        {"speech", "<|eos_speech|>", &v->eos_speech},
+    };
+    int32_t *id[MOT_COUNT(all)];
+    for (int i = 0; i < MOT_COUNT(all); i++)
+        if (*all[i].id < 0 && mot_vocab_find(v, all[i].modality) >= 0 &&
+            (!tokenizer || (*all[i].id = mot_vocab_id(tokenizer, all[i].token)) < 0)) {
+            c->delimiter[c->n_delimiters].text = all[i].token;
+            id[c->n_delimiters++] = all[i].id;
+        }
+    if (largest + c->n_delimiters >= INT32_MAX)
+        return mot_fail(MOT_EARG, "%s: no ids are left for delimiters", c->o.from);
+    for (int i = 0; i < c->n_delimiters; i++)
+        *id[i] = c->delimiter[i].id = (int32_t)++largest;
+    if (largest >= v->modality[0].n)
+        v->modality[0].n = (int32_t)largest + 1;
+    return MOT_OK;
 }
 
 /* The order of --modalities; exactly those that have ids. */
@@ -185,10 +199,20 @@ static int make_vocab(struct mot_converter *c)
     *v = c->from.vocab;
     v->folder[0] = 0;
     c->dropped_from = INT32_MAX;
-    drop_ranges(c, v);
-    int rc = add_ranges(c, v);
+    json_t *tokenizer = NULL;
+    int64_t largest = v->modality[0].n - 1;
+    int rc = check_list("--drop-vocab", c->o.drop_vocab, c, true);
+    if (!rc)
+        rc = mot_tokenizer_json(c->o.from, &tokenizer);
+    if (!rc && tokenizer)
+        rc = mot_vocab_largest(tokenizer, c->o.from, &largest);
+    if (!rc) {
+        drop_ranges(c, v, largest);
+        rc = add_ranges(c, v);
+    }
     if (!rc && (c->o.add_vocab || c->o.tokenizer))
-        rc = place_delimiters(c, v);
+        rc = place_delimiters(c, v, tokenizer, largest);
+    json_decref(tokenizer);
     if (!rc)
         rc = order_ranges(&c->o, v);
     if (!rc)
@@ -263,6 +287,33 @@ static int find_sources(struct mot_converter *c)
         c->fresh[m] = s < 0 || (dense && m > 0);
         c->random[m] = c->fresh[m] && c->o.random && (strcmp(c->o.random, "all") == 0 || listed(c->o.random, name));
     }
+    return c->o.random && strcmp(c->o.random, "all") != 0 ? check_list("--init random", c->o.random, c, false) : MOT_OK;
+}
+
+/* A tower must not get lost because its modality has no ids here, as BAGEL's for pictures. */
+static int check_all_kept(const struct mot_converter *c)
+{
+    for (int m = 0; m < c->from.config.n_modalities; m++) {
+        const char *name = c->from.config.modality[m];
+        if (mot_config_modality(&c->to.config, name) < 0 && !listed(c->o.drop_vocab, name) && !c->o.only_model)
+            return mot_fail(MOT_EARG, "%s: modality \"%s\" has weights, but no ids: give --add-vocab %s=COUNT, or leave its "
+                                      "weights out by --drop-vocab %s",
+                            c->o.from, name, name, name);
+    }
+    return MOT_OK;
+}
+
+/* Options that would be passed over in silence. */
+static int check_options(const struct mot_convert_options *o, const struct mot_family *to)
+{
+    if (o->tower && strcmp(to->name, "hf") != 0)
+        return mot_fail(MOT_EARG, "--tower %s: the form %s has them all; --to hf takes one", o->tower, to->name);
+    if ((o->copy || o->random || o->untie) && strcmp(to->name, "mot") != 0)
+        return mot_fail(MOT_EARG, "--%s: only a MoT gets new towers (--to mot), not the form %s",
+                        o->copy     ? "copy"
+                        : o->random ? "init"
+                                    : "untie",
+                        to->name);
     return MOT_OK;
 }
 
@@ -307,7 +358,7 @@ static int set_all_towers(struct mot_converter *c)
             to->tower_of[k][m] = k == MOT_FINAL_NORM && one_final_norm ? 0 : m;
     for (int m = 1; m < to->n_modalities && one_final_norm; m++)
         if (from->tower_of[MOT_FINAL_NORM][c->source[m]] != from->tower_of[MOT_FINAL_NORM][c->source[0]])
-            return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: it has one final norm for all modalities", c->o.from,
+            return mot_fail(MOT_EARG, "%s cannot take the form %s: it has one final norm for all modalities", c->o.from,
                             c->to.family->name);
     to->tie_word_embeddings = false;
     if (c->to.family->label == MOT_LABEL_MOE_GEN)
@@ -354,7 +405,9 @@ int mot_target_make(struct mot_converter *c)
     if (!to->family)
         return MOT_EARG;
     bool untie[MOT_COMPONENTS];
-    int rc = untied(c->o.untie, untie);
+    int rc = check_options(&c->o, to->family);
+    if (!rc)
+        rc = untied(c->o.untie, untie);
     if (!rc)
         rc = make_vocab(c);
     if (rc)
@@ -369,7 +422,7 @@ int mot_target_make(struct mot_converter *c)
         rc = set_one_tower(c);
     else
         rc = find_sources(c);
-    if (!rc && strcmp(to->family->name, "mot") == 0)
+    if (!rc && strcmp(to->family->name, "mot") == 0 && !(rc = check_all_kept(c)))
         set_towers(c, untie);
     if (!rc && to->family->label != MOT_LABEL_SUFFIX)
         rc = set_all_towers(c);
@@ -377,6 +430,6 @@ int mot_target_make(struct mot_converter *c)
         return rc;
     const char *reason = to->family->refuses(&to->config);
     if (reason)
-        return mot_fail(MOT_EARG, "%s cannot become a %s checkpoint: %s", c->o.from, to->family->name, reason);
+        return mot_fail(MOT_EARG, "%s cannot take the form %s: %s", c->o.from, to->family->name, reason);
     return mot_table_build(&to->table, &to->config);
 }

@@ -34,6 +34,10 @@ static int copy_bytes(struct mot_converter *c, struct mot_st_writer *w, const st
 /* Values to the file, in place. */
 static int put(struct mot_converter *c, struct mot_st_writer *w, const struct mot_job *j, float *x, int64_t n)
 {
+    for (int64_t i = 0; i < n && j->decl.dtype == MOT_F16; i++)
+        if (isfinite(x[i]) && isinf(mot_from_f16(mot_f16(x[i]))))
+            return mot_fail(MOT_EARG, "%s: tensor \"%s\": %g is too large for F16; --dtype bf16 or f32 has room for it", c->o.from,
+                            j->decl.name, (double)x[i]);
     int rc = mot_st_encode(j->decl.dtype, x, n, x);
     size_t bytes = (size_t)n * (size_t)mot_dtype_bits(j->decl.dtype) / 8;
     if (!rc)
@@ -199,25 +203,29 @@ static int put_tensor(struct mot_converter *c, struct mot_st_writer *w, const st
     return put_rows(c, w, j, piece, 0, j->decl.shape[0]);
 }
 
+struct file { /* that is being written */
+    struct mot_converter *c;
+    const struct mot_job *job;
+    float *piece;
+};
+
+static int put_job(void *file, struct mot_st_writer *w, int64_t k)
+{
+    const struct file *f = file;
+    return put_tensor(f->c, w, &f->job[k], f->piece);
+}
+
 static int write_file(struct mot_converter *c, const char *path, const struct mot_job *job, int64_t n, float *piece)
 {
     static const char *const metadata[] = {"format", "pt"};
+    struct file f = {c, job, piece};
     struct mot_st_decl *decl = mot_alloc((size_t)n, sizeof *decl);
-    int64_t *order = mot_alloc((size_t)n, sizeof *order);
-    int rc = decl && order ? MOT_OK : MOT_ENOMEM;
+    int rc = decl ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < n; i++)
         decl[i] = job[i].decl;
-    struct mot_st_writer *w = rc ? NULL : mot_st_writer_begin(path, decl, n, metadata, 1, order);
-    if (!rc && !w)
-        rc = MOT_EIO;
-    for (int64_t i = 0; !rc && i < n; i++)
-        rc = put_tensor(c, w, &job[order[i]], piece);
     if (!rc)
-        rc = mot_st_writer_commit(w);
-    else
-        mot_st_writer_abort(w);
+        rc = mot_st_write(path, decl, n, metadata, 1, put_job, &f);
     mot_free(decl);
-    mot_free(order);
     return rc;
 }
 

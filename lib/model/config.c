@@ -29,10 +29,16 @@ static void defaults(struct mot_config *c)
         c->loss_weight[m] = 1;
 }
 
+bool mot_is_name(const char *s, size_t n)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    return n > 0 && n < MOT_NAME_BYTES && strspn(s, letters) >= n;
+}
+
 static int copy_name(char *out, const char *s, const char *name, const char *key)
 {
     size_t n = strlen(s);
-    if (n == 0 || n >= MOT_NAME_BYTES || strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != n)
+    if (!mot_is_name(s, n))
         return mot_fail(MOT_EFORMAT, "%s: key \"%s\": \"%.40s\" is not a name (1-%d letters, digits, _ or -)", name, key,
                         s, MOT_NAME_BYTES - 1);
     memcpy(out, s, n + 1);
@@ -159,6 +165,14 @@ static int check_rope_keys(const json_t *o, const char *name, const char *key, e
     return MOT_OK;
 }
 
+static int check_rotary_part(const json_t *o, const char *name)
+{
+    double part = 1;
+    int rc = mot_json_real(o, name, "partial_rotary_factor", 0, 1, &part);
+    return rc || part >= 1 ? rc : mot_fail(MOT_EFORMAT, "%s: key \"partial_rotary_factor\": RoPE on a part of each head (%g) is "
+                                                        "not supported", name, part);
+}
+
 static int read_rope_object(struct mot_config *c, const json_t *o, const char *name, const char *key)
 {
     static const char *const types[] = {"default", "linear", "llama3"};
@@ -178,12 +192,11 @@ static int read_rope_object(struct mot_config *c, const json_t *o, const char *n
                         name, key, type);
     struct mot_rope_scaling *r = &c->rope_scaling;
     r->type = (enum mot_rope)found;
-    double part = 1;
     rc = check_rope_keys(o, name, key, r->type);
     if (!rc)
         rc = mot_json_real(o, name, "rope_theta", 1, 1e12, &c->rope_theta);
     if (!rc)
-        rc = mot_json_real(o, name, "partial_rotary_factor", 1, 1, &part);
+        rc = check_rotary_part(o, name);
     if (!rc && r->type != MOT_ROPE_DEFAULT)
         rc = mot_json_real(o, name, "factor", 1, 1e6, &r->factor);
     if (rc || r->type != MOT_ROPE_LLAMA3)
@@ -198,19 +211,27 @@ static int read_rope_object(struct mot_config *c, const json_t *o, const char *n
     return rc;
 }
 
-/* Both spellings of RoPE's parameters: top-level keys, and transformers 5's "rope_parameters". */
+/* Both spellings of RoPE's parameters: top-level keys, and transformers 5's "rope_parameters".  Of both together transformers
+ * takes the old one, so they must not contradict each other. */
 static int read_rope(struct mot_config *c, const json_t *j, const char *name)
 {
-    double part = 1;
+    const json_t *old = json_object_get(j, "rope_scaling"), *new = json_object_get(j, "rope_parameters");
     int rc = mot_json_real(j, name, "rope_theta", 1, 1e12, &c->rope_theta);
     if (!rc)
-        rc = mot_json_real(j, name, "partial_rotary_factor", 1, 1, &part);
-    for (int i = 0; i < 2 && !rc; i++) {
-        const char *key = i ? "rope_parameters" : "rope_scaling";
-        const json_t *o = json_object_get(j, key);
-        if (o && !json_is_null(o))
-            rc = read_rope_object(c, o, name, key);
-    }
+        rc = check_rotary_part(j, name);
+    bool both = old && !mot_key_empty(old) && new && !mot_key_empty(new);
+    if (!rc && old && !mot_key_empty(old))
+        rc = read_rope_object(c, old, name, "rope_scaling");
+    if (rc || !new || json_is_null(new))
+        return rc;
+    const struct mot_rope_scaling before = c->rope_scaling, *after = &c->rope_scaling;
+    double theta = c->rope_theta;
+    rc = read_rope_object(c, new, name, "rope_parameters");
+    bool same = before.type == after->type && before.factor == after->factor && before.original == after->original &&
+                before.low_freq_factor == after->low_freq_factor && before.high_freq_factor == after->high_freq_factor &&
+                theta == c->rope_theta;
+    if (!rc && both && !same)
+        rc = mot_fail(MOT_EFORMAT, "%s: keys \"rope_scaling\" and \"rope_parameters\" contradict each other; remove one", name);
     return rc;
 }
 
@@ -257,20 +278,39 @@ static int find_family(const struct family **f, const char *type, const char *na
     return mot_fail(MOT_EFORMAT, "%s: model_type \"%.40s\" is not supported: llama, mistral, qwen2, qwen3, chameleon or mot", name, type);
 }
 
-/* A window that is at least as long as any sequence cuts nothing off; any other would be another function. */
-static int check_window(const json_t *j, const char *name, const struct family *f, int64_t max_positions)
+/* Whether any layer's attention may have a window: transformers 5 spells each layer's kind, before that Qwen had one from layer
+ * max_window_layers on; Mistral has it in all, and no key to turn it off. */
+static int window_layers(const json_t *j, const char *name, const struct family *f, int64_t layers, bool *any)
 {
-    bool used = strcmp(f->type, "mistral") == 0;
+    const json_t *types = json_object_get(j, "layer_types");
+    bool asked = false;
+    int64_t first = 28;
+    int rc = mot_json_bool(j, name, "use_sliding_window", &asked);
+    if (!rc)
+        rc = mot_json_int(j, name, "max_window_layers", 0, INT32_MAX, &first);
+    *any = strcmp(f->type, "mistral") == 0 || (asked && (!f->window || (first < layers && !types)));
+    size_t i;
+    json_t *v;
+    if (asked)
+        json_array_foreach(types, i, v)
+            *any |= strcmp(json_string_value(v), "sliding_attention") == 0;
+    return rc;
+}
+
+/* A window that is at least as long as any sequence cuts nothing off; any other would be another function. */
+static int check_window(const json_t *j, const char *name, const struct family *f, const struct mot_config *c)
+{
+    bool any;
     int64_t window = f->window;
     const json_t *v = json_object_get(j, "sliding_window");
-    int rc = mot_json_bool(j, name, "use_sliding_window", &used);
+    int rc = window_layers(j, name, f, c->num_hidden_layers, &any);
     if (!rc)
         rc = mot_json_int(j, name, "sliding_window", 1, INT32_MAX, &window);
-    if (rc || !used || (v && json_is_null(v)) || window == 0 || window >= max_positions)
+    if (rc || !any || (v && json_is_null(v)) || window == 0 || window >= c->max_position_embeddings)
         return rc;
     return mot_fail(MOT_EFORMAT, "%s: attention with a sliding window of %lld is not supported: for sequences up to that "
                                  "length it is plain attention, so set max_position_embeddings (%lld) to it",
-                    name, (long long)window, (long long)max_positions);
+                    name, (long long)window, (long long)c->max_position_embeddings);
 }
 
 /* transformers 5 spells each layer's kind of attention; the window's size is checked apart. */
@@ -302,7 +342,7 @@ static int refuse_foreign(const json_t *j, const char *name, const struct family
         rc = mot_json_bool(j, name, "mlp_bias", &mlp_bias);
     if (rc)
         return rc;
-    if (strcmp(act, "silu") != 0)
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0) /* two names of one function */
         return mot_fail(MOT_EFORMAT, "%s: hidden_act \"%.40s\" is not supported, only \"silu\"", name, act);
     if (mlp_bias)
         return mot_fail(MOT_EFORMAT, "%s: mlp_bias is not supported", name);
@@ -392,7 +432,7 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
     if (!rc)
         rc = read_sizes(c, j, name, f);
     if (!rc)
-        rc = check_window(j, name, f, c->max_position_embeddings);
+        rc = check_window(j, name, f, c);
     bool qwen2 = !rc && strcmp(f->type, "qwen2") == 0;
     if (!rc)
         rc = read_rope(c, j, name);
@@ -426,7 +466,7 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
 static int load_file(struct mot_config *c, const char *path)
 {
     defaults(c);
-    json_t *j = mot_json_load(path, 1 << 20);
+    json_t *j = mot_json_load(path, MOT_CONFIG_LIMIT);
     int rc = j ? parse(c, j, path) : MOT_EFORMAT;
     json_decref(j);
     return rc;
@@ -619,7 +659,7 @@ int mot_config_save(const struct mot_config *c, const char *folder, const char *
     char *path = mot_path(folder, "config.json"), *old = like ? mot_path(like, "config.json") : NULL;
     int rc = j && path && (!like || old) ? MOT_OK : MOT_ENOMEM;
     if (!rc && old)
-        rc = (source = mot_json_load(old, 1 << 20)) ? MOT_OK : MOT_EFORMAT;
+        rc = (source = mot_json_load(old, MOT_CONFIG_LIMIT)) ? MOT_OK : MOT_EFORMAT;
     if (!rc) {
         mot_carry_keys(j, source);
         rc = mot_json_save(path, j);

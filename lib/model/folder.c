@@ -51,8 +51,10 @@ int mot_model_load(struct mot_model *m, const char *folder)
     return rc;
 }
 
-static int save_tensor(const struct mot_model *m, struct mot_st_writer *w, const struct mot_tensor *t)
+static int save_tensor(void *model, struct mot_st_writer *w, int64_t k)
 {
+    const struct mot_model *m = model;
+    const struct mot_tensor *t = &m->table.tensor[k];
     size_t bytes = (size_t)t->count * sizeof(float);
     float *v = mot_alloc(bytes, 1);
     if (!v)
@@ -70,25 +72,16 @@ int mot_model_save(const struct mot_model *m, const char *folder)
 {
     int64_t n = m->table.n;
     struct mot_st_decl *decl = mot_alloc((size_t)n, sizeof *decl);
-    int64_t *order = mot_alloc((size_t)n, sizeof *order);
     char *path = mot_path(folder, "model.safetensors");
-    int rc = decl && order && path ? MOT_OK : MOT_ENOMEM;
+    int rc = decl && path ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < n; i++) {
         const struct mot_tensor *t = &m->table.tensor[i];
         decl[i] = (struct mot_st_decl){t->name, m->config.bf16 ? MOT_BF16 : MOT_F32, t->rank, {t->shape[0], t->shape[1]}};
     }
     static const char *const metadata[] = {"format", "pt"}; /* transformers refuses files that do not say so */
-    struct mot_st_writer *w = rc ? NULL : mot_st_writer_begin(path, decl, n, metadata, 1, order);
-    if (!rc && !w)
-        rc = MOT_EIO;
-    for (int64_t i = 0; !rc && i < n; i++)
-        rc = save_tensor(m, w, &m->table.tensor[order[i]]);
     if (!rc)
-        rc = mot_st_writer_commit(w);
-    else
-        mot_st_writer_abort(w);
+        rc = mot_st_write(path, decl, n, metadata, 1, save_tensor, (void *)(uintptr_t)m);
     mot_free(decl);
-    mot_free(order);
     mot_free(path);
     return rc;
 }

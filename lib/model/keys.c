@@ -24,7 +24,7 @@ static const char *const harmless[] = {
     "id2label", "label2id", "num_labels", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix", "auto_map",
     "pruned_heads", "gradient_checkpointing", "use_bfloat16", "tf_legacy_loss", "rope_interleaved", "is_llama_config",
     "model_parallel_size", "vq_config", "vocabulary_map", "image_token_id", "transformers.js_config", "unsloth_fixed",
-    "unsloth_version",
+    "unsloth_version", "max_sequence_length", "neftune_noise_alpha", "embd_pdrop", "attn_pdrop", "resid_pdrop",
     /* of generation, which old versions of transformers wrote here */
     "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature",
     "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",

@@ -84,6 +84,11 @@ mot_real mot_head_eps(const struct mot_config *c);
 /* Where tensors that are no part of a model of ours lie beside it (mot-convert --keep-extra). */
 #define MOT_EXTRA_FILE "extra.safetensors"
 
+/* Of config.json: Chameleon's has a line for each of 65536 ids (vocabulary_map). */
+enum { MOT_CONFIG_LIMIT = 1 << 26 };
+/* May the n bytes at s name a modality or tower? */
+bool mot_is_name(const char *s, size_t n);
+
 /* ---- weights.c: a folder's tensors, in one file or several ---- */
 
 /* model.safetensors; else the files that model.safetensors.index.json names; else ema.safetensors (BAGEL's). */

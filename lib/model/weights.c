@@ -5,6 +5,9 @@
  * The index is untrusted text: a file's name is a plain name in the same folder, never a path; every tensor is where the
  * index says, no file holds one that the index does not name, and none is in two files.
  */
+#include <errno.h>
+#include <sys/stat.h>
+
 #include "model.h"
 
 enum { MAX_INDEX = 100 << 20, MAX_FILES = 10000 };
@@ -49,7 +52,7 @@ static int open_indexed(struct mot_weights *w, const char *folder, const char *i
     json_object_foreach((json_t *)(uintptr_t)map, tensor, v)
     {
         const char *name = json_string_value(v);
-        if (!name || !plain_name(name))
+        if (!name || strlen(name) != json_string_length(v) || !plain_name(name))
             return mot_fail(MOT_EFORMAT, "%s: tensor \"%.200s\": \"%.200s\" is no plain file name", index, tensor,
                             name ? name : "");
         int rc = file_of(w, folder, name) ? MOT_OK : open_file(w, folder, name);
@@ -68,6 +71,28 @@ static int open_indexed(struct mot_weights *w, const char *folder, const char *i
     return MOT_OK;
 }
 
+/* Why a folder has no weights that are read here. */
+static int no_weights(const char *folder)
+{
+    static const char *const pickled[] = {"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth"};
+    struct stat st;
+    if (stat(folder, &st) != 0)
+        return mot_fail(MOT_EIO, "%s: cannot open: %s", folder, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return mot_fail(MOT_EARG, "%s: a file, expected a folder with config.json and model.safetensors", folder);
+    for (int i = 0; i < MOT_COUNT(pickled); i++) {
+        char *path = mot_path(folder, pickled[i]);
+        bool found = path && mot_file_exists(path);
+        mot_free(path);
+        if (found)
+            return mot_fail(MOT_EFORMAT, "%s: its weights are pickled (%s), which is not read: let save_pretrained of transformers "
+                                         "write them as safetensors",
+                            folder, pickled[i]);
+    }
+    return mot_fail(MOT_EFORMAT, "%s: no weights: neither model.safetensors nor model.safetensors.index.json nor ema.safetensors",
+                    folder);
+}
+
 int mot_weights_open(struct mot_weights *w, const char *folder)
 {
     *w = (struct mot_weights){0};
@@ -78,8 +103,10 @@ int mot_weights_open(struct mot_weights *w, const char *folder)
         json_t *j = mot_json_load(index, MAX_INDEX);
         rc = j ? open_indexed(w, folder, index, json_object_get(j, "weight_map")) : MOT_EFORMAT;
         json_decref(j);
+    } else if (!rc && !mot_file_exists(one) && !mot_file_exists(ema)) {
+        rc = no_weights(folder);
     } else if (!rc) {
-        rc = open_file(w, folder, !mot_file_exists(one) && mot_file_exists(ema) ? "ema.safetensors" : "model.safetensors");
+        rc = open_file(w, folder, mot_file_exists(one) ? "model.safetensors" : "ema.safetensors");
     }
     mot_free(index);
     mot_free(one);

@@ -44,13 +44,16 @@ static char *state_text(const struct mot_progress *p, const json_t *options)
     return text;
 }
 
-static int write_tensor(const struct mot_optimizer *o, struct mot_st_writer *w, const struct mot_tensor *t, int kind)
+/* KINDS of each weight, one behind the other. */
+static int write_tensor(void *optimizer, struct mot_st_writer *w, int64_t i)
 {
+    const struct mot_optimizer *o = optimizer;
+    const struct mot_tensor *t = &o->m->table.tensor[i / KINDS];
     size_t bytes = (size_t)t->count * sizeof(float);
     float *v = mot_alloc(bytes, 1);
     if (!v)
         return MOT_ENOMEM;
-    o->m->k->read(o->m->d, v, block(o, kind) + t->offset, bytes);
+    o->m->k->read(o->m->d, v, block(o, (int)(i % KINDS)) + t->offset, bytes);
     int rc = mot_st_writer_data(w, v, bytes);
     mot_free(v);
     return rc;
@@ -61,9 +64,8 @@ int mot_checkpoint_save(const struct mot_optimizer *o, const char *run, const st
     const struct mot_table *t = &o->m->table;
     int64_t n = t->n * KINDS;
     struct mot_st_decl *decl = mot_alloc((size_t)n, sizeof *decl);
-    int64_t *order = mot_alloc((size_t)n, sizeof *order);
     char *path = state_path(run), *text = state_text(p, options);
-    int rc = decl && order && path && text ? MOT_OK : MOT_ENOMEM;
+    int rc = decl && path && text ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < n; i++) {
         const struct mot_tensor *w = &t->tensor[i / KINDS];
         decl[i] = (struct mot_st_decl){mot_format("%s%s", w->name, suffix[i % KINDS]), MOT_F32, w->rank,
@@ -72,19 +74,11 @@ int mot_checkpoint_save(const struct mot_optimizer *o, const char *run, const st
             rc = MOT_ENOMEM;
     }
     const char *const metadata[] = {"training", text};
-    struct mot_st_writer *w = rc ? NULL : mot_st_writer_begin(path, decl, n, metadata, 1, order);
-    if (!rc && !w)
-        rc = MOT_EIO;
-    for (int64_t i = 0; !rc && i < n; i++)
-        rc = write_tensor(o, w, &t->tensor[order[i] / KINDS], (int)(order[i] % KINDS));
     if (!rc)
-        rc = mot_st_writer_commit(w);
-    else
-        mot_st_writer_abort(w);
+        rc = mot_st_write(path, decl, n, metadata, 1, write_tensor, (void *)(uintptr_t)o);
     for (int64_t i = 0; decl && i < n; i++)
         mot_free((char *)(uintptr_t)decl[i].name);
     mot_free(decl);
-    mot_free(order);
     mot_free(path);
     mot_free(text);
     return rc;

@@ -70,6 +70,8 @@ convert --to mot --add-vocab image=4 --untie ffn dense ffn
 equal "$(towers ffn)" '- 2 image 6 text 23 '
 convert --to mot --add-vocab image=4 --untie attn,norm dense rest
 equal "$(towers rest)" '- 2 image 17 text 23 '
+mot-convert --to mot --add-vocab image=4 --untie attn dense attn 2> err
+says "--freeze '\*' --lr-scale '\*_image.\*=1' --lr-scale '\*:image=1' SHARD"
 equal "$(delta ffn rest | cut -c1)" 0
 convert --to mot --add-vocab image=4 --init random dense random
 equal "$(towers random)" '- 2 image 23 text 23 '
@@ -114,6 +116,7 @@ LC_ALL=C sed 's/vit_model_xx.encoder.layers.1./vit_model.encoder.layers_xxx1./g'
 fails mot-convert --to mot known new # of models that are known to be kept along, one line a model
 equal "$(wc -l < err | tr -d ' ')" 1
 says '28 tensors "vit_model.\*" are BAGEL'
+mot-convert -q --check known # they are no fault of the folder
 convert --to mot --allow-extra 'vit_model.*' known blind
 rm -r blind
 convert --to mot --allow-extra 'vit_model_*' vision blind
@@ -179,6 +182,9 @@ sed 's/"num_hidden_layers": 2/"num_hidden_layers": 1/' run/config.json > odd/con
 refused 22 mot-convert odd new
 says 'tensor "model.layers.1.mlp_image.up_proj.weight" is not part of the model; --allow-extra'
 mot-convert -q --allow-extra 'model.layers.1.*' odd shallow
+cp -r dense odd3
+sed 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' dense/config.json > odd3/config.json
+refused 11 mot-convert --to mot --add-vocab image=4,speech=4 odd3 new # a line a tensor, however many towers are made of it
 sed 's/"intermediate_size": 48/"intermediate_size": 47/' run/config.json > odd/config.json
 refused 12 mot-convert odd new
 says 'asks for 47 x 32'
@@ -208,6 +214,28 @@ fails mot-convert dense run
 says 'exists already'
 fails mot-convert dense nowhere/new
 says 'cannot create'
+fails mot-convert dense ''
+says 'needs a name'
+fails mot-convert dense/config.json new
+says 'a file, expected a folder'
+mkdir pickled
+cp dense/config.json pickled
+fails mot-convert pickled new
+says 'no weights: neither model.safetensors'
+: > pickled/pytorch_model.bin
+fails mot-convert pickled new
+says 'pickled (pytorch_model.bin)'
+rm pickled/pytorch_model.bin
+mkfifo pickled/model.safetensors
+fails mot-convert pickled new # and does not wait for a writer
+says 'not a regular file'
+# Options that would be passed over in silence.
+for options in '--to mot --drop-vocab wings' '--to mot --drop-vocab text' '--to mot --add-vocab wi/ngs=4' '--to hf --untie ffn' \
+    '--to mot --add-vocab image=4 --init random=wings' '--to mot --add-vocab image=4,image=5' '--to mot --tower text' '--to hf --copy text'; do
+    fails mot-convert $options dense new
+done
+fails mot-convert --to mot --init random=image run new
+says 'has a tower in run'
 fails mot-convert --config dense/config.json tok new
 convert --dry-run --to mot --add-vocab image=4 dense new
 absent new
@@ -289,7 +317,6 @@ if LC_ALL=C sparse vast 1048576 262144 2> err; then
     says 'the disk has'
 fi
 (
-    trap '' XFSZ
     ulimit -f 100
     fails mot-convert -q zeros new
     says 'cannot write'
