@@ -276,6 +276,11 @@ struct mot_kernels {
                   mot_real decay, int64_t step);
 };
 
+/* The backend for NVIDIA GPUs.  In "f32" all is float; in "bf16" activations, and the operands of products, are bfloat16
+ * while sums, statistics and the weights that are trained stay float.  NULL, with the reason in err: not built into this
+ * program, no driver, no GPU, or one that is too old.  (kernels/cuda/cuda.cu, or none.c where it is not built) */
+const struct mot_kernels *mot_kernels_cuda(const char *dtype, char *err, size_t err_size);
+
 /* The cpu backend that multiplies matrices in `dtype`, "f32" or "bf16" (NULL: "f32"), for a set of
  * instructions (NULL: the best that this processor has).  NULL, with the reason in err, when the program
  * has no such backend or the processor lacks what it needs.  Sets round differently.  In bf16 the operands
