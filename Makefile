@@ -26,7 +26,7 @@ DEPS = build-essential pkg-config libjansson-dev libpcre2-dev libarchive-dev \
 LIBRARIES = jansson libpcre2-8 libarchive sndfile libutf8proc libwebp zlib
 
 # Only what cleans or installs packages works without the libraries' flags.
-NOPKG = deps help clean uninstall demo test
+NOPKG = deps help clean uninstall demo test gpu-bundle
 ifneq ($(filter-out $(NOPKG),$(or $(MAKECMDGOALS),all)),)
   PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null || echo missing)
   PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null)
@@ -54,13 +54,14 @@ avx512bf16 = $(avx512) -mavx512bf16 -DMOT_CPU_BF16
 # CUDA=0 leaves the GPU's backend out; so does its absence, and a sanitised build, whose tests run the same sources on the
 # host (tests/shim).  The program runs without a driver or a GPU: it finds them, and cuBLASLt, when it is asked for them.
 CUDA_HOME ?= /usr/local/cuda
-NVCC ?= $(firstword $(shell command -v nvcc) $(wildcard $(CUDA_HOME)/bin/nvcc))
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard $(CUDA_HOME)/bin/nvcc))
+NVCC := $(NVCC)
 CUDA ?= $(if $(NVCC),$(if $(SAN),0,1),0)
 CUDA_ROOT = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
 CUDA_ARCH = -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=compute_90
 CUDA_FLAGS = -std=c++20 -O3 -I. -Ikernels/cuda/gpu $(CUDA_ARCH) -lineinfo -Wno-deprecated-gpu-targets \
              $(if $(filter 1,$(WERROR)),-Werror all-warnings) -Xcompiler -Wall,-Wextra,-Wshadow,-fno-exceptions
-CUDA_LIBS = $(if $(filter 1,$(CUDA)),-L$(firstword $(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/targets/*/lib)) -lcudart_static -lrt -ldl -lstdc++)
+CUDA_LIBS = $(if $(filter 1,$(CUDA)),$(addprefix -L,$(firstword $(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/targets/*/lib))) -lcudart_static -lrt -ldl -lstdc++)
 cuda_src := $(wildcard kernels/cuda/*.cu)
 
 lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c) $(if $(filter 1,$(CUDA)),,kernels/cuda/none.c)
@@ -108,6 +109,11 @@ $(B)/test_kernels $(B)/test_cuda: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(sh
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(ref_obj) $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The tests of kernels and of steps on a GPU (tests/gpu.sh).
+$(B)/gpu_%: $(B)/obj/tests/unit/test_%.o $(ref_obj) $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -179,6 +185,12 @@ $(B)/obj/flags: FORCE
 
 tests: $(units:%=$(B)/%) $(doubles:%=$(B)/%) $(fuzzers:%=$(B)/%)
 
+gpu-tests: $(B)/gpu_kernels $(B)/gpu_cuda
+
+gpu-bundle:  ## what tests/gpu.sh needs on a GPU's machine that has no packages, into bin/gpu-bundle
+	$(Q)tests/needs.sh $(DEPS)
+	$(Q)tests/bundle.sh bin/gpu-bundle $(filter-out build-essential pkg-config,$(DEPS))
+
 check: all tests  ## every test; the last line is "N passed, N failed"
 	$(Q)B=$(B) SAN=$(SAN) tests/run.sh
 
@@ -231,7 +243,7 @@ clean:  ## remove bin/
 	rm -rf bin
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 
 FORCE:
-.PHONY: all tests check test bench demo demo-data deps lint install uninstall clean help FORCE
+.PHONY: all tests gpu-tests gpu-bundle check test bench demo demo-data deps lint install uninstall clean help FORCE

@@ -45,9 +45,10 @@ typedef double mot_real;
 typedef float mot_real;
 #endif
 
-/* An activation: whatever has a row a token and is no id, statistic, loss or weight of a loss.  Only a backend knows
- * what lies behind the pointer: values of `activation` bytes (struct mot_kernels), which everyone else takes and copies
- * whole.  Weights, gradients, moments, rstd, lse, nll, cos and sin are mot_real in every backend. */
+/* An activation: whatever has a row a token and is no id, statistic, loss or weight of a loss.
+ * Only a backend knows what lies behind the pointer: values of `activation` bytes (struct
+ * mot_kernels), which everyone else takes and copies whole.  Weights, gradients, moments, rstd, lse,
+ * nll, cos and sin are mot_real in every backend. */
 typedef mot_real mot_act;
 
 struct mot_device; /* a backend's state: threads or stream, workspace, sticky error */
@@ -102,8 +103,9 @@ struct mot_limits {
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     int train;       /* 0: forward only */
-    /* The block of weights, which a backend may keep a copy of in another type: it follows what write(), copy(), zero()
-     * and adamw() do to it.  All weights of linear, head_loss and embed lie in it where activations are not mot_real. */
+    /* The block of weights, which a backend may keep a copy of in another type: it follows what
+     * write(), copy(), zero() and adamw() do to it.  All weights of linear, head_loss and embed lie in
+     * it where activations are not mot_real. */
     const mot_real *params;
     int64_t values; /* in the block */
 };
@@ -122,8 +124,8 @@ struct mot_kernels {
 
     /* Bytes of workspace that reserve() will take for these limits; takes nothing and needs no params. */
     size_t (*workspace)(const struct mot_device *d, const struct mot_limits *limits);
-    /* Take the workspace, once, before the first operation.  0, or -1: memory is short, or error() tells what these limits
-     * ask for that the backend cannot do. */
+    /* Take the workspace, once, before the first operation.  0, or -1: memory is short, or error()
+     * tells what these limits ask for that the backend cannot do. */
     int (*reserve)(struct mot_device *d, const struct mot_limits *limits);
 
     void *(*alloc)(struct mot_device *d, size_t bytes); /* aligned to 64; NULL when memory is short */
@@ -174,8 +176,8 @@ struct mot_kernels {
 
     /* y[i,o] (+)= sum_c x[i,c] w[o,c] + b[o], rows of one group with one (O,I) weight.
      * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel.
-     * A row's result does not depend on the other rows.  For at most MOT_FEW rows O may be larger than the
-     * limits have it (the head's words, for generation). */
+     * In a backend that generates (see attention_past) a row's result does not depend on the other
+     * rows, and for at most MOT_FEW rows O may be larger than the limits have it: the head's words. */
     void (*linear)(struct mot_device *d, mot_act *y, const mot_act *x, const mot_real *params,
                    const struct mot_group *g, int G, int64_t I, int64_t O, int add);
     /* dx[i,c] (+)= sum_o dy[i,o] w[o,c] */
@@ -227,6 +229,8 @@ struct mot_kernels {
 
     /* -- attention to the past, for sequences that grow ----------------------------------------------- */
 
+    /* Both NULL in a backend that does not generate, and in each whose activations are not mot_real. */
+
     /* Write k and v (K,N,D) of a layer behind the past of each segment's sequence: of segment n, position i of
      * it to position past[n].length + i, which is below past[n].capacity.  past (n_segments). */
     void (*remember)(struct mot_device *d, const struct mot_past *past, int64_t layer,
@@ -276,9 +280,10 @@ struct mot_kernels {
                   mot_real decay, int64_t step);
 };
 
-/* The backend for NVIDIA GPUs.  In "f32" all is float; in "bf16" activations, and the operands of products, are bfloat16
- * while sums, statistics and the weights that are trained stay float.  NULL, with the reason in err: not built into this
- * program, no driver, no GPU, or one that is too old.  (kernels/cuda/cuda.cu, or none.c where it is not built) */
+/* The backend for NVIDIA GPUs.  In "f32" all is float; in "bf16" activations, and the operands of
+ * products, are bfloat16 while sums, statistics and the weights that are trained stay float.  NULL,
+ * with the reason in err: not built into this program, no driver, no GPU, or one that is too old.
+ * (kernels/cuda/cuda.cu, or none.c where it is not built) */
 const struct mot_kernels *mot_kernels_cuda(const char *dtype, char *err, size_t err_size);
 
 /* The cpu backend that multiplies matrices in `dtype`, "f32" or "bf16" (NULL: "f32"), for a set of

@@ -75,7 +75,8 @@ template <int PD> DEVICE void load_left(uint32_t (&a)[4], const bf16 *tile, int 
 }
 
 /* The right operand is the tile's transpose: its rows [row, row+16) are two blocks of 8 columns. */
-template <int PD> DEVICE void load_right_rows(uint32_t (&b)[4], const bf16 *tile, int row, int column)
+template <int PD>
+DEVICE void load_right_rows(uint32_t (&b)[4], const bf16 *tile, int row, int column)
 {
     int l = lane();
     load_matrix(b, tile + (row + l / 16 * 8 + l % 8) * pitch<PD> + column + l / 8 % 2 * 8);
@@ -120,7 +121,8 @@ DEVICE void scores(float (&s)[M][N / 8][4], const bf16 *x, int row, const bf16 *
 
 /* o (16 M, OUT) += s (16 M, N), rounded to bf16, times columns [column, column + OUT) of y's N rows. */
 template <int PD, int M, int N, int OUT>
-DEVICE void add_product(float (&o)[M][OUT / 8][4], const float (&s)[M][N / 8][4], const bf16 *y, int column)
+DEVICE void add_product(float (&o)[M][OUT / 8][4], const float (&s)[M][N / 8][4], const bf16 *y,
+                        int column)
 {
 #pragma unroll
     for (int k = 0; k < N / 16; k++) {
@@ -129,7 +131,8 @@ DEVICE void add_product(float (&o)[M][OUT / 8][4], const float (&s)[M][N / 8][4]
         for (int m = 0; m < M; m++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                a[m][i] = pack_bf16(s[m][2 * k + i / 2][i % 2 * 2], s[m][2 * k + i / 2][i % 2 * 2 + 1]);
+                a[m][i] =
+                    pack_bf16(s[m][2 * k + i / 2][i % 2 * 2], s[m][2 * k + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
         for (int j = 0; j < OUT / 16; j++) {
             uint32_t b[4];
@@ -156,7 +159,8 @@ DEVICE int own_column(int j, int i)
 
 /* Rows of a lane in a block of 16, times `times`, to rows at(i) of an array; at(i) < 0: none. */
 template <int OUT, class At>
-DEVICE void put(bf16 *to, const float (&o)[OUT / 8][4], int D, int column, float times0, float times1, At at)
+DEVICE void put(bf16 *to, const float (&o)[OUT / 8][4], int D, int column, float times0,
+                float times1, At at)
 {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -230,7 +234,8 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
     int row = 16 * M * warp(); /* of the warp in the tile */
     float o[M][PD / 8][4] = {}, scale = c.scale * LOG2_E;
     softmax<M> x;
-    int from[M][2], own_first = first + row, own_end = own_first + 16 * M < c.N ? own_first + 16 * M : c.N;
+    int own_first = first + row, own_end = own_first + 16 * M < c.N ? own_first + 16 * M : c.N;
+    int from[M][2];
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
@@ -240,7 +245,8 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
             from[m][i] = s < c.N ? c.begin[s] : c.N;
         }
     /* A warp whose rows are all beyond N sees nothing. */
-    int see_from = own_first < c.N ? c.begin[own_first] : c.N, all_from = own_first < c.N ? c.begin[own_end - 1] : c.N;
+    int see_from = own_first < c.N ? c.begin[own_first] : c.N,
+        all_from = own_first < c.N ? c.begin[own_end - 1] : c.N;
     fetch_head<PD, ROWS>(c, q, c.q, h, first);
     fetch_head<PD, N>(c, k, c.k, e, begin);
     copy_commit();
@@ -298,7 +304,8 @@ template <int PD, int N>
 static __global__ void __launch_bounds__(THREADS) back_queries(call<bf16> c)
 {
     constexpr int ROWS = 16 * WARPS, TILE = N * pitch<PD>;
-    bf16 *q = (bf16 *)shared_memory(), *dO = q + ROWS * pitch<PD>, *k = dO + ROWS * pitch<PD>, *v = k + 2 * TILE;
+    bf16 *q = (bf16 *)shared_memory(), *dO = q + ROWS * pitch<PD>, *k = dO + ROWS * pitch<PD>,
+         *v = k + 2 * TILE;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, h = (int)blockIdx.y, e = h * c.K / c.H;
     int begin = c.begin[first], end = first + ROWS < c.N ? first + ROWS : c.N;
     int own_first = first + 16 * warp(), from[2];
@@ -352,7 +359,8 @@ template <int PD, int N> struct queries {
     float lse[N], mean[N];
 };
 
-template <int PD, int N> DEVICE void fetch_queries(const call<bf16> &c, queries<PD, N> *to, int h, int first)
+template <int PD, int N>
+DEVICE void fetch_queries(const call<bf16> &c, queries<PD, N> *to, int h, int first)
 {
     fetch_head<PD, N>(c, to->q, c.q, h, first);
     fetch_sorted<PD, N>(c, to->dO, c.dO, h, first);
@@ -388,7 +396,8 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
     for (int n = 0; n < tiles * share; n++) {
         const queries<PD, N> *now = tile + n % 2;
         if (n + 1 < tiles * share)
-            fetch_queries(c, tile + (n + 1) % 2, e * share + (n + 1) / tiles, first + (n + 1) % tiles * N);
+            fetch_queries(c, tile + (n + 1) % 2, e * share + (n + 1) / tiles,
+                          first + (n + 1) % tiles * N);
         copy_commit();
         copy_wait<1>();
         __syncthreads();
@@ -423,7 +432,8 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
 template <int PD> static void forward(mot_device *d, const call<bf16> &c)
 {
     constexpr int M = PD <= 128 ? 2 : 1, N = PD <= 128 ? 64 : 32, ROWS = 16 * M * WARPS;
-    run(d, "attention", attention_kernel<PD, M, N>, dim3((unsigned)ceil_div(c.N, ROWS), (unsigned)c.H), THREADS,
+    run(d, "attention", attention_kernel<PD, M, N>,
+        dim3((unsigned)ceil_div(c.N, ROWS), (unsigned)c.H), THREADS,
         (ROWS + 2 * N) * pitch<PD> * sizeof(bf16), c);
 }
 
@@ -433,35 +443,44 @@ template <int PD> static void backward(mot_device *d, const call<bf16> &c)
     unsigned blocks = (unsigned)ceil_div(c.N, ROWS);
     run(d, "attention_back, queries", back_queries<PD, N>, dim3(blocks, (unsigned)c.H), THREADS,
         (2 * ROWS + 4 * N) * pitch<PD> * sizeof(bf16), c);
-    run(d, "attention_back, keys", back_keys<PD, N, OUT>, dim3(blocks, (unsigned)c.K, PD / OUT), THREADS,
-        2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>), c);
+    run(d, "attention_back, keys", back_keys<PD, N, OUT>, dim3(blocks, (unsigned)c.K, PD / OUT),
+        THREADS, 2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>), c);
 }
 
 template <>
-void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-                     const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
-                     int64_t K, int64_t D, float scale)
+void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const float *k,
+                     const float *v, const int32_t *row, const mot_segment *segments,
+                     int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<bf16> c;
     if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale))
         return;
     c.o = (bf16 *)o;
-    (D <= 32 ? forward<32> : D <= 64 ? forward<64> : D <= 128 ? forward<128> : forward<256>)(d, c);
+    auto *padded = D <= 32    ? forward<32>
+                   : D <= 64  ? forward<64>
+                   : D <= 128 ? forward<128>
+                              : forward<256>;
+    padded(d, c);
 }
 
 template <>
-void attention_back<bf16>(mot_device *d, float *dq, float *dk, float *dv, const float *dO, const float *o,
-                          const float *lse, const float *q, const float *k, const float *v, const int32_t *row,
-                          const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H, int64_t K,
-                          int64_t D, float scale)
+void attention_back<bf16>(mot_device *d, float *dq, float *dk, float *dv, const float *dO,
+                          const float *o, const float *lse, const float *q, const float *k,
+                          const float *v, const int32_t *row, const mot_segment *segments,
+                          int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
+                          float scale)
 {
     watched w(d);
     call<bf16> c;
     if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale) ||
         !begin_back(d, &c, dq, dk, dv, dO, o))
         return;
-    (D <= 32 ? backward<32> : D <= 64 ? backward<64> : D <= 128 ? backward<128> : backward<256>)(d, c);
+    auto *padded = D <= 32    ? backward<32>
+                   : D <= 64  ? backward<64>
+                   : D <= 128 ? backward<128>
+                              : backward<256>;
+    padded(d, c);
 }
 
 } // namespace mot_cuda

@@ -10,7 +10,11 @@
 namespace mot_cuda
 {
 
-enum { WARPS = 4, SHARED = WARPS * 64 * sizeof(float), MOST = 8 /* values of a vector a lane: heads of 256 */ };
+enum {
+    WARPS = 4,
+    SHARED = WARPS * 64 * sizeof(float),
+    MOST = 8 /* values of a vector a lane: heads of 256 */
+};
 
 /* One vector of D values, spread over a warp. */
 struct spread {
@@ -71,7 +75,8 @@ DEVICE int64_t output_at(const call<float> &c, int h, int s)
 
 static __global__ void forward(call<float> c)
 {
-    int s = (int)(blockIdx.x * WARPS + threadIdx.x / 32), h = (int)blockIdx.y, lane = (int)threadIdx.x % 32;
+    int s = (int)(blockIdx.x * WARPS + threadIdx.x / 32), h = (int)blockIdx.y,
+        lane = (int)threadIdx.x % 32;
     if (s >= c.N)
         return;
     const float *q = c.q + vector_at(c, h, s), *k = c.k + vector_at(c, h * c.K / c.H, 0);
@@ -112,10 +117,12 @@ DEVICE pair_of score_back(const call<float> &c, int h, int s, const float *k, co
 
 static __global__ void back_queries(call<float> c)
 {
-    int s = (int)(blockIdx.x * WARPS + threadIdx.x / 32), h = (int)blockIdx.y, lane = (int)threadIdx.x % 32;
+    int s = (int)(blockIdx.x * WARPS + threadIdx.x / 32), h = (int)blockIdx.y,
+        lane = (int)threadIdx.x % 32;
     if (s >= c.N)
         return;
-    const float *k = c.k + vector_at(c, h * c.K / c.H, 0), *v = c.v + vector_at(c, h * c.K / c.H, 0);
+    const float *k = c.k + vector_at(c, h * c.K / c.H, 0),
+                *v = c.v + vector_at(c, h * c.K / c.H, 0);
     spread dq = zeros();
     for (int from = c.begin[s]; from <= s; from += 32) {
         int64_t t = from + lane;
@@ -129,7 +136,8 @@ static __global__ void back_queries(call<float> c)
 
 static __global__ void back_keys(call<float> c)
 {
-    int t = (int)(blockIdx.x * WARPS + threadIdx.x / 32), e = (int)blockIdx.y, lane = (int)threadIdx.x % 32;
+    int t = (int)(blockIdx.x * WARPS + threadIdx.x / 32), e = (int)blockIdx.y,
+        lane = (int)threadIdx.x % 32;
     if (t >= c.N)
         return;
     int64_t at = vector_at(c, e, t);
@@ -137,7 +145,8 @@ static __global__ void back_keys(call<float> c)
     spread dk = zeros(), dv = zeros();
     for (int h = e * share; h < (e + 1) * share; h++)
         for (int from = t; from < end; from += 32) {
-            pair_of mine = from + lane < end ? score_back(c, h, from + lane, c.k + at, c.v + at) : pair_of{0, 0};
+            pair_of mine = from + lane < end ? score_back(c, h, from + lane, c.k + at, c.v + at)
+                                             : pair_of{0, 0};
             const float *all = gather(mine.p, mine.ds);
             for (int i = 0; i < 32 && from + i < end; i++) {
                 add_times(dv, all[i], c.dO + output_at(c, h, from + i), c.D);
@@ -149,23 +158,25 @@ static __global__ void back_keys(call<float> c)
 }
 
 template <>
-void attention<float>(mot_device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-                      const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
-                      int64_t K, int64_t D, float scale)
+void attention<float>(mot_device *d, float *o, float *lse, const float *q, const float *k,
+                      const float *v, const int32_t *row, const mot_segment *segments,
+                      int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<float> c;
     if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale))
         return;
     c.o = o;
-    run(d, "attention", forward, dim3((unsigned)ceil_div(N, WARPS), (unsigned)H), 32 * WARPS, SHARED, c);
+    run(d, "attention", forward, dim3((unsigned)ceil_div(N, WARPS), (unsigned)H), 32 * WARPS,
+        SHARED, c);
 }
 
 template <>
-void attention_back<float>(mot_device *d, float *dq, float *dk, float *dv, const float *dO, const float *o,
-                           const float *lse, const float *q, const float *k, const float *v, const int32_t *row,
-                           const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H, int64_t K,
-                           int64_t D, float scale)
+void attention_back<float>(mot_device *d, float *dq, float *dk, float *dv, const float *dO,
+                           const float *o, const float *lse, const float *q, const float *k,
+                           const float *v, const int32_t *row, const mot_segment *segments,
+                           int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
+                           float scale)
 {
     watched w(d);
     call<float> c;
@@ -173,7 +184,8 @@ void attention_back<float>(mot_device *d, float *dq, float *dk, float *dv, const
         !begin_back(d, &c, dq, dk, dv, dO, o))
         return;
     unsigned blocks = (unsigned)ceil_div(N, WARPS);
-    run(d, "attention_back, queries", back_queries, dim3(blocks, (unsigned)H), 32 * WARPS, SHARED, c);
+    run(d, "attention_back, queries", back_queries, dim3(blocks, (unsigned)H), 32 * WARPS, SHARED,
+        c);
     run(d, "attention_back, keys", back_keys, dim3(blocks, (unsigned)K), 32 * WARPS, SHARED, c);
 }
 

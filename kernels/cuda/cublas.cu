@@ -17,18 +17,18 @@
 #include "gemm.h"
 
 /* What is used of the library: each function under its own name. */
-#define FUNCTIONS(X)                                                                                 \
-    X(cublasLtCreate)                                                                                \
-    X(cublasLtDestroy)                                                                               \
-    X(cublasLtMatmul)                                                                                \
-    X(cublasLtMatmulAlgoGetHeuristic)                                                                \
-    X(cublasLtMatmulDescCreate)                                                                      \
-    X(cublasLtMatmulDescDestroy)                                                                     \
-    X(cublasLtMatmulDescSetAttribute)                                                                \
-    X(cublasLtMatrixLayoutCreate)                                                                    \
-    X(cublasLtMatrixLayoutDestroy)                                                                   \
-    X(cublasLtMatmulPreferenceCreate)                                                                \
-    X(cublasLtMatmulPreferenceDestroy)                                                               \
+#define FUNCTIONS(X)                   \
+    X(cublasLtCreate)                  \
+    X(cublasLtDestroy)                 \
+    X(cublasLtMatmul)                  \
+    X(cublasLtMatmulAlgoGetHeuristic)  \
+    X(cublasLtMatmulDescCreate)        \
+    X(cublasLtMatmulDescDestroy)       \
+    X(cublasLtMatmulDescSetAttribute)  \
+    X(cublasLtMatrixLayoutCreate)      \
+    X(cublasLtMatrixLayoutDestroy)     \
+    X(cublasLtMatmulPreferenceCreate)  \
+    X(cublasLtMatmulPreferenceDestroy) \
     X(cublasLtMatmulPreferenceSetAttribute)
 
 struct functions {
@@ -169,17 +169,21 @@ static void discard(mot_gemm *g, description &s)
             g->f.cublasLtMatrixLayoutDestroy(l);
 }
 
-static cublasStatus_t describe(mot_gemm *g, const product &p, int64_t m, int64_t n, int64_t k, description &s)
+static cublasStatus_t describe(mot_gemm *g, const product &p, int64_t m, int64_t n, int64_t k,
+                               description &s)
 {
-    cudaDataType_t in = p.half ? CUDA_R_16BF : CUDA_R_32F, out = p.c_half ? CUDA_R_16BF : CUDA_R_32F;
-    cublasOperation_t of_a = p.tb ? CUBLAS_OP_T : CUBLAS_OP_N, of_b = p.ta ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cudaDataType_t in = p.half ? CUDA_R_16BF : CUDA_R_32F,
+                   out = p.c_half ? CUDA_R_16BF : CUDA_R_32F;
+    cublasOperation_t of_a = p.tb ? CUBLAS_OP_T : CUBLAS_OP_N,
+                      of_b = p.ta ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasLtEpilogue_t epilogue = p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     cublasStatus_t e = g->f.cublasLtMatmulDescCreate(&s.product, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     auto set = [&](cublasLtMatmulDescAttributes_t what, const void *value, size_t bytes) {
         if (e == CUBLAS_STATUS_SUCCESS)
             e = g->f.cublasLtMatmulDescSetAttribute(s.product, what, value, bytes);
     };
-    auto lay = [&](cublasLtMatrixLayout_t *l, cudaDataType_t type, int64_t rows, int64_t columns, int64_t ld) {
+    auto lay = [&](cublasLtMatrixLayout_t *l, cudaDataType_t type, int64_t rows, int64_t columns,
+                   int64_t ld) {
         if (e == CUBLAS_STATUS_SUCCESS)
             e = g->f.cublasLtMatrixLayoutCreate(l, type, (uint64_t)rows, (uint64_t)columns, ld);
     };
@@ -195,13 +199,15 @@ static cublasStatus_t describe(mot_gemm *g, const product &p, int64_t m, int64_t
 }
 
 /* The library's choice for m, n and k of the alignment that p's operands have. */
-static cublasStatus_t ask(mot_gemm *g, const product &p, int64_t m, int64_t n, int64_t k, cublasLtMatmulAlgo_t *algo)
+static cublasStatus_t ask(mot_gemm *g, const product &p, int64_t m, int64_t n, int64_t k,
+                          cublasLtMatmulAlgo_t *algo)
 {
     description s = {};
     cublasLtMatmulPreference_t wish = NULL;
     cublasLtMatmulHeuristicResult_t found;
     size_t bytes = WORKSPACE;
-    uint32_t align_a = (uint32_t)alignment(p.b), align_b = (uint32_t)alignment(p.a), align_c = (uint32_t)alignment(p.c);
+    uint32_t align_a = (uint32_t)alignment(p.b), align_b = (uint32_t)alignment(p.a),
+             align_c = (uint32_t)alignment(p.c);
     int count = 0;
     cublasStatus_t e = describe(g, p, m, n, k, s);
     auto set = [&](cublasLtMatmulPreferenceAttributes_t what, const void *value, size_t size) {
@@ -216,7 +222,8 @@ static cublasStatus_t ask(mot_gemm *g, const product &p, int64_t m, int64_t n, i
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &align_c, sizeof align_c);
     set(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &align_c, sizeof align_c);
     if (e == CUBLAS_STATUS_SUCCESS)
-        e = g->f.cublasLtMatmulAlgoGetHeuristic(g->handle, s.product, s.a, s.b, s.c, s.c, wish, 1, &found, &count);
+        e = g->f.cublasLtMatmulAlgoGetHeuristic(g->handle, s.product, s.a, s.b, s.c, s.c, wish, 1,
+                                                &found, &count);
     if (e == CUBLAS_STATUS_SUCCESS && count > 0)
         *algo = found.algo;
     else if (e == CUBLAS_STATUS_SUCCESS)
@@ -229,15 +236,16 @@ static cublasStatus_t ask(mot_gemm *g, const product &p, int64_t m, int64_t n, i
 
 /* -- products ------------------------------------------------------------------------------------- */
 
-static cublasStatus_t run_with(mot_device *d, const product &p, const cublasLtMatmulAlgo_t *algo, void *work)
+static cublasStatus_t run_with(mot_device *d, const product &p, const cublasLtMatmulAlgo_t *algo,
+                               void *work)
 {
     mot_gemm *g = d->gemm;
     description s = {};
     float one = 1, before = p.add ? 1 : 0;
     cublasStatus_t e = describe(g, p, p.m, p.n, p.k, s);
     if (e == CUBLAS_STATUS_SUCCESS)
-        e = g->f.cublasLtMatmul(g->handle, s.product, &one, p.b, s.a, p.a, s.b, &before, p.c, s.c, p.c, s.c, algo, work,
-                                WORKSPACE, d->stream);
+        e = g->f.cublasLtMatmul(g->handle, s.product, &one, p.b, s.a, p.a, s.b, &before, p.c, s.c,
+                                p.c, s.c, algo, work, WORKSPACE, d->stream);
     discard(g, s);
     return e;
 }
@@ -257,15 +265,16 @@ void multiply(mot_device *d, const product &p, void *work)
     }
     if (e == CUBLAS_STATUS_SUCCESS)
         e = run_with(d, p, &a->algo, work);
-    if (e == CUBLAS_STATUS_NOT_SUPPORTED || e == CUBLAS_STATUS_INVALID_VALUE) { /* good for the rounded shape alone */
+    if (e == CUBLAS_STATUS_NOT_SUPPORTED ||
+        e == CUBLAS_STATUS_INVALID_VALUE) { /* good for the rounded shape alone */
         cublasLtMatmulAlgo_t own;
         e = ask(g, p, p.m, p.n, p.k, &own);
         if (e == CUBLAS_STATUS_SUCCESS)
             e = run_with(d, p, &own, work);
     }
     if (e != CUBLAS_STATUS_SUCCESS)
-        fault(d, "cuBLASLt: status %d for a product of %lld x %lld x %lld", (int)e, (long long)p.m, (long long)p.n,
-              (long long)p.k);
+        fault(d, "cuBLASLt: status %d for a product of %lld x %lld x %lld", (int)e, (long long)p.m,
+              (long long)p.n, (long long)p.k);
 }
 
 } // namespace mot_cuda

@@ -323,6 +323,8 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .rope_back = rope_back<A>,
         .attention = attention<A>,
         .attention_back = attention_back<A>,
+        .remember = NULL, /* nothing is generated here */
+        .attention_past = NULL,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,
@@ -332,7 +334,8 @@ template <class A> static constexpr mot_kernels table(const char *name)
     };
 }
 
-static const mot_kernels table_f32 = table<float>("cuda-f32"), table_bf16 = table<bf16>("cuda-bf16");
+static const mot_kernels table_f32 = table<float>("cuda-f32"),
+                         table_bf16 = table<bf16>("cuda-bf16");
 
 /* Why no GPU can be used; false: one can. */
 static bool lacking(char *err, size_t err_size)
@@ -345,8 +348,10 @@ static bool lacking(char *err, size_t err_size)
     }
     cudaError_t e = cudaGetDeviceCount(&count);
     if (e == cudaErrorInsufficientDriver)
-        snprintf(err, err_size, "the NVIDIA driver is too old: it is made for CUDA %d.%d, this program for %d.%d",
-                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        snprintf(err, err_size,
+                 "the NVIDIA driver is too old: it is made for CUDA %d.%d, this program for %d.%d",
+                 driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                 CUDART_VERSION % 1000 / 10);
     else if (e == cudaErrorNoDevice || (e == cudaSuccess && count == 0))
         snprintf(err, err_size, "there is no NVIDIA GPU here");
     else if (e != cudaSuccess)
@@ -356,7 +361,8 @@ static bool lacking(char *err, size_t err_size)
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
     cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
     if (major < 8)
-        snprintf(err, err_size, "the GPU's compute capability is %d.%d; 8.0 or more is needed", major, minor);
+        snprintf(err, err_size, "the GPU's compute capability is %d.%d; 8.0 or more is needed",
+                 major, minor);
     return major < 8;
 }
 

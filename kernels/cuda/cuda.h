@@ -279,12 +279,14 @@ template <class T> DEVICE T block_sum(T x, T *space)
 /* What threads of different blocks summed: grads[g.w + c] += sum over p of sums[p,k,c], (parts,n,C), in
  * order of p and then of the n groups, two of which may name the same place; none where g.w < 0.
  * (sums.cu) */
-void add_parts(mot_device *d, float *grads, const float *sums, const groups &g, int64_t parts, int64_t C);
+void add_parts(mot_device *d, float *grads, const float *sums, const groups &g, int64_t parts,
+               int64_t C);
 
 /* -- the operations ------------------------------------------------------------------------------ */
 
-template <class A> void embed(mot_device *d, float *y, const float *table, const int32_t *id, int64_t N,
-                              int64_t C, int64_t V);
+template <class A>
+void embed(mot_device *d, float *y, const float *table, const int32_t *id, int64_t N, int64_t C,
+           int64_t V);
 template <class A> void embed_back(mot_device *d, float *dtable, const float *dy, const int32_t *id,
                                    int64_t N, int64_t C, int64_t V);
 template <class A>

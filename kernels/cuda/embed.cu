@@ -102,11 +102,13 @@ void embed_back(mot_device *d, float *dtable, const float *dy, const int32_t *id
         dtable, (const A *)dy, id, order, N, C);
 }
 
-template void embed<float>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t, int64_t);
-template void embed<bf16>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t, int64_t);
-template void embed_back<float>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t,
-                                int64_t);
-template void embed_back<bf16>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t,
-                               int64_t);
+template void embed<float>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t,
+                           int64_t);
+template void embed<bf16>(mot_device *, float *, const float *, const int32_t *, int64_t, int64_t,
+                          int64_t);
+template void embed_back<float>(mot_device *, float *, const float *, const int32_t *, int64_t,
+                                int64_t, int64_t);
+template void embed_back<bf16>(mot_device *, float *, const float *, const int32_t *, int64_t,
+                               int64_t, int64_t);
 
 } // namespace mot_cuda

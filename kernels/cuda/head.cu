@@ -112,7 +112,8 @@ void head_loss(mot_device *d, float *nll, float *lse, float *dx, float *dw, cons
         p.a = x_n, p.lda = C, p.b = words, p.ldb = C, p.tb = true, p.c = logits, p.ldc = V;
         multiply(d, p, work);
         run(d, "cross_entropy", cross_entropy<A>, dim3((unsigned)n), THREADS, 32 * sizeof(float),
-            logits, nll + row, lse + row, target + row, dx ? weight + row : NULL, zloss, V, dx != NULL);
+            logits, nll + row, lse + row, target + row, dx ? weight + row : NULL, zloss, V,
+            dx != NULL);
         if (!dx)
             continue;
         int64_t ld = V * (int64_t)(sizeof(float) / sizeof(A));
@@ -128,10 +129,10 @@ void head_loss(mot_device *d, float *nll, float *lse, float *dx, float *dw, cons
 }
 
 template void head_loss<float>(mot_device *, float *, float *, float *, float *, const float *,
-                               const float *, const int32_t *, const float *, float, int64_t, int64_t,
-                               int64_t);
+                               const float *, const int32_t *, const float *, float, int64_t,
+                               int64_t, int64_t);
 template void head_loss<bf16>(mot_device *, float *, float *, float *, float *, const float *,
-                              const float *, const int32_t *, const float *, float, int64_t, int64_t,
-                              int64_t);
+                              const float *, const int32_t *, const float *, float, int64_t,
+                              int64_t, int64_t);
 
 } // namespace mot_cuda

@@ -77,7 +77,8 @@ static __global__ void sum_columns(float *sums, const A *dy, groups g, int64_t O
 {
     const mot_group &mine = g.g[blockIdx.z];
     int64_t c = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * W;
-    int64_t begin = mine.rows * blockIdx.y / gridDim.y, end = mine.rows * (blockIdx.y + 1) / gridDim.y;
+    int64_t begin = mine.rows * blockIdx.y / gridDim.y,
+            end = mine.rows * (blockIdx.y + 1) / gridDim.y;
     if (c >= O)
         return;
     float sum[W] = {}, x[W];
@@ -91,7 +92,8 @@ static __global__ void sum_columns(float *sums, const A *dy, groups g, int64_t O
 }
 
 template <class A>
-static void biases_back(mot_device *d, float *grads, const A *dy, const mot_group *g, int G, int64_t O)
+static void biases_back(mot_device *d, float *grads, const A *dy, const mot_group *g, int G,
+                        int64_t O)
 {
     bool fast = aligned<A>(O, dy);
     groups some;
@@ -132,17 +134,17 @@ void linear_back_w(mot_device *d, float *grads, const float *dy, const float *x,
         biases_back<A>(d, grads, (const A *)dy, g, G, O);
 }
 
-template void linear<float>(mot_device *, float *, const float *, const float *, const mot_group *, int,
-                            int64_t, int64_t, int);
-template void linear<bf16>(mot_device *, float *, const float *, const float *, const mot_group *, int,
-                           int64_t, int64_t, int);
-template void linear_back_x<float>(mot_device *, float *, const float *, const float *, const mot_group *,
-                                   int, int64_t, int64_t, int);
-template void linear_back_x<bf16>(mot_device *, float *, const float *, const float *, const mot_group *,
-                                  int, int64_t, int64_t, int);
-template void linear_back_w<float>(mot_device *, float *, const float *, const float *, const mot_group *,
-                                   int, int64_t, int64_t);
-template void linear_back_w<bf16>(mot_device *, float *, const float *, const float *, const mot_group *,
-                                  int, int64_t, int64_t);
+template void linear<float>(mot_device *, float *, const float *, const float *, const mot_group *,
+                            int, int64_t, int64_t, int);
+template void linear<bf16>(mot_device *, float *, const float *, const float *, const mot_group *,
+                           int, int64_t, int64_t, int);
+template void linear_back_x<float>(mot_device *, float *, const float *, const float *,
+                                   const mot_group *, int, int64_t, int64_t, int);
+template void linear_back_x<bf16>(mot_device *, float *, const float *, const float *,
+                                  const mot_group *, int, int64_t, int64_t, int);
+template void linear_back_w<float>(mot_device *, float *, const float *, const float *,
+                                   const mot_group *, int, int64_t, int64_t);
+template void linear_back_w<bf16>(mot_device *, float *, const float *, const float *,
+                                  const mot_group *, int, int64_t, int64_t);
 
 } // namespace mot_cuda

@@ -81,9 +81,9 @@ void rmsnorm(mot_device *d, float *y, float *rstd, const float *x, const float *
 
 /* Block (p,k) has the p-th part of group k's rows, and leaves sums (p,k,C). */
 template <class A, int W>
-static __global__ void norm_rows_back(A *dx, float *sums, const A *dy, const A *x, const float *rstd,
-                                      const float *params, groups g, int64_t C, int add,
-                                      bool in_shared)
+static __global__ void norm_rows_back(A *dx, float *sums, const A *dy, const A *x,
+                                      const float *rstd, const float *params, groups g, int64_t C,
+                                      int add, bool in_shared)
 {
     float *space = (float *)shared_memory();
     const mot_group &mine = g.g[blockIdx.y];
@@ -91,7 +91,8 @@ static __global__ void norm_rows_back(A *dx, float *sums, const A *dy, const A *
     float *dw = in_shared ? space + SPACE : left;
     const float *weight = params + mine.w;
     int64_t first = (int64_t)threadIdx.x * W, step = (int64_t)blockDim.x * W;
-    int64_t begin = mine.rows * blockIdx.x / gridDim.x, end = mine.rows * (blockIdx.x + 1) / gridDim.x;
+    int64_t begin = mine.rows * blockIdx.x / gridDim.x,
+            end = mine.rows * (blockIdx.x + 1) / gridDim.x;
     for (int64_t c = first; c < C; c += step)
         for (int j = 0; j < W; j++)
             dw[c + j] = 0;
@@ -143,19 +144,22 @@ void rmsnorm_back(mot_device *d, float *dx, float *grads, const float *dy, const
         if (!sums || parts == 0)
             continue;
         run(d, "rmsnorm_back", fast ? norm_rows_back<A, wide<A>> : norm_rows_back<A, 1>,
-            dim3((unsigned)parts, (unsigned)some.n), threads, in_shared ? shared : SPACE * sizeof(float), (A *)dx,
-            sums, (const A *)dy, (const A *)x, rstd, params, some, C, add, in_shared);
+            dim3((unsigned)parts, (unsigned)some.n), threads,
+            in_shared ? shared : SPACE * sizeof(float), (A *)dx, sums, (const A *)dy, (const A *)x,
+            rstd, params, some, C, add, in_shared);
         add_parts(d, grads, sums, some, parts, C);
     }
 }
 
-template void rmsnorm<float>(mot_device *, float *, float *, const float *, const float *, const float *,
-                             const mot_group *, int, int64_t, float);
-template void rmsnorm<bf16>(mot_device *, float *, float *, const float *, const float *, const float *,
-                            const mot_group *, int, int64_t, float);
+template void rmsnorm<float>(mot_device *, float *, float *, const float *, const float *,
+                             const float *, const mot_group *, int, int64_t, float);
+template void rmsnorm<bf16>(mot_device *, float *, float *, const float *, const float *,
+                            const float *, const mot_group *, int, int64_t, float);
 template void rmsnorm_back<float>(mot_device *, float *, float *, const float *, const float *,
-                                  const float *, const float *, const mot_group *, int, int64_t, int);
+                                  const float *, const float *, const mot_group *, int, int64_t,
+                                  int);
 template void rmsnorm_back<bf16>(mot_device *, float *, float *, const float *, const float *,
-                                 const float *, const float *, const mot_group *, int, int64_t, int);
+                                 const float *, const float *, const mot_group *, int, int64_t,
+                                 int);
 
 } // namespace mot_cuda

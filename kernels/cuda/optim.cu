@@ -51,7 +51,8 @@ void sumsq(mot_device *d, double *out, const float *x, int64_t n)
     if (!part)
         return;
     bool fast = aligned<float>(n, x);
-    int64_t parts = at_most(ceil_div(n, THREADS * (fast ? 4 : 1)), at_most(8 * d->units, MOST_PARTS));
+    int64_t parts =
+        at_most(ceil_div(n, THREADS * (fast ? 4 : 1)), at_most(8 * d->units, MOST_PARTS));
     run(d, "sumsq", fast ? square_parts<4> : square_parts<1>, dim3((unsigned)parts), THREADS,
         32 * sizeof(double), part, x, n);
     run(d, "sumsq, parts", sum_parts, 1, THREADS, 32 * sizeof(double), out, part, (int)parts);

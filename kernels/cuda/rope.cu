@@ -199,16 +199,18 @@ static __global__ void rope_kernel(A *q, A *k, A *v, const A *qkv, groups g, hea
 template <class A>
 void rope(mot_device *d, float *q, float *k, float *v, const float *qkv, const float *params,
           const mot_group *g, int G, const int32_t *seq, const int32_t *pos, const float *cos,
-          const float *sin, int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps)
+          const float *sin, int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm,
+          float eps)
 {
     watched w(d);
     bool fast = aligned<A>(D / 2, q, k, v, qkv);
-    heads t = {params, cos, sin, seq, pos, N, H, K, D, norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
+    heads t = {params, cos, sin, seq,  pos, N,
+               H,      K,   D,   norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
     groups some;
     for (int at = 0; next_groups(&some, g, G, &at);)
         run(d, "rope", fast ? rope_kernel<A, wide<A>> : rope_kernel<A, 1>,
-            dim3((unsigned)ceil_div(some.rows * (H + 2 * K) * t.lanes, THREADS)), THREADS, 0, (A *)q,
-            (A *)k, (A *)v, (const A *)qkv, some, t);
+            dim3((unsigned)ceil_div(some.rows * (H + 2 * K) * t.lanes, THREADS)), THREADS, 0,
+            (A *)q, (A *)k, (A *)v, (const A *)qkv, some, t);
 }
 
 /* -- backward ------------------------------------------------------------------------------------ */
@@ -236,7 +238,8 @@ static __global__ void rope_back_kernel(A *dqkv, float *sums, const A *dq, const
     const mot_group &mine = g.g[blockIdx.y];
     int64_t all = t.H + 2 * t.K;
     int64_t head = (int64_t)blockIdx.z * (THREADS / t.lanes) + threadIdx.x / (unsigned)t.lanes;
-    int64_t begin = mine.rows * blockIdx.x / gridDim.x, end = mine.rows * (blockIdx.x + 1) / gridDim.x;
+    int64_t begin = mine.rows * blockIdx.x / gridDim.x,
+            end = mine.rows * (blockIdx.x + 1) / gridDim.x;
     bool real = head < all;
     norm_at n = real ? norm_of(t, mine, head) : norm_at{-1, -1};
     values<W> w = read<float, W>(t, NULL), dw = w, db = w;
@@ -293,12 +296,13 @@ static void add_norms(mot_device *d, float *grads, const float *sums, groups g, 
 template <class A>
 void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const float *dk,
                const float *dv, const float *qkv, const float *params, const mot_group *g, int G,
-               const int32_t *seq, const int32_t *pos, const float *cos, const float *sin, int64_t N,
-               int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps)
+               const int32_t *seq, const int32_t *pos, const float *cos, const float *sin,
+               int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps)
 {
     watched w(d);
     bool fast = aligned<A>(D / 2, dqkv, dq, dk, dv, qkv);
-    heads t = {params, cos, sin, seq, pos, N, H, K, D, norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
+    heads t = {params, cos, sin, seq,  pos, N,
+               H,      K,   D,   norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
     groups some;
     for (int at = 0; next_groups(&some, g, G, &at);) {
         int64_t parts = at_most(some.most, parts_of(d, some.n));
@@ -306,7 +310,8 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
         if (!sums || parts == 0)
             continue;
         run(d, "rope_back", fast ? rope_back_kernel<A, wide<A>> : rope_back_kernel<A, 1>,
-            dim3((unsigned)parts, (unsigned)some.n, (unsigned)ceil_div(H + 2 * K, THREADS / t.lanes)),
+            dim3((unsigned)parts, (unsigned)some.n,
+                 (unsigned)ceil_div(H + 2 * K, THREADS / t.lanes)),
             THREADS, 0, (A *)dqkv, sums, (const A *)dq, (const A *)dk, (const A *)dv,
             (const A *)qkv, some, t);
         bool any = false;
@@ -317,14 +322,15 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
     }
 }
 
-#define ROPE(A)                                                                                      \
-    template void rope<A>(mot_device *, float *, float *, float *, const float *, const float *,     \
-                          const mot_group *, int, const int32_t *, const int32_t *, const float *,   \
-                          const float *, int64_t, int64_t, int64_t, int64_t, mot_head_norm, float);  \
-    template void rope_back<A>(mot_device *, float *, float *, const float *, const float *,         \
-                               const float *, const float *, const float *, const mot_group *, int,  \
-                               const int32_t *, const int32_t *, const float *, const float *,       \
-                               int64_t, int64_t, int64_t, int64_t, mot_head_norm, float);
+#define ROPE(A)                                                                                    \
+    template void rope<A>(mot_device *, float *, float *, float *, const float *, const float *,   \
+                          const mot_group *, int, const int32_t *, const int32_t *, const float *, \
+                          const float *, int64_t, int64_t, int64_t, int64_t, mot_head_norm,        \
+                          float);                                                                  \
+    template void rope_back<A>(                                                                    \
+        mot_device *, float *, float *, const float *, const float *, const float *,               \
+        const float *, const float *, const mot_group *, int, const int32_t *, const int32_t *,    \
+        const float *, const float *, int64_t, int64_t, int64_t, int64_t, mot_head_norm, float);
 ROPE(float)
 ROPE(bf16)
 

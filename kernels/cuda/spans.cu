@@ -35,9 +35,9 @@ const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segme
 }
 
 template <class A>
-bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v, const float *lse,
-                const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
-                int64_t K, int64_t D, float scale)
+bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
+                const float *lse, const int32_t *row, const mot_segment *segments,
+                int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     *c = {};
     c->q = (const A *)q, c->k = (const A *)k, c->v = (const A *)v;
@@ -52,7 +52,8 @@ bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const
 
 /* A warp has one head of one row. */
 template <class A>
-static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const int32_t *row, int N, int H, int D)
+static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const int32_t *row, int N,
+                                   int H, int D)
 {
     int64_t item = ((int64_t)blockIdx.x * THREADS + threadIdx.x) / 32;
     int lane = (int)threadIdx.x % 32;
@@ -68,7 +69,8 @@ static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const i
 }
 
 template <class A>
-bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO, const float *o)
+bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
+                const float *o)
 {
     float *mean = workspace_of<float>(d, (int64_t)c->H * c->N);
     if (!mean)
@@ -76,16 +78,18 @@ bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, cons
     c->dq = (A *)dq, c->dk = (A *)dk, c->dv = (A *)dv;
     c->dO = (const A *)dO;
     c->mean = mean;
-    run(d, "attention_back, means", mean_kernel<A>, dim3((unsigned)ceil_div((int64_t)c->N * c->H, THREADS / 32)),
-        THREADS, 0, mean, (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
+    run(d, "attention_back, means", mean_kernel<A>,
+        dim3((unsigned)ceil_div((int64_t)c->N * c->H, THREADS / 32)), THREADS, 0, mean,
+        (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
     return !*d->error;
 }
 
-#define BEGIN(A)                                                                                                 \
-    template bool begin_call<A>(mot_device *, call<A> *, const float *, const float *, const float *,            \
-                                const float *, const int32_t *, const mot_segment *, int64_t, int64_t, int64_t,  \
-                                int64_t, int64_t, float);                                                        \
-    template bool begin_back<A>(mot_device *, call<A> *, float *, float *, float *, const float *, const float *);
+#define BEGIN(A)                                                                                   \
+    template bool begin_call<A>(                                                                   \
+        mot_device *, call<A> *, const float *, const float *, const float *, const float *,       \
+        const int32_t *, const mot_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float); \
+    template bool begin_back<A>(mot_device *, call<A> *, float *, float *, float *, const float *, \
+                                const float *);
 BEGIN(float)
 BEGIN(bf16)
 

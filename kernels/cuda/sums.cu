@@ -30,7 +30,8 @@ static __global__ void add_parts_kernel(float *grads, const float *sums, groups 
     }
 }
 
-void add_parts(mot_device *d, float *grads, const float *sums, const groups &g, int64_t parts, int64_t C)
+void add_parts(mot_device *d, float *grads, const float *sums, const groups &g, int64_t parts,
+               int64_t C)
 {
     run(d, "sum of parts", add_parts_kernel, dim3((unsigned)ceil_div(C, COLUMNS)),
         dim3(COLUMNS, LANES), COLUMNS * LANES * sizeof(float), grads, sums, g, parts, C);

@@ -75,7 +75,9 @@ void swiglu_back(mot_device *d, float *dgu, const float *dh, const float *gu, in
 
 template void swiglu<float>(mot_device *, float *, const float *, int64_t, int64_t);
 template void swiglu<bf16>(mot_device *, float *, const float *, int64_t, int64_t);
-template void swiglu_back<float>(mot_device *, float *, const float *, const float *, int64_t, int64_t);
-template void swiglu_back<bf16>(mot_device *, float *, const float *, const float *, int64_t, int64_t);
+template void swiglu_back<float>(mot_device *, float *, const float *, const float *, int64_t,
+                                 int64_t);
+template void swiglu_back<bf16>(mot_device *, float *, const float *, const float *, int64_t,
+                                int64_t);
 
 } // namespace mot_cuda

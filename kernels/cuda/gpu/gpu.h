@@ -31,8 +31,8 @@ static cudaError_t launch(cudaStream_t stream, void (*f)(P...), dim3 grid, dim3 
                           size_t shared, A... a)
 {
     if (shared > 48 * 1024) { /* more has to be asked for */
-        cudaError_t e = cudaFuncSetAttribute((const void *)f, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             (int)shared);
+        cudaError_t e = cudaFuncSetAttribute(
+            (const void *)f, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
         if (e != cudaSuccess)
             return e;
     }
