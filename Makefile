@@ -26,7 +26,7 @@ DEPS = build-essential pkg-config libjansson-dev libpcre2-dev libarchive-dev \
 LIBRARIES = jansson libpcre2-8 libarchive sndfile libutf8proc libwebp zlib
 
 # Only what cleans or installs packages works without the libraries' flags.
-NOPKG = deps help clean uninstall demo test
+NOPKG = deps help clean uninstall demo test gpu-bundle
 ifneq ($(filter-out $(NOPKG),$(or $(MAKECMDGOALS),all)),)
   PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null || echo missing)
   PKG_LIBS := $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null)
@@ -41,7 +41,7 @@ WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototy
 FLAGS = -std=c11 -D_GNU_SOURCE -I. -Ilib -fopenmp -ffp-contract=fast -fno-math-errno -fno-trapping-math \
         $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) $(PKG_CFLAGS)
 MARCH = $(if $(ARCH),-march=$(ARCH))
-LIBS = $(PKG_LIBS) -lkissfft-float -lm -lpthread
+LIBS = $(PKG_LIBS) -lkissfft-float $(CUDA_LIBS) -lm -lpthread
 
 # The sets of instructions that kernels/cpu/ is compiled for beside the ordinary build ("baseline"), and their flags;
 # kernels/select.c chooses at run time and asks the processor for what these flags allow.  In the last one the operands of
@@ -51,7 +51,20 @@ avx2 = -march=x86-64 -mavx2 -mfma
 avx512 = $(avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl
 avx512bf16 = $(avx512) -mavx512bf16 -DMOT_CPU_BF16
 
-lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c)
+# CUDA=0 leaves the GPU's backend out; so does its absence, and a sanitised build, whose tests run the same sources on the
+# host (tests/shim).  The program runs without a driver or a GPU: it finds them, and cuBLASLt, when it is asked for them.
+CUDA_HOME ?= /usr/local/cuda
+NVCC ?= $(firstword $(shell command -v nvcc 2>/dev/null) $(wildcard $(CUDA_HOME)/bin/nvcc))
+NVCC := $(NVCC)
+CUDA ?= $(if $(NVCC),$(if $(SAN),0,1),0)
+CUDA_ROOT = $(patsubst %/bin/nvcc,%,$(realpath $(NVCC)))
+CUDA_ARCH = -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a -gencode arch=compute_90,code=compute_90
+CUDA_FLAGS = -std=c++20 -O3 -I. -Ikernels/cuda/gpu $(CUDA_ARCH) -lineinfo -Wno-deprecated-gpu-targets \
+             $(if $(filter 1,$(WERROR)),-Werror all-warnings) -Xcompiler -Wall,-Wextra,-Wshadow,-fno-exceptions
+CUDA_LIBS = $(if $(filter 1,$(CUDA)),$(addprefix -L,$(firstword $(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/targets/*/lib))) -lcudart_static -lrt -ldl -lstdc++)
+cuda_src := $(wildcard kernels/cuda/*.cu)
+
+lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c) $(if $(filter 1,$(CUDA)),,kernels/cuda/none.c)
 ref_src := $(wildcard kernels/ref/*.c)
 tools := $(patsubst tools/%.c,%,$(wildcard tools/mot-*.c))
 tool_obj := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tools/mot-*.c),$(wildcard tools/*.c)))
@@ -60,7 +73,11 @@ doubles := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*_double.c))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 man := $(wildcard man/*)
 
-lib_obj := $(lib_src:%.c=$(B)/obj/%.o) $(foreach s,$(SETS),$(patsubst %.c,$(B)/obj/$(s)/%.o,$(wildcard kernels/cpu/*.c)))
+lib_obj := $(lib_src:%.c=$(B)/obj/%.o) $(foreach s,$(SETS),$(patsubst %.c,$(B)/obj/$(s)/%.o,$(wildcard kernels/cpu/*.c))) \
+           $(if $(filter 1,$(CUDA)),$(cuda_src:%.cu=$(B)/obj/%.o))
+# The GPU's kernels on the host: a test program that links these before the library has them for its cuda backend.
+shim_obj := $(patsubst %.cu,$(B)/obj/shim/%.o,$(filter-out %/cublas.cu,$(cuda_src))) \
+            $(patsubst %.cpp,$(B)/obj/%.o,$(wildcard tests/shim/*.cpp))
 ref_obj := $(ref_src:%.c=$(B)/obj/%.o)
 # The model once more in double, over the reference kernels: gradients are checked against differences there.
 double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c lib/model/weights.c lib/model/device.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
@@ -86,7 +103,17 @@ $(B)/test_%_double: $(B)/obj/double/tests/unit/test_%_double.o $(double_obj)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Programs with the shim's cuda backend.
+$(B)/test_kernels $(B)/test_cuda: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(shim_obj) $(ref_obj) $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(ref_obj) $(B)/libmot.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The tests of kernels and of steps on a GPU (tests/gpu.sh).
+$(B)/gpu_%: $(B)/obj/tests/unit/test_%.o $(ref_obj) $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -125,11 +152,31 @@ $(B)/obj/avx512bf16/%.o: %.c $(B)/obj/flags
 $(B)/obj/%.o: %.c $(B)/obj/flags
 	$(call COMPILE,$(MARCH))
 
+$(B)/obj/kernels/cuda/%.o: kernels/cuda/%.cu $(B)/obj/flags
+	@mkdir -p $(@D)
+	@echo "  NVCC $<"
+	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+SHIM_FLAGS = -std=c++20 -I. -Itests/shim -fno-exceptions -fno-rtti -fno-strict-aliasing -fno-threadsafe-statics -Wall -Wextra \
+             -Wshadow -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror) \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+define COMPILE_SHIM
+	@mkdir -p $(@D)
+	@echo "  CXX  $< (shim)"
+	$(Q)$(CXX) $(CFLAGS) $(SHIM_FLAGS) -MMD -MP -x c++ -c -o $@ $<
+endef
+
+$(B)/obj/shim/%.o: %.cu $(B)/obj/flags
+	$(COMPILE_SHIM)
+
+$(B)/obj/tests/shim/%.o: tests/shim/%.cpp $(B)/obj/flags
+	$(COMPILE_SHIM)
+
 # A picture's codes do not depend on the processor.
 $(B)/obj/lib/token/kmeans.o: private MARCH += -ffp-contract=off
 
 # Changed flags rebuild everything.
-ALL_FLAGS = $(CC) $(CFLAGS) $(FLAGS) $(MARCH) $(foreach s,$(SETS),$($(s))) $(WARN) $(LDFLAGS)
+ALL_FLAGS = $(CC) $(CFLAGS) $(if $(filter 1,$(CUDA)),$(NVCC) $(CUDA_FLAGS)) $(SHIM_FLAGS) $(FLAGS) $(MARCH) $(foreach s,$(SETS),$($(s))) $(WARN) $(LDFLAGS)
 $(B)/obj/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(ALL_FLAGS)' | cmp -s - $@ || echo '$(ALL_FLAGS)' > $@
@@ -137,6 +184,12 @@ $(B)/obj/flags: FORCE
 -include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
 
 tests: $(units:%=$(B)/%) $(doubles:%=$(B)/%) $(fuzzers:%=$(B)/%)
+
+gpu-tests: $(B)/gpu_kernels $(B)/gpu_cuda
+
+gpu-bundle:  ## what tests/gpu.sh needs on a GPU's machine that has no packages, into bin/gpu-bundle
+	$(Q)tests/needs.sh $(DEPS)
+	$(Q)tests/bundle.sh bin/gpu-bundle $(filter-out build-essential pkg-config,$(DEPS))
 
 check: all tests  ## every test; the last line is "N passed, N failed"
 	$(Q)B=$(B) SAN=$(SAN) tests/run.sh
@@ -190,7 +243,7 @@ clean:  ## remove bin/
 	rm -rf bin
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  \#\# /\1\t/p' $(MAKEFILE_LIST) | sort | expand -t 12
 
 FORCE:
-.PHONY: all tests check test bench demo demo-data deps lint install uninstall clean help FORCE
+.PHONY: all tests gpu-tests gpu-bundle check test bench demo demo-data deps lint install uninstall clean help FORCE

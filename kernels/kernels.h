@@ -45,6 +45,12 @@ typedef double mot_real;
 typedef float mot_real;
 #endif
 
+/* An activation: whatever has a row a token and is no id, statistic, loss or weight of a loss.
+ * Only a backend knows what lies behind the pointer: values of `activation` bytes (struct
+ * mot_kernels), which everyone else takes and copies whole.  Weights, gradients, moments, rstd, lse,
+ * nll, cos and sin are mot_real in every backend. */
+typedef mot_real mot_act;
+
 struct mot_device; /* a backend's state: threads or stream, workspace, sticky error */
 
 /* A run of sorted rows that share weights. */
@@ -97,10 +103,16 @@ struct mot_limits {
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     int train;       /* 0: forward only */
+    /* The block of weights, which a backend may keep a copy of in another type: it follows what
+     * write(), copy(), zero() and adamw() do to it.  All weights of linear, head_loss and embed lie in
+     * it where activations are not mot_real. */
+    const mot_real *params;
+    int64_t values; /* in the block */
 };
 
 struct mot_kernels {
     const char *name;
+    size_t activation; /* bytes of a mot_act: sizeof(mot_real), or 2 for bfloat16 */
 
     /* -- the device ------------------------------------------------------------------------------- */
 
@@ -110,9 +122,10 @@ struct mot_kernels {
     void (*close)(struct mot_device *d); /* NULL is fine */
     int (*threads)(const struct mot_device *d);
 
-    /* Bytes of workspace that reserve() will take for these limits; takes nothing. */
+    /* Bytes of workspace that reserve() will take for these limits; takes nothing and needs no params. */
     size_t (*workspace)(const struct mot_device *d, const struct mot_limits *limits);
-    /* Take the workspace, once, before the first operation.  0, or -1 when memory is short. */
+    /* Take the workspace, once, before the first operation.  0, or -1: memory is short, or error()
+     * tells what these limits ask for that the backend cannot do. */
     int (*reserve)(struct mot_device *d, const struct mot_limits *limits);
 
     void *(*alloc)(struct mot_device *d, size_t bytes); /* aligned to 64; NULL when memory is short */
@@ -137,10 +150,10 @@ struct mot_kernels {
     /* -- embedding -------------------------------------------------------------------------------- */
 
     /* y[i] = table[id[i]].  y (N,C), table (V,C), id (N) in [0,V).  Exact. */
-    void (*embed)(struct mot_device *d, mot_real *y, const mot_real *table, const int32_t *id,
+    void (*embed)(struct mot_device *d, mot_act *y, const mot_real *table, const int32_t *id,
                   int64_t N, int64_t C, int64_t V);
     /* dtable[id[i]] += dy[i], an id may repeat.  Rows are added in order of i. */
-    void (*embed_back)(struct mot_device *d, mot_real *dtable, const mot_real *dy, const int32_t *id,
+    void (*embed_back)(struct mot_device *d, mot_real *dtable, const mot_act *dy, const int32_t *id,
                        int64_t N, int64_t C, int64_t V);
 
     /* -- norms ------------------------------------------------------------------------------------ */
@@ -149,29 +162,29 @@ struct mot_kernels {
      *   rstd[i] = 1 / sqrt(mean_c x[i,c]^2 + eps);  y[i,c] = res[i,c] + w[c] x[i,c] rstd[i]
      * x, y, res (N,C); rstd (N) output; w = params + group.w, (C).  res may be NULL (0) or equal to y;
      * y may equal x only where the caller needs no backward.  1e-5 rel. */
-    void (*rmsnorm)(struct mot_device *d, mot_real *y, mot_real *rstd, const mot_real *x,
-                    const mot_real *res, const mot_real *params, const struct mot_group *g, int G,
+    void (*rmsnorm)(struct mot_device *d, mot_act *y, mot_real *rstd, const mot_act *x,
+                    const mot_act *res, const mot_real *params, const struct mot_group *g, int G,
                     int64_t C, mot_real eps);
     /* With n[c] = x[i,c] rstd[i] and s = mean_c(dy[c] w[c] n[c]):
      *   dx[i,c] (+)= rstd[i] (w[c] dy[c] - n[c] s);   dw[c] += sum_i dy[i,c] n[i,c]
      * dw = grads + group.w.  dx may equal dy when add = 0.  (The residual's gradient is dy itself.) */
-    void (*rmsnorm_back)(struct mot_device *d, mot_real *dx, mot_real *grads, const mot_real *dy,
-                         const mot_real *x, const mot_real *rstd, const mot_real *params,
+    void (*rmsnorm_back)(struct mot_device *d, mot_act *dx, mot_real *grads, const mot_act *dy,
+                         const mot_act *x, const mot_real *rstd, const mot_real *params,
                          const struct mot_group *g, int G, int64_t C, int add);
 
     /* -- grouped linear --------------------------------------------------------------------------- */
 
     /* y[i,o] (+)= sum_c x[i,c] w[o,c] + b[o], rows of one group with one (O,I) weight.
      * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel.
-     * A row's result does not depend on the other rows.  For at most MOT_FEW rows O may be larger than the
-     * limits have it (the head's words, for generation). */
-    void (*linear)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *params,
+     * In a backend that generates (see attention_past) a row's result does not depend on the other
+     * rows, and for at most MOT_FEW rows O may be larger than the limits have it: the head's words. */
+    void (*linear)(struct mot_device *d, mot_act *y, const mot_act *x, const mot_real *params,
                    const struct mot_group *g, int G, int64_t I, int64_t O, int add);
     /* dx[i,c] (+)= sum_o dy[i,o] w[o,c] */
-    void (*linear_back_x)(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *params,
+    void (*linear_back_x)(struct mot_device *d, mot_act *dx, const mot_act *dy, const mot_real *params,
                           const struct mot_group *g, int G, int64_t I, int64_t O, int add);
     /* dw[o,c] += sum_i dy[i,o] x[i,c];  db[o] += sum_i dy[i,o].  Two groups may name the same weight. */
-    void (*linear_back_w)(struct mot_device *d, mot_real *grads, const mot_real *dy, const mot_real *x,
+    void (*linear_back_w)(struct mot_device *d, mot_real *grads, const mot_act *dy, const mot_act *x,
                           const struct mot_group *g, int G, int64_t I, int64_t O);
 
     /* -- heads: QK-norm, RoPE, and from sorted to sequence order ------------------------------------ */
@@ -183,14 +196,14 @@ struct mot_kernels {
      * where group.w < 0.  R rotates pairs (j, j + D/2) as Hugging Face's rotate_half does:
      *   y[j] = x[j] cos[p,j] - x[j+D/2] sin[p,j];   y[j+D/2] = x[j+D/2] cos[p,j] + x[j] sin[p,j]
      * cos, sin (P, D/2) with 0 <= pos[i] < P.  1e-5 rel. */
-    void (*rope)(struct mot_device *d, mot_real *q, mot_real *k, mot_real *v, const mot_real *qkv,
+    void (*rope)(struct mot_device *d, mot_act *q, mot_act *k, mot_act *v, const mot_act *qkv,
                  const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
                  const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N, int64_t H,
                  int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps);
     /* dqkv overwritten; norm weights' gradients added.  qkv (the input of rope) is read only where a
      * group has norms and may be NULL otherwise. */
-    void (*rope_back)(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq,
-                      const mot_real *dk, const mot_real *dv, const mot_real *qkv,
+    void (*rope_back)(struct mot_device *d, mot_act *dqkv, mot_real *grads, const mot_act *dq,
+                      const mot_act *dk, const mot_act *dv, const mot_act *qkv,
                       const mot_real *params, const struct mot_group *g, int G, const int32_t *seq,
                       const int32_t *pos, const mot_real *cos, const mot_real *sin, int64_t N,
                       int64_t H, int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps);
@@ -200,21 +213,23 @@ struct mot_kernels {
     /* Grouped-query attention, causal inside each segment.  With e = h K / H (integer division):
      *   o[row[s], h] = sum_{t in segment of s, t <= s} softmax_t(scale q[h,s] . k[e,t]) v[e,t]
      *   lse[h,s] = log sum_t exp(scale q[h,s] . k[e,t])
-     * q (H,N,D), k, v (K,N,D); o (N,H D) in sorted order; lse (H,N).  Memory is linear in the segment's
+     * scale > 0; q (H,N,D), k, v (K,N,D); o (N,H D) in sorted order; lse (H,N).  Memory is linear in the segment's
      * length.  1e-5 rel. */
-    void (*attention)(struct mot_device *d, mot_real *o, mot_real *lse, const mot_real *q,
-                      const mot_real *k, const mot_real *v, const int32_t *row,
+    void (*attention)(struct mot_device *d, mot_act *o, mot_real *lse, const mot_act *q,
+                      const mot_act *k, const mot_act *v, const int32_t *row,
                       const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
                       int64_t K, int64_t D, mot_real scale);
     /* dq (H,N,D), dk, dv (K,N,D) overwritten; dO, o (N,H D) sorted.  P is recomputed from lse. */
-    void (*attention_back)(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv,
-                           const mot_real *dO, const mot_real *o, const mot_real *lse,
-                           const mot_real *q, const mot_real *k, const mot_real *v,
+    void (*attention_back)(struct mot_device *d, mot_act *dq, mot_act *dk, mot_act *dv,
+                           const mot_act *dO, const mot_act *o, const mot_real *lse,
+                           const mot_act *q, const mot_act *k, const mot_act *v,
                            const int32_t *row, const struct mot_segment *segments,
                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                            mot_real scale);
 
     /* -- attention to the past, for sequences that grow ----------------------------------------------- */
+
+    /* Both NULL in a backend that does not generate, and in each whose activations are not mot_real. */
 
     /* Write k and v (K,N,D) of a layer behind the past of each segment's sequence: of segment n, position i of
      * it to position past[n].length + i, which is below past[n].capacity.  past (n_segments). */
@@ -232,9 +247,9 @@ struct mot_kernels {
     /* -- feed-forward ----------------------------------------------------------------------------- */
 
     /* h[i,f] = silu(gu[i,f]) gu[i,F+f], silu(x) = x / (1 + exp(-x)).  gu (N,2F), h (N,F).  1e-5 rel. */
-    void (*swiglu)(struct mot_device *d, mot_real *h, const mot_real *gu, int64_t N, int64_t F);
+    void (*swiglu)(struct mot_device *d, mot_act *h, const mot_act *gu, int64_t N, int64_t F);
     /* dgu overwritten; may equal gu. */
-    void (*swiglu_back)(struct mot_device *d, mot_real *dgu, const mot_real *dh, const mot_real *gu,
+    void (*swiglu_back)(struct mot_device *d, mot_act *dgu, const mot_act *dh, const mot_act *gu,
                         int64_t N, int64_t F);
 
     /* -- head and loss, fused ------------------------------------------------------------------------ */
@@ -246,8 +261,8 @@ struct mot_kernels {
      *   dz[j] = weight[i] ((1 + 2 zloss lse[i]) softmax_j - [j = target[i]])
      *   dx[i] = sum_j dz[j] w[j] (overwritten);   dw[j] += sum_i dz[j] x[i]
      * weight (N) is read only then.  1e-5 rel. */
-    void (*head_loss)(struct mot_device *d, mot_real *nll, mot_real *lse, mot_real *dx, mot_real *dw,
-                      const mot_real *x, const mot_real *w, const int32_t *target,
+    void (*head_loss)(struct mot_device *d, mot_real *nll, mot_real *lse, mot_act *dx, mot_real *dw,
+                      const mot_act *x, const mot_real *w, const int32_t *target,
                       const mot_real *weight, mot_real zloss, int64_t N, int64_t C, int64_t V);
 
     /* -- optimizer ----------------------------------------------------------------------------------- */
@@ -264,6 +279,12 @@ struct mot_kernels {
                   const mot_real *scale, mot_real lr, mot_real b1, mot_real b2, mot_real eps,
                   mot_real decay, int64_t step);
 };
+
+/* The backend for NVIDIA GPUs.  In "f32" all is float; in "bf16" activations, and the operands of
+ * products, are bfloat16 while sums, statistics and the weights that are trained stay float.  NULL,
+ * with the reason in err: not built into this program, no driver, no GPU, or one that is too old.
+ * (kernels/cuda/cuda.cu, or none.c where it is not built) */
+const struct mot_kernels *mot_kernels_cuda(const char *dtype, char *err, size_t err_size);
 
 /* The cpu backend that multiplies matrices in `dtype`, "f32" or "bf16" (NULL: "f32"), for a set of
  * instructions (NULL: the best that this processor has).  NULL, with the reason in err, when the program

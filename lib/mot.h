@@ -512,10 +512,10 @@ struct mot_memory {
 /* -- scoring (score.c) -- */
 struct mot_scorer;
 /* A model folder, ready to score with its own vocabulary, or with v where the folder has none.  context: longest window, 0:
- * max_position_embeddings; stride: new targets a window when a document is longer, 0: half the context.  dtype: of the
- * operands of matrix products, "f32" (NULL) or "bf16". */
+ * max_position_embeddings; stride: new targets a window when a document is longer, 0: half the context.  device: "cpu"
+ * (NULL) or "cuda"; dtype: of the operands of matrix products, "f32" (NULL) or "bf16". */
 struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v, int64_t context, int64_t stride,
-                                   const char *dtype, int threads) MOT_CHECKED;
+                                   const char *device, const char *dtype, int threads) MOT_CHECKED;
 const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s);
 /* The natural-log loss of each token given those before it in its document: nll[0] is NaN, the rest are set.  Calls collect
  * documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by flush. */

@@ -22,7 +22,8 @@ each() { # WHAT: a finding for each line of stdin
     done
 }
 
-sources=$(git ls-files -co --exclude-standard 'lib/*.[ch]' 'kernels/*.[ch]' 'tools/*.[ch]' 'tests/*.[ch]')
+sources=$(git ls-files -co --exclude-standard 'lib/*.[ch]' 'kernels/*.[ch]' 'kernels/*.cu' 'tools/*.[ch]' 'tests/*.[ch]' \
+    'tests/shim/*.cpp')
 
 # ---- layers ----
 level() { # FOLDER: a layer may include those with a smaller number, and itself
@@ -81,9 +82,14 @@ fi
 
 # ---- headers ----
 flags="-D_GNU_SOURCE -I. -Ilib -fsyntax-only -Wall -Wextra -Wno-unused-function -Wno-psabi $(pkg-config --cflags jansson libpcre2-8 2>/dev/null)"
-for h in $(echo "$sources" | grep '\.h$'); do
+for h in $(echo "$sources" | grep '\.h$' | grep -v '^kernels/cuda/\|^tests/shim/'); do
     # shellcheck disable=SC2086
     echo "#include \"$h\"" | $CC -std=c11 $flags -x c - || finding "$h: does not compile by itself"
+done
+# The GPU's are C++; those that only nvcc knows have twins in tests/shim.
+for h in $(echo "$sources" | grep '\.h$' | grep '^kernels/cuda/[^/]*$\|^tests/shim/'); do
+    # shellcheck disable=SC2086
+    echo "#include \"$h\"" | $CXX -std=c++20 -Itests/shim $flags -x c++ - || finding "$h: does not compile by itself"
 done
 for h in kernels/kernels.h lib/mot.h; do
     # shellcheck disable=SC2086

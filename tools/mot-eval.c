@@ -11,12 +11,12 @@
 #include "mot.h"
 #include "tool.h"
 
-enum { OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONTEXT, OPT_STRIDE, OPT_DTYPE, OPT_KEEP_GOING };
+enum { OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING };
 
 struct opts {
     bool json, per_token, keep_going;
     int64_t context, stride;
-    const char *dtype;
+    const char *device, *dtype;
     int threads;
 };
 
@@ -28,7 +28,8 @@ static void usage(FILE *f)
           "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
           "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
           "      --stride N      new tokens a window, where a document is longer than the context (half of it)\n"
-          "      --dtype T       operands of matrix products: f32, or bf16 where the processor multiplies it (f32)\n"
+          "      --device D      cpu, or cuda: an NVIDIA GPU (cpu)\n"
+          "      --dtype T       operands of matrix products: f32, or bf16 where the device multiplies it (f32)\n"
           "      --keep-going    use the whole documents of a damaged shard\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }
@@ -40,6 +41,7 @@ static struct opts parse(int argc, char **argv)
         {"per-token", no_argument, NULL, OPT_PER_TOKEN},
         {"context", required_argument, NULL, OPT_CONTEXT},
         {"stride", required_argument, NULL, OPT_STRIDE},
+        {"device", required_argument, NULL, OPT_DEVICE},
         {"dtype", required_argument, NULL, OPT_DTYPE},
         {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
         TOOL_THREADS_OPTION,
@@ -53,6 +55,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_PER_TOKEN: o.per_token = true; break;
         case OPT_CONTEXT: o.context = opt_int("--context", optarg, 1, 1 << 24); break;
         case OPT_STRIDE: o.stride = opt_int("--stride", optarg, 1, 1 << 24); break;
+        case OPT_DEVICE: o.device = optarg; break;
         case OPT_DTYPE: o.dtype = optarg; break;
         case OPT_KEEP_GOING: o.keep_going = true; break;
         case OPT_THREADS: o.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
@@ -166,7 +169,8 @@ static void eval(struct mot_scorer **s, const char *folder, const char *path, co
         return;
     }
     if (!*s)
-        *s = mot_scorer_open(folder, mot_shard_vocab(shard), o->context, o->stride, o->dtype, o->threads);
+        *s = mot_scorer_open(folder, mot_shard_vocab(shard), o->context, o->stride, o->device, o->dtype,
+                                o->threads);
     if (!*s)
         die_lib(NULL);
     struct tally t = {.o = o, .vocab = mot_scorer_vocab(*s)};

@@ -60,8 +60,8 @@ static void usage(FILE *f)
           "      --resume            go on with RUN, bit for bit\n"
           "      --dry-run           print parameters, memory and FLOPs, and stop\n"
           "      --presets           list the presets and stop\n"
-          "      --device D          cpu\n"
-          "      --dtype T           operands of matrix products: f32, or bf16 where the processor multiplies it (f32)\n"
+          "      --device D          cpu, or cuda: an NVIDIA GPU (cpu)\n"
+          "      --dtype T           operands of matrix products: f32, or bf16 where the device multiplies it (f32)\n"
           "      --seed N            of weights and data order (0)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }

@@ -41,7 +41,7 @@ static void usage(FILE *f)
           PROFILE_HELP_WORK
           "      --convention C      count as mot, llm.c, torchtitan or megatron does (mot)\n"
           "      --forward           memory of scoring alone, without training\n"
-          "      --device D          for the memory: cpu\n"
+          "      --device D          for the memory: cpu or cuda (cpu)\n"
           "      --dtype T           for the memory: f32 or bf16 (f32)\n"
           "      --format F          " TABLE_FORMATS " (table)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);

@@ -73,7 +73,7 @@ static void usage(FILE *f)
           "      --trace FILE        write the measured steps as a timeline for chrome://tracing or Perfetto\n"
           "      --ceiling G,B       take G FLOP/s and B bytes/s for the machine's best instead of measuring\n"
           "      --cache             measure the machine's best once and remember it\n"
-          "      --device D          cpu\n"
+          "      --device D          cpu, or cuda: an NVIDIA GPU (cpu)\n"
           "      --dtype T           f32 or bf16 (f32)\n"
           "      --seed N            of weights and tokens (0)\n"
           "      --format F          " TABLE_FORMATS " (table)\n" TOOL_HELP_THREADS TOOL_HELP,

@@ -167,6 +167,7 @@ static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
 
 const struct mot_kernels mot_cpu_table = {
     .name = NAME_OF(MOT_CPU_SET),
+    .activation = sizeof(float),
     .open = cpu_open,
     .close = cpu_close,
     .threads = cpu_threads,

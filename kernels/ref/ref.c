@@ -666,6 +666,7 @@ static void ref_adamw(struct mot_device *d, mot_real *w, mot_real *m, mot_real *
 
 const struct mot_kernels mot_kernels_ref = {
     .name = "ref",
+    .activation = sizeof(mot_real),
     .open = ref_open,
     .close = ref_close,
     .threads = ref_threads,

@@ -10,8 +10,8 @@
 #include "model.h"
 
 /* dx (+)= gradient through the norm whose input was x; dx = dy is allowed when not adding. */
-static void norm_back(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, mot_real *dx,
-                      const mot_real *dy, const mot_real *x, const mot_real *rstd, int add)
+static void norm_back(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, mot_act *dx,
+                      const mot_act *dy, const mot_act *x, const mot_real *rstd, int add)
 {
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, c, l, w, MOT_WEIGHTS, g);
@@ -20,7 +20,7 @@ static void norm_back(struct mot_model *m, enum mot_component c, int64_t l, enum
 
 /* dx (+)= dy W and dW += dy^T x, db += sums of dy. */
 static void linear_back(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, enum mot_weight bias,
-                        mot_real *dx, const mot_real *dy, const mot_real *x, int64_t in, int64_t out, int add)
+                        mot_act *dx, const mot_act *dy, const mot_act *x, int64_t in, int64_t out, int add)
 {
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, c, l, w, bias, g);
@@ -33,7 +33,7 @@ static void feed_forward_back(struct mot_model *m, int64_t l)
     const struct mot_config *c = &m->config;
     struct mot_layer *a = &m->layer[l];
     int64_t width = c->hidden_size, ffn = c->intermediate_size;
-    const mot_real *dout = m->dx;
+    const mot_act *dout = m->dx;
     if (c->norm_post) {
         norm_back(m, MOT_FFN_NORM, l, MOT_W_FFN_NORM, m->dside, m->dx, a->ffn_side, a->ffn_rstd, 0);
         dout = m->dside;
@@ -55,7 +55,7 @@ static void attention_back(struct mot_model *m, int64_t l)
     struct mot_layer *a = &m->layer[l];
     const struct mot_routed *r = &m->batch;
     int64_t width = c->hidden_size, heads = c->num_attention_heads, kv = c->num_key_value_heads, dim = c->head_dim;
-    const mot_real *dout = m->dx;
+    const mot_act *dout = m->dx;
     if (c->norm_post) {
         norm_back(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, m->dside, m->dx, a->attn_side, a->attn_rstd, 0);
         dout = m->dside;

@@ -11,13 +11,13 @@
 
 #include "model.h"
 
-mot_real *mot_residual(const struct mot_model *m, int64_t l)
+mot_act *mot_residual(const struct mot_model *m, int64_t l)
 {
     return l < m->config.num_hidden_layers ? m->layer[l].x : m->final;
 }
 
-static void norm(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, mot_real *y, mot_real *rstd,
-                 const mot_real *x, const mot_real *residual)
+static void norm(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, mot_act *y, mot_real *rstd,
+                 const mot_act *x, const mot_act *residual)
 {
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, c, l, w, MOT_WEIGHTS, g);
@@ -26,7 +26,7 @@ static void norm(struct mot_model *m, enum mot_component c, int64_t l, enum mot_
 }
 
 static void linear(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, enum mot_weight bias,
-                   mot_real *y, const mot_real *x, int64_t in, int64_t out, int add)
+                   mot_act *y, const mot_act *x, int64_t in, int64_t out, int add)
 {
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, c, l, w, bias, g);
@@ -35,10 +35,10 @@ static void linear(struct mot_model *m, enum mot_component c, int64_t l, enum mo
 
 /* y = residual + W x, where the projection is added in place. */
 static void linear_onto(struct mot_model *m, enum mot_component c, int64_t l, enum mot_weight w, enum mot_weight bias,
-                        mot_real *y, const mot_real *residual, const mot_real *x, int64_t in)
+                        mot_act *y, const mot_act *residual, const mot_act *x, int64_t in)
 {
     int64_t width = m->config.hidden_size;
-    m->k->copy(m->d, y, residual, (size_t)(m->batch.n * width) * sizeof *y);
+    m->k->copy(m->d, y, residual, (size_t)(m->batch.n * width) * m->k->activation);
     linear(m, c, l, w, bias, y, x, in, width, 1);
 }
 
@@ -48,7 +48,7 @@ static void attention(struct mot_model *m, int64_t l)
     struct mot_layer *a = &m->layer[l];
     const struct mot_routed *r = &m->batch;
     int64_t width = c->hidden_size, heads = c->num_attention_heads, kv = c->num_key_value_heads, dim = c->head_dim;
-    const mot_real *in = a->x;
+    const mot_act *in = a->x;
     if (!c->norm_post) {
         norm(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, a->attn_side, a->attn_rstd, a->x, NULL);
         in = a->attn_side;
@@ -78,8 +78,8 @@ static void feed_forward(struct mot_model *m, int64_t l)
     const struct mot_config *c = &m->config;
     struct mot_layer *a = &m->layer[l];
     int64_t width = c->hidden_size, ffn = c->intermediate_size;
-    mot_real *out = mot_residual(m, l + 1);
-    const mot_real *in = a->mid;
+    mot_act *out = mot_residual(m, l + 1);
+    const mot_act *in = a->mid;
     if (!c->norm_post) {
         norm(m, MOT_FFN_NORM, l, MOT_W_FFN_NORM, a->ffn_side, a->ffn_rstd, a->mid, NULL);
         in = a->ffn_side;

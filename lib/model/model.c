@@ -30,6 +30,7 @@ static void *take(struct carve *c, int64_t n, int64_t each, size_t size)
 }
 
 #define TAKE(p, n, each) ((p) = take(c, (n), (each), sizeof *(p)))
+#define TAKE_ACT(p, n, each) ((p) = take(c, (n), (each), act)) /* activations have the size that the backend says */
 
 static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
 {
@@ -55,17 +56,18 @@ static void layout_host(struct mot_model *m, struct carve *c)
 }
 
 /* One layer's activations.  When only scoring, all layers share the first one's. */
-static void layout_layer(struct mot_layer *a, struct carve *c, const struct mot_config *g, int64_t n, mot_real *qkv)
+static void layout_layer(struct mot_layer *a, struct carve *c, const struct mot_config *g, size_t act, int64_t n,
+                         mot_act *qkv)
 {
     int64_t width = g->hidden_size, hd = g->num_attention_heads * g->head_dim;
     int64_t kd = g->num_key_value_heads * g->head_dim;
-    TAKE(a->x, n, width), TAKE(a->attn_side, n, width), TAKE(a->attn_rstd, n, 1);
-    TAKE(a->q, n, hd), TAKE(a->k, n, kd), TAKE(a->v, n, kd), TAKE(a->lse, n, g->num_attention_heads);
-    TAKE(a->o, n, hd), TAKE(a->mid, n, width), TAKE(a->ffn_side, n, width), TAKE(a->ffn_rstd, n, 1);
-    TAKE(a->gate_up, n, 2 * g->intermediate_size);
+    TAKE_ACT(a->x, n, width), TAKE_ACT(a->attn_side, n, width), TAKE(a->attn_rstd, n, 1);
+    TAKE_ACT(a->q, n, hd), TAKE_ACT(a->k, n, kd), TAKE_ACT(a->v, n, kd), TAKE(a->lse, n, g->num_attention_heads);
+    TAKE_ACT(a->o, n, hd), TAKE_ACT(a->mid, n, width), TAKE_ACT(a->ffn_side, n, width), TAKE(a->ffn_rstd, n, 1);
+    TAKE_ACT(a->gate_up, n, 2 * g->intermediate_size);
     a->qkv = qkv;
     if (!qkv)
-        TAKE(a->qkv, n, hd + 2 * kd);
+        TAKE_ACT(a->qkv, n, hd + 2 * kd);
 }
 
 static void layout(struct mot_model *m, struct carve *c)
@@ -73,12 +75,13 @@ static void layout(struct mot_model *m, struct carve *c)
     const struct mot_config *g = &m->config;
     int64_t n = m->rows, width = g->hidden_size, ffn = g->intermediate_size;
     int64_t hd = g->num_attention_heads * g->head_dim, kd = g->num_key_value_heads * g->head_dim;
+    size_t act = m->k->activation;
     layout_batch(&m->batch, c, n);
     if (m->sequences)
         layout_growing(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
     /* dqkv doubles as the forward's qkv where no layer needs its own. */
-    TAKE(m->dqkv, n, hd + 2 * kd);
+    TAKE_ACT(m->dqkv, n, hd + 2 * kd);
     for (int64_t l = 0; l < g->num_hidden_layers; l++) {
         if (!m->train && l > 0) {
             m->layer[l] = m->layer[0];
@@ -86,15 +89,15 @@ static void layout(struct mot_model *m, struct carve *c)
         }
         /* take() yields NULL while measuring: any non-NULL pointer says "shared" there. */
         bool own = g->qk_norm && m->train;
-        layout_layer(&m->layer[l], c, g, n, own ? NULL : m->dqkv ? m->dqkv : (mot_real *)(uintptr_t)64);
+        layout_layer(&m->layer[l], c, g, act, n, own ? NULL : m->dqkv ? m->dqkv : (mot_act *)(uintptr_t)64);
     }
-    TAKE(m->final, n, width), TAKE(m->final_norm, n, width), TAKE(m->final_rstd, n, 1);
-    TAKE(m->nll, n, 1), TAKE(m->lse, n, 1), TAKE(m->act, n, ffn);
+    TAKE_ACT(m->final, n, width), TAKE_ACT(m->final_norm, n, width), TAKE(m->final_rstd, n, 1);
+    TAKE(m->nll, n, 1), TAKE(m->lse, n, 1), TAKE_ACT(m->act, n, ffn);
     if (!m->train)
         return;
-    TAKE(m->dx, n, width), TAKE(m->dside, n, width);
-    TAKE(m->dgate_up, n, 2 * ffn), TAKE(m->dact, n, ffn);
-    TAKE(m->dq, n, hd), TAKE(m->dk, n, kd), TAKE(m->dv, n, kd), TAKE(m->dO, n, hd);
+    TAKE_ACT(m->dx, n, width), TAKE_ACT(m->dside, n, width);
+    TAKE_ACT(m->dgate_up, n, 2 * ffn), TAKE_ACT(m->dact, n, ffn);
+    TAKE_ACT(m->dq, n, hd), TAKE_ACT(m->dk, n, kd), TAKE_ACT(m->dv, n, kd), TAKE_ACT(m->dO, n, hd);
 }
 
 static struct mot_limits limits_of(const struct mot_model *m)
@@ -104,6 +107,7 @@ static struct mot_limits limits_of(const struct mot_model *m)
         .N = m->rows, .segment = m->seq, .C = c->hidden_size, .H = c->num_attention_heads,
         .K = c->num_key_value_heads, .D = c->head_dim, .F = c->intermediate_size, .V = c->vocab_size,
         .G = c->n_modalities, .sequences = m->sequences, .past = m->sequences ? m->seq : 0, .train = m->train,
+        .params = m->params, .values = m->table.values,
     };
 }
 
@@ -177,12 +181,16 @@ static int allocate(struct mot_model *m)
     int rc = measure(m, &need, &host);
     if (rc)
         return rc;
-    struct mot_limits limits = limits_of(m);
     m->params = m->k->alloc(m->d, need.weights);
     m->grads = m->train ? m->k->alloc(m->d, need.gradients) : NULL;
     m->block = m->k->alloc(m->d, need.activations - host);
     m->batch.host_id = mot_alloc(host, 1); /* the first of the host arrays: owns their block */
-    if (!m->params || (m->train && !m->grads) || !m->block || !m->batch.host_id || m->k->reserve(m->d, &limits))
+    struct mot_limits limits = limits_of(m);
+    bool taken = m->params && (!m->train || m->grads) && m->block && m->batch.host_id &&
+                 m->k->reserve(m->d, &limits) == 0;
+    if (!taken && *m->k->error(m->d))
+        return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
+    if (!taken)
         return mot_fail(MOT_ENOMEM, "memory is short: this model takes %.1f MB (weights %.1f, activations %.1f); "
                                     "lower --batch or --seq, or choose a smaller config",
                         (double)(need.weights + need.gradients + need.optimizer + need.activations + need.workspace) / 1e6,

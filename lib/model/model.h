@@ -129,17 +129,17 @@ const struct mot_kernels *mot_device_find(const char *device, const char *dtype)
 
 /* What a layer leaves for its backward.  (N, ...) in sorted order unless noted. */
 struct mot_layer {
-    mot_real *x;           /* (N,C) the residual stream that enters */
-    mot_real *attn_side;   /* (N,C) pre: norm of x, the input of QKV.  post: output of o_proj, the norm's input */
+    mot_act *x;            /* (N,C) the residual stream that enters */
+    mot_act *attn_side;    /* (N,C) pre: norm of x, the input of QKV.  post: output of o_proj, the norm's input */
     mot_real *attn_rstd;   /* (N) */
-    mot_real *qkv;         /* (N,(H+2K)D) before norm and RoPE; kept apart only with qk_norm */
-    mot_real *q, *k, *v;   /* (H,N,D), (K,N,D), (K,N,D) in sequence order */
+    mot_act *qkv;          /* (N,(H+2K)D) before norm and RoPE; kept apart only with qk_norm */
+    mot_act *q, *k, *v;    /* (H,N,D), (K,N,D), (K,N,D) in sequence order */
     mot_real *lse;         /* (H,N) */
-    mot_real *o;           /* (N,HD) */
-    mot_real *mid;         /* (N,C) the stream between attention and FFN */
-    mot_real *ffn_side;    /* (N,C) pre: norm of mid.  post: output of down_proj */
+    mot_act *o;            /* (N,HD) */
+    mot_act *mid;          /* (N,C) the stream between attention and FFN */
+    mot_act *ffn_side;     /* (N,C) pre: norm of mid.  post: output of down_proj */
     mot_real *ffn_rstd;    /* (N) */
-    mot_real *gate_up;     /* (N,2F) */
+    mot_act *gate_up;      /* (N,2F) */
 };
 
 struct mot_model {
@@ -155,14 +155,14 @@ struct mot_model {
     struct mot_routed batch;
     void *block; /* activations: everything below */
     struct mot_layer *layer;
-    mot_real *final, *final_norm, *final_rstd; /* (N,C), (N,C), (N) */
-    mot_real *nll, *lse;                       /* (N) */
+    mot_act *final, *final_norm;               /* (N,C) */
+    mot_real *final_rstd, *nll, *lse;          /* (N) */
     mot_real *chosen, *logits;                 /* (MOT_FEW,C), (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
-    mot_real *act;                             /* (N,F) */
-    mot_real *dx, *dside;                      /* (N,C) */
-    mot_real *dgate_up, *dact;                 /* (N,2F), (N,F) */
-    mot_real *dqkv, *dq, *dk, *dv, *dO;        /* as their namesakes */
+    mot_act *act;                              /* (N,F) */
+    mot_act *dx, *dside;                       /* (N,C) */
+    mot_act *dgate_up, *dact;                  /* (N,2F), (N,F) */
+    mot_act *dqkv, *dq, *dk, *dv, *dO;         /* as their namesakes */
     mot_real *host_nll, *host_lse;             /* (N), host */
 };
 
@@ -212,6 +212,6 @@ void mot_backward_layers(struct mot_model *m);
 int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, enum mot_weight w, enum mot_weight b,
                struct mot_group g[MOT_MAX_MODALITIES]);
 /* The residual stream that enters layer l; l = num_hidden_layers: the last. */
-mot_real *mot_residual(const struct mot_model *m, int64_t l);
+mot_act *mot_residual(const struct mot_model *m, int64_t l);
 
 #endif

@@ -13,7 +13,7 @@ enum {
 };
 
 /* The shortest of some runs of y = x w^T, all of `width` squared. */
-static double time_gemm(const struct mot_kernels *k, struct mot_device *d, mot_real *x, mot_real *w, mot_real *y,
+static double time_gemm(const struct mot_kernels *k, struct mot_device *d, mot_act *x, mot_real *w, mot_act *y,
                         int64_t width)
 {
     struct mot_group g = {0, width, 0, -1};
@@ -30,7 +30,7 @@ static double time_gemm(const struct mot_kernels *k, struct mot_device *d, mot_r
 }
 
 /* The best rate of squares that grow until one takes long enough to tell, on a slow machine before WIDTH. */
-static double measure_gemm(const struct mot_kernels *k, struct mot_device *d, mot_real *x, mot_real *w, mot_real *y)
+static double measure_gemm(const struct mot_kernels *k, struct mot_device *d, mot_act *x, mot_real *w, mot_act *y)
 {
     double best = 0, seconds = 0;
     for (int64_t width = 256; width <= WIDTH && seconds < 0.05; width *= 2) {
@@ -67,9 +67,12 @@ int mot_ceiling_measure(const char *device, const char *dtype, int threads, stru
         return mot_fail(MOT_EDEVICE, "cannot start device %s: %s", k->name, err);
     struct mot_limits limits = {.N = WIDTH, .segment = 1, .C = WIDTH, .H = 1, .K = 1, .D = 2, .F = WIDTH, .V = WIDTH, .G = 1};
     char *a = k->alloc(d, bytes), *b = k->alloc(d, bytes);
+    mot_real *w = (mot_real *)(void *)a;
+    limits.params = w;
+    limits.values = WIDTH * WIDTH;
     int rc = a && b && k->reserve(d, &limits) == 0 ? MOT_OK : mot_fail(MOT_ENOMEM, "memory is short for measuring the machine");
     if (!rc) {
-        mot_real *x = (mot_real *)(void *)a, *w = x + WIDTH * WIDTH, *y = w + WIDTH * WIDTH;
+        mot_act *x = w + WIDTH * WIDTH, *y = x + WIDTH * WIDTH; /* of at most a mot_real a value */
         k->zero(d, a, bytes);
         k->zero(d, b, bytes);
         c->bandwidth = measure_bandwidth(k, d, b, a, bytes);

@@ -201,6 +201,12 @@ static int parts_of(const struct mot_probe *p, struct part part[MOT_MAX_MODALITI
 
 static const double size = sizeof(mot_real);
 
+/* Of an activation, and of a weight as products read it. */
+static double act(const struct mot_probe *p)
+{
+    return (double)p->k->activation;
+}
+
 static void probe_write(struct mot_device *d, void *to, const void *host, size_t bytes)
 {
     struct mot_probe *p = probe_of(d);
@@ -259,7 +265,7 @@ static void probe_embed(struct mot_device *d, mot_real *y, const mot_real *table
     p->layer = -1, p->backward = 0; /* a pass begins */
     double from = begin(p);
     p->k->embed(p->d, y, table, id, N, C, V);
-    end_whole(p, from, MOT_OP_EMBED, MOT_FORWARD, 0, 2 * size * (double)(N * C));
+    end_whole(p, from, MOT_OP_EMBED, MOT_FORWARD, 0, 2 * act(p) * (double)(N * C));
 }
 
 static void probe_embed_back(struct mot_device *d, mot_real *dtable, const mot_real *dy, const int32_t *id, int64_t N,
@@ -268,7 +274,7 @@ static void probe_embed_back(struct mot_device *d, mot_real *dtable, const mot_r
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->embed_back(p->d, dtable, dy, id, N, C, V);
-    end_whole(p, from, MOT_OP_EMBED, MOT_BACKWARD, 0, 3 * size * (double)(N * C));
+    end_whole(p, from, MOT_OP_EMBED, MOT_BACKWARD, 0, (act(p) + 2 * size) * (double)(N * C));
 }
 
 static void probe_rmsnorm(struct mot_device *d, mot_real *y, mot_real *rstd, const mot_real *x, const mot_real *res,
@@ -278,7 +284,7 @@ static void probe_rmsnorm(struct mot_device *d, mot_real *y, mot_real *rstd, con
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rmsnorm(p->d, y, rstd, x, res, params, g, G, C, eps);
-    int n = parts_of(p, part, g, G, 0, size * (double)((res ? 3 : 2) * C + 1), size * (double)C);
+    int n = parts_of(p, part, g, G, 0, act(p) * (double)((res ? 3 : 2) * C) + size, size * (double)C);
     end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
 }
 
@@ -290,7 +296,7 @@ static void probe_rmsnorm_back(struct mot_device *d, mot_real *dx, mot_real *gra
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rmsnorm_back(p->d, dx, grads, dy, x, rstd, params, g, G, C, add);
-    int n = parts_of(p, part, g, G, 0, size * (double)((add ? 4 : 3) * C + 1), 3 * size * (double)C);
+    int n = parts_of(p, part, g, G, 0, act(p) * (double)((add ? 4 : 3) * C) + size, 3 * size * (double)C);
     end(p, from, op_of(p, g, G), MOT_BACKWARD, part, n);
 }
 
@@ -301,7 +307,8 @@ static void probe_linear(struct mot_device *d, mot_real *y, const mot_real *x, c
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear(p->d, y, x, params, g, G, I, O, add);
-    int n = parts_of(p, part, g, G, 2 * (double)(I * O), size * (double)(I + O * (add ? 2 : 1)), size * (double)(I * O));
+    int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(I + O * (add ? 2 : 1)),
+                     act(p) * (double)(I * O));
     end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
 }
 
@@ -312,7 +319,8 @@ static void probe_linear_back_x(struct mot_device *d, mot_real *dx, const mot_re
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear_back_x(p->d, dx, dy, params, g, G, I, O, add);
-    int n = parts_of(p, part, g, G, 2 * (double)(I * O), size * (double)(O + I * (add ? 2 : 1)), size * (double)(I * O));
+    int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(O + I * (add ? 2 : 1)),
+                     act(p) * (double)(I * O));
     end(p, from, op_of(p, g, G), MOT_BACKWARD_X, part, n);
 }
 
@@ -323,7 +331,7 @@ static void probe_linear_back_w(struct mot_device *d, mot_real *grads, const mot
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear_back_w(p->d, grads, dy, x, g, G, I, O);
-    int n = parts_of(p, part, g, G, 2 * (double)(I * O), size * (double)(I + O), 2 * size * (double)(I * O));
+    int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(I + O), 2 * size * (double)(I * O));
     end(p, from, op_of(p, g, G), MOT_BACKWARD_W, part, n);
 }
 
@@ -336,7 +344,7 @@ static void probe_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real 
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rope(p->d, q, k, v, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
-    int n = parts_of(p, part, g, G, 0, size * (double)(2 * (H + 2 * K) * D + D), 0);
+    int n = parts_of(p, part, g, G, 0, act(p) * (double)(2 * (H + 2 * K) * D) + size * (double)D, 0);
     end(p, from, MOT_OP_ROPE, MOT_FORWARD, part, n);
 }
 
@@ -349,7 +357,7 @@ static void probe_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grad
     struct part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rope_back(p->d, dqkv, grads, dq, dk, dv, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
-    int n = parts_of(p, part, g, G, 0, size * (double)((qkv ? 3 : 2) * (H + 2 * K) * D + D), 0);
+    int n = parts_of(p, part, g, G, 0, act(p) * (double)((qkv ? 3 : 2) * (H + 2 * K) * D) + size * (double)D, 0);
     end(p, from, MOT_OP_ROPE, MOT_BACKWARD, part, n);
 }
 
@@ -372,7 +380,7 @@ static void probe_attention(struct mot_device *d, mot_real *o, mot_real *lse, co
     double from = begin(p);
     p->k->attention(p->d, o, lse, q, k, v, row, segments, n_segments, N, H, K, D, scale);
     end_whole(p, from, MOT_OP_ATTENTION, MOT_FORWARD, 2 * 2 * pairs_of(p) * (double)(H * D),
-              size * (double)(N * (2 * H * D + 2 * K * D + H)));
+              act(p) * (double)(N * (2 * H * D + 2 * K * D)) + size * (double)(N * H));
 }
 
 static void probe_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv, const mot_real *dO,
@@ -384,7 +392,7 @@ static void probe_attention_back(struct mot_device *d, mot_real *dq, mot_real *d
     double from = begin(p);
     p->k->attention_back(p->d, dq, dk, dv, dO, o, lse, q, k, v, row, segments, n_segments, N, H, K, D, scale);
     end_whole(p, from, MOT_OP_ATTENTION, MOT_BACKWARD, 2 * 2 * 2 * pairs_of(p) * (double)(H * D),
-              size * (double)(N * (4 * H * D + 4 * K * D + H)));
+              act(p) * (double)(N * (4 * H * D + 4 * K * D)) + size * (double)(N * H));
 }
 
 static void probe_swiglu(struct mot_device *d, mot_real *h, const mot_real *gu, int64_t N, int64_t F)
@@ -392,7 +400,7 @@ static void probe_swiglu(struct mot_device *d, mot_real *h, const mot_real *gu, 
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->swiglu(p->d, h, gu, N, F);
-    end_whole(p, from, MOT_OP_SWIGLU, pass(p), 0, 3 * size * (double)(N * F));
+    end_whole(p, from, MOT_OP_SWIGLU, pass(p), 0, 3 * act(p) * (double)(N * F));
 }
 
 static void probe_swiglu_back(struct mot_device *d, mot_real *dgu, const mot_real *dh, const mot_real *gu, int64_t N,
@@ -401,7 +409,7 @@ static void probe_swiglu_back(struct mot_device *d, mot_real *dgu, const mot_rea
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->swiglu_back(p->d, dgu, dh, gu, N, F);
-    end_whole(p, from, MOT_OP_SWIGLU, MOT_BACKWARD, 0, 5 * size * (double)(N * F));
+    end_whole(p, from, MOT_OP_SWIGLU, MOT_BACKWARD, 0, 5 * act(p) * (double)(N * F));
 }
 
 /* Forward and backward of the head are one operation: it is counted as backward where it makes gradients. */
@@ -413,7 +421,7 @@ static void probe_head_loss(struct mot_device *d, mot_real *nll, mot_real *lse, 
     double from = begin(p);
     p->k->head_loss(p->d, nll, lse, dx, dw, x, w, target, weight, zloss, N, C, V);
     end_whole(p, from, MOT_OP_HEAD, dx ? MOT_BACKWARD : MOT_FORWARD, (dx ? 3 : 1) * 2 * (double)N * (double)(C * V),
-              size * (dx ? 2 * (double)(N * C) + 3 * (double)(V * C) : (double)(N * C) + (double)(V * C)));
+              dx ? 2 * act(p) * (double)(N * C) + (act(p) + 2 * size) * (double)(V * C) : act(p) * (double)(N * C + V * C));
 }
 
 static void probe_sumsq(struct mot_device *d, double *out, const mot_real *x, int64_t n)

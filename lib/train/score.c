@@ -73,11 +73,11 @@ static int vocabulary(struct mot_vocab *out, const char *folder, const struct mo
 }
 
 struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v, int64_t context, int64_t stride,
-                                   const char *dtype, int threads)
+                                   const char *device, const char *dtype, int threads)
 {
     struct mot_config c;
     struct mot_vocab vocab;
-    const struct mot_kernels *k = mot_device_find(NULL, dtype);
+    const struct mot_kernels *k = mot_device_find(device, dtype);
     if (!k || mot_config_load_folder(&c, folder) || vocabulary(&vocab, folder, v) ||
         mot_config_settle(&c, folder, &vocab, NULL))
         return NULL;

@@ -345,7 +345,7 @@ static void keep(void *context, const int32_t *id, const float *nll, int64_t n)
 static struct kept score(int64_t context, int64_t stride, const int32_t *id, int64_t n)
 {
     struct kept k = {0};
-    struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, context, stride, NULL, 2);
+    struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, context, stride, NULL, NULL, 2);
     CHECK(s);
     if (s) {
         CHECK_INT(mot_scorer_add(s, id, n, keep, &k), MOT_OK);
@@ -381,7 +381,7 @@ static void test_isolation(void)
     for (int i = 0; i < 300; i++)
         id[i] = (int32_t)mot_random_below(2, 4, (uint64_t)i, 60);
     struct kept alone = score(0, 0, id + 100, 50), k = {0}, other = {0};
-    struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, 0, 0, NULL, 2);
+    struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, 0, 0, NULL, NULL, 2);
     CHECK(s);
     if (s) {
         CHECK_INT(mot_scorer_add(s, id, 100, keep, &other), MOT_OK);

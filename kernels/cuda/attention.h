@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * attention.h - what attention in bf16 (attention.cu) and in float (attention_f32.cu) share.
+ *
+ * Queries and keys are cut into tiles without regard to segments; two numbers a position, the first
+ * position of its segment and the first after it, say which keys a query sees and which queries see
+ * a key.  Backward, one kernel goes through the keys of each query for dq and one through the
+ * queries of each key for dk and dv, so that every sum has one owner.
+ */
+#ifndef MOT_CUDA_ATTENTION_H
+#define MOT_CUDA_ATTENTION_H
+
+#include <math.h>
+
+#include "cuda.h"
+
+namespace mot_cuda
+{
+
+/* What all of attention's kernels are given.  Arrays as in kernels.h; sizes fit 32 bits but for products. */
+template <class A> struct call {
+    A *o, *dq, *dk, *dv;
+    const A *q, *k, *v, *dO;
+    float *lse;        /* forward's result, backward's input */
+    const float *mean; /* (H,N): dO . o of each query */
+    const int32_t *row, *begin, *end;
+    int N, H, K, D;
+    float scale;
+};
+
+/* begin (N) and end (N) of the segment of each position. */
+const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments, int64_t N);
+
+/* The call of an operation; spans and, backward, mean are made. False: a fault. */
+template <class A>
+bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
+                const float *lse, const int32_t *row, const mot_segment *segments,
+                int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+template <class A>
+bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
+                const float *o);
+
+constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
+
+} // namespace mot_cuda
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * spans.cu - what is made once before attention's kernels run: attention.h.
+ */
+#include "attention.h"
+
+namespace mot_cuda
+{
+
+enum { THREADS = 128 };
+
+size_t attention_need(const mot_device *, const mot_limits *l)
+{
+    return l->train ? (size_t)(l->H * l->N) * sizeof(float) : 0;
+}
+
+static __global__ void span_kernel(int32_t *span, const mot_segment *segments, int64_t N)
+{
+    mot_segment s = segments[blockIdx.x];
+    for (int64_t t = s.begin + threadIdx.x; t < s.begin + s.length; t += THREADS) {
+        span[t] = (int32_t)s.begin;
+        span[N + t] = (int32_t)(s.begin + s.length);
+    }
+}
+
+/* Made anew when another batch has been written. */
+const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments, int64_t N)
+{
+    if (d->span_of == segments && d->span_rows == N)
+        return d->span;
+    run(d, "segments", span_kernel, dim3((unsigned)n_segments), THREADS, 0, d->span, segments, N);
+    d->span_of = segments;
+    d->span_rows = N;
+    return d->span;
+}
+
+template <class A>
+bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
+                const float *lse, const int32_t *row, const mot_segment *segments,
+                int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
+{
+    *c = {};
+    c->q = (const A *)q, c->k = (const A *)k, c->v = (const A *)v;
+    c->lse = (float *)lse;
+    c->row = row;
+    c->begin = spans(d, segments, n_segments, N);
+    c->end = c->begin + N;
+    c->N = (int)N, c->H = (int)H, c->K = (int)K, c->D = (int)D;
+    c->scale = scale;
+    return N > 0 && !*d->error;
+}
+
+/* A warp has one head of one row. */
+template <class A>
+static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const int32_t *row, int N,
+                                   int H, int D)
+{
+    int64_t item = ((int64_t)blockIdx.x * THREADS + threadIdx.x) / 32;
+    int lane = (int)threadIdx.x % 32;
+    if (item >= (int64_t)N * H)
+        return;
+    int64_t s = item / H, h = item % H, at = (row[s] * (int64_t)H + h) * D;
+    float sum = 0;
+    for (int j = lane; j < D; j += 32)
+        sum += to_float(dO[at + j]) * to_float(o[at + j]);
+    sum = warp_sum(sum);
+    if (lane == 0)
+        mean[h * N + s] = sum;
+}
+
+template <class A>
+bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
+                const float *o)
+{
+    float *mean = workspace_of<float>(d, (int64_t)c->H * c->N);
+    if (!mean)
+        return false;
+    c->dq = (A *)dq, c->dk = (A *)dk, c->dv = (A *)dv;
+    c->dO = (const A *)dO;
+    c->mean = mean;
+    run(d, "attention_back, means", mean_kernel<A>,
+        dim3((unsigned)ceil_div((int64_t)c->N * c->H, THREADS / 32)), THREADS, 0, mean,
+        (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
+    return !*d->error;
+}
+
+#define BEGIN(A)                                                                                   \
+    template bool begin_call<A>(                                                                   \
+        mot_device *, call<A> *, const float *, const float *, const float *, const float *,       \
+        const int32_t *, const mot_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float); \
+    template bool begin_back<A>(mot_device *, call<A> *, float *, float *, float *, const float *, \
+                                const float *);
+BEGIN(float)
+BEGIN(bf16)
+
+} // namespace mot_cuda

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_cuda.c - whole training steps on the cuda backend, as tests/shim runs it or a GPU (tests/gpu.sh), against the
+ * cpu backend in float: the same losses and weights in f32, to rounding in bf16; the same bits twice; the memory that
+ * was planned; profiles; faults that stick.
+ */
+#include <stdlib.h>
+
+#include "../../lib/profile/probe.h"
+#include "../../lib/train/train.h"
+#include "../test.h"
+
+enum { ROWS = 120, SEQ = 50, STEPS = 5, WORDS = 90 };
+
+struct trainee {
+    struct mot_vocab v;
+    struct mot_config c;
+    struct mot_model *m;
+    struct mot_optimizer optimizer;
+    struct mot_train_options options;
+    struct mot_batch batch;
+    double loss[STEPS], norm[STEPS];
+    float *weights;
+};
+
+enum { PRE, POST, VARIANTS };
+
+static void describe(struct trainee *t, int variant)
+{
+    static const char *const names[] = {"text", "image", "speech"};
+    *t = (struct trainee){
+        .v = {.n_modalities = 3, .size = WORDS},
+        .options = {.lr = 2e-3, .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1},
+    };
+    for (int k = 0; k < 3; k++) {
+        strcpy(t->v.modality[k].name, names[k]);
+        t->v.modality[k].first = WORDS * k / 3;
+        t->v.modality[k].n = WORDS / 3;
+    }
+    CHECK_INT(mot_config_load(&t->c, "nano"), MOT_OK);
+    t->c.hidden_size = 48;
+    t->c.intermediate_size = 72;
+    t->c.num_hidden_layers = 2;
+    t->c.num_attention_heads = 4;
+    t->c.num_key_value_heads = 2;
+    t->c.head_dim = 16;
+    t->c.z_loss = 1e-3;
+    t->c.norm_post = variant == POST;
+    t->c.qk_norm = variant == POST ? MOT_QK_LAYER : MOT_QK_RMS;
+    t->c.attention_bias = variant == PRE;
+    t->c.tie_word_embeddings = variant == POST;
+    CHECK_INT(mot_config_settle(&t->c, "test", &t->v, "mot"), MOT_OK);
+}
+
+/* One step over `rows` rows in pieces, none of the modality `absent`. */
+static void step(struct trainee *t, int i, int64_t rows, int absent)
+{
+    int32_t id[SEQ + 1];
+    struct mot_step s = {0};
+    t->batch.n = t->batch.n_pieces = 0;
+    for (int64_t left = rows; left > 0;) {
+        int64_t n = left < SEQ ? left : 1 + (int64_t)mot_random_below(3, (uint64_t)left, (uint64_t)i, SEQ);
+        for (int64_t j = 0; j <= n; j++) {
+            int k = (int)mot_random_below(1, (uint64_t)left, (uint64_t)j, 3);
+            k = k == absent ? (k + 1) % 3 : k;
+            id[j] = t->v.modality[k].first + (int32_t)mot_random_below(2, (uint64_t)left, (uint64_t)j, 20);
+        }
+        CHECK_INT(mot_batch_add(&t->batch, id, n), MOT_OK);
+        left -= n;
+    }
+    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch)), MOT_OK);
+    CHECK_INT(mot_model_run(t->m, true), MOT_OK);
+    CHECK_INT(mot_optimizer_norms(&t->optimizer, &s), MOT_OK);
+    mot_optimizer_step(&t->optimizer, &t->options, t->options.lr, i + 1);
+    for (int64_t j = 0; j < rows; j++)
+        t->loss[i] += (double)t->m->host_nll[j] / (double)rows;
+    t->norm[i] = s.grad_norm;
+}
+
+static void train(struct trainee *t, int variant, const struct mot_kernels *k)
+{
+    describe(t, variant);
+    t->m = mot_model_new(&t->c, &t->v, k, 2, ROWS, SEQ, true);
+    CHECK(t->m);
+    CHECK_INT(mot_model_init(t->m, 1), MOT_OK);
+    CHECK_INT(mot_optimizer_new(&t->optimizer, t->m, &t->options), MOT_OK);
+    for (int i = 0; i < STEPS; i++)
+        step(t, i, i == 3 ? 1 : ROWS - i, i == 2 ? 1 : -1);
+    size_t bytes = (size_t)t->m->table.values * sizeof(float);
+    t->weights = malloc(bytes);
+    CHECK(t->weights);
+    k->read(t->m->d, t->weights, t->m->params, bytes);
+}
+
+static void end(struct trainee *t)
+{
+    free(t->weights);
+    mot_batch_free(&t->batch);
+    mot_optimizer_free(&t->optimizer);
+    mot_model_free(t->m);
+}
+
+/* Weights hardly differ in f32.  In bf16 Adam's first moves depend on little more than a gradient's sign, so it is their
+ * losses that tell. */
+static void compare(int variant, const char *dtype, double of_loss, double of_weights)
+{
+    struct trainee expected, found, again;
+    const struct mot_kernels *k = mot_device_find("cuda", dtype);
+    CHECK(k);
+    train(&expected, variant, mot_device_find("cpu", "f32"));
+    train(&found, variant, k);
+    train(&again, variant, k);
+    for (int i = 0; i < STEPS; i++) {
+        CHECK_NEAR(found.loss[i], expected.loss[i], 0, of_loss);
+        CHECK_NEAR(found.norm[i], expected.norm[i], 0, 10 * of_loss);
+    }
+    size_t values = (size_t)expected.m->table.values;
+    double off = 0, size = 0;
+    for (size_t i = 0; i < values; i++) {
+        double more = (double)found.weights[i] - (double)expected.weights[i];
+        off += more * more;
+        size += (double)expected.weights[i] * (double)expected.weights[i];
+    }
+    CHECK(sqrt(off) <= of_weights * sqrt(size));
+    CHECK(memcmp(found.weights, again.weights, values * sizeof(float)) == 0);
+    end(&expected);
+    end(&found);
+    end(&again);
+}
+
+static void test_training_f32(void)
+{
+    for (int variant = 0; variant < VARIANTS; variant++)
+        compare(variant, "f32", 1e-5, 1e-3);
+}
+
+static void test_training_bf16(void)
+{
+    for (int variant = 0; variant < VARIANTS; variant++)
+        compare(variant, "bf16", 3e-3, 5e-2);
+}
+
+/* What is planned for activations: half in bf16, and a copy of the weights is workspace. */
+static void test_plan(void)
+{
+    struct trainee t;
+    struct mot_memory f32, bf16;
+    describe(&t, PRE);
+    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "f32"), ROWS, SEQ, true, 1, &f32), MOT_OK);
+    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "bf16"), ROWS, SEQ, true, 1, &bf16), MOT_OK);
+    CHECK(f32.weights == bf16.weights && f32.optimizer == bf16.optimizer);
+    CHECK_NEAR(bf16.activations, f32.activations, 0, 0.5);
+    CHECK_NEAR(bf16.activations, f32.activations / 2, 0, 0.2);
+    CHECK_INT(bf16.workspace - f32.workspace, f32.weights / 2);
+}
+
+/* A fault is kept, and what a head is too large for is said before anything runs. */
+static void test_faults(void)
+{
+    struct trainee t;
+    describe(&t, PRE);
+    t.c.head_dim = 258;
+    CHECK(!mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true));
+    CHECK(strstr(mot_error(), "258") && strstr(mot_error(), "256"));
+
+    const struct mot_kernels *k = mot_device_find("cuda", "bf16");
+    char err[200];
+    struct mot_device *d = k->open(1, err, sizeof err);
+    CHECK(d);
+    struct mot_limits l = {.N = 8, .segment = 8, .C = 8, .H = 1, .K = 1, .D = 8, .F = 8, .V = 8, .G = 1, .train = 1};
+    CHECK_INT(k->reserve(d, &l), 0);
+    float *x = k->alloc(d, 1024);
+    struct mot_group g = {0, 8, 0, -1};
+    k->zero(d, x, 1024);
+    CHECK_STR(k->error(d), "");
+    k->linear(d, x, x, x, &g, 1, 8, 8, 0); /* weights that nobody told of */
+    CHECK_INT(k->sync(d), -1);
+    CHECK(strstr(k->error(d), "weights"));
+    k->zero(d, x, 1024);
+    CHECK_INT(k->sync(d), -1);
+    k->free(d, x);
+    k->close(d);
+}
+
+/* Each operation is timed, whole. */
+static void test_profile(void)
+{
+    struct trainee t;
+    struct mot_probe p;
+    describe(&t, PRE);
+    t.m = mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true);
+    CHECK_INT(mot_model_init(t.m, 1), MOT_OK);
+    CHECK_INT(mot_optimizer_new(&t.optimizer, t.m, &t.options), MOT_OK);
+    CHECK_INT(mot_probe_attach(&p, t.m, 0), MOT_OK);
+    p.recording = true;
+    step(&t, 0, ROWS, -1);
+    const struct mot_cell *c = mot_probe_cell(&p, MOT_OP_ATTENTION, MOT_BACKWARD, 1, -1);
+    CHECK(c->calls == 1 && c->seconds > 0 && c->busy > 0 && c->busy <= c->seconds);
+    c = mot_probe_cell(&p, MOT_OP_GATE_UP, MOT_FORWARD, 0, 2);
+    CHECK(c->calls == 1 && c->seconds > 0);
+    mot_probe_detach(&p);
+    end(&t);
+}
+
+int main(void)
+{
+    if (!mot_device_find("cuda", "bf16")) {
+        printf("skip test_cuda: %s\n", mot_error());
+        return 0;
+    }
+    RUN(test_training_f32);
+    RUN(test_training_bf16);
+    RUN(test_plan);
+    RUN(test_faults);
+    RUN(test_profile);
+    return test_end();
+}
