@@ -93,7 +93,9 @@ uint64_t mot_hash(uint64_t h, const void *data, size_t n);
 int mot_read_file(const char *path, size_t limit, struct mot_bytes *b) MOT_CHECKED;
 /* Copy FROM/FILE to TO/FILE, if it is there. */
 int mot_copy_if_there(const char *from, const char *to, const char *file) MOT_CHECKED;
-/* Write bytes [begin, begin + n) of the file `from`; within the system where it can (copy_file_range(2)). */
+/* Write bytes [begin, begin + n) of the file `from`; within the system where it can (copy_file_range(2)): where they lie
+ * alike in their pages here and there. */
+enum { MOT_COPY_PAGE = 4096 };
 int mot_out_copy(struct mot_out *o, const char *from, size_t begin, size_t n) MOT_CHECKED;
 /* A file mapped read-only.  Zero-initialised = nothing mapped. */
 struct mot_map {

@@ -17,7 +17,7 @@
 
 #include "base.h"
 
-enum { PAGE = 4096, BUFFER = 1 << 16, LISTED = 16 };
+enum { PAGE = MOT_COPY_PAGE, BUFFER = 1 << 16, LISTED = 16 };
 
 /* The temporary files there are now, for signal handlers, which may do little but unlink.  Programs have one or two open;
  * of more than LISTED some would stay behind a signal. */

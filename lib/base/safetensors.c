@@ -465,12 +465,19 @@ static int put_metadata(struct mot_st_writer *w, json_t *header, const char *con
     return MOT_OK;
 }
 
-static int write_header(struct mot_st_writer *w, const json_t *header)
+/* Spaces fill up to a multiple of 8, and further to where data lie in their page as those do that begin at `like`. */
+static size_t pad(size_t n, size_t like)
+{
+    n = (n + 7) / 8 * 8;
+    return like % 8 ? n : n + (like - 8 - n) % MOT_COPY_PAGE;
+}
+
+static int write_header(struct mot_st_writer *w, const json_t *header, size_t like)
 {
     char *text = json_dumps(header, JSON_COMPACT);
     if (!text)
         return mot_fail(MOT_ENOMEM, "%s: out of memory writing the header", w->path);
-    size_t n = strlen(text), padded = (n + 7) / 8 * 8;
+    size_t n = strlen(text), padded = pad(n, like);
     unsigned char size[8];
     mot_put64(size, padded);
     int rc = padded > HEADER_LIMIT
@@ -479,15 +486,15 @@ static int write_header(struct mot_st_writer *w, const json_t *header)
                  : mot_out_write(w->out, size, sizeof size);
     if (!rc)
         rc = mot_out_write(w->out, text, n);
-    if (!rc)
-        rc = mot_out_write(w->out, "       ", padded - n);
+    for (size_t at = n; !rc && at < padded; at++)
+        rc = mot_out_write(w->out, " ", 1);
     free(text); /* jansson's, from libc */
     return rc;
 }
 
-struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl,
-                                          int64_t n, const char *const *metadata,
-                                          int64_t n_metadata, int64_t *order)
+static struct mot_st_writer *begin(const char *path, const struct mot_st_decl *decl, int64_t n,
+                                   const char *const *metadata, int64_t n_metadata, size_t like,
+                                   int64_t *order)
 {
     int rc = MOT_ENOMEM;
     struct mot_st_writer *w = mot_alloc(1, sizeof *w);
@@ -509,7 +516,7 @@ struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_
             rc = put_tensor(w, header, sorted[i]);
     }
     if (!rc)
-        rc = (w->out = mot_out_open(path)) ? write_header(w, header) : MOT_EIO;
+        rc = (w->out = mot_out_open(path)) ? write_header(w, header, like) : MOT_EIO;
 out:
     json_decref(header);
     mot_free(sorted);
@@ -518,6 +525,13 @@ out:
         return NULL;
     }
     return w;
+}
+
+struct mot_st_writer *mot_st_writer_begin(const char *path, const struct mot_st_decl *decl,
+                                          int64_t n, const char *const *metadata,
+                                          int64_t n_metadata, int64_t *order)
+{
+    return begin(path, decl, n, metadata, n_metadata, MOT_ST_ANYWHERE, order);
 }
 
 int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes)
@@ -563,12 +577,12 @@ void mot_st_writer_abort(struct mot_st_writer *w)
 }
 
 int mot_st_write(const char *path, const struct mot_st_decl *decl, int64_t n, const char *const *metadata,
-                 int64_t n_metadata, mot_st_put *put, void *context)
+                 int64_t n_metadata, size_t like, mot_st_put *put, void *context)
 {
     int64_t *order = mot_alloc((size_t)n, sizeof *order);
     if (!order)
         return MOT_ENOMEM;
-    struct mot_st_writer *w = mot_st_writer_begin(path, decl, n, metadata, n_metadata, order);
+    struct mot_st_writer *w = begin(path, decl, n, metadata, n_metadata, like, order);
     int rc = w ? MOT_OK : MOT_EIO;
     for (int64_t i = 0; !rc && i < n; i++)
         rc = put(context, w, order[i]);

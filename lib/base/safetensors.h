@@ -87,10 +87,13 @@ int mot_st_writer_data(struct mot_st_writer *w, const void *data, size_t bytes) 
 /* The same from another tensor's bytes [begin, begin + bytes), which need not pass through this program. */
 int mot_st_writer_copy(struct mot_st_writer *w, const struct mot_st *s, const struct mot_st_tensor *t, size_t begin,
                        size_t bytes) MOT_CHECKED;
-/* All of it at once: put(context, w, k) gives the data of decl[k], in whatever order the file has them. */
+/* All of it at once: put(context, w, k) gives the data of decl[k], in whatever order the file has them.  like: where data
+ * begin in the file that most are copied from: here they begin at the same place in a page, so that the system can copy
+ * pages, or disks share them; or MOT_ST_ANYWHERE. */
+#define MOT_ST_ANYWHERE ((size_t)-1)
 typedef int mot_st_put(void *context, struct mot_st_writer *w, int64_t k);
 int mot_st_write(const char *path, const struct mot_st_decl *decl, int64_t n, const char *const *metadata, int64_t n_metadata,
-                 mot_st_put *put, void *context) MOT_CHECKED;
+                 size_t like, mot_st_put *put, void *context) MOT_CHECKED;
 int mot_st_writer_commit(struct mot_st_writer *w) MOT_CHECKED; /* frees w in either case; short data is an error */
 void mot_st_writer_abort(struct mot_st_writer *w);
 

@@ -80,7 +80,7 @@ int mot_model_save(const struct mot_model *m, const char *folder)
     }
     static const char *const metadata[] = {"format", "pt"}; /* transformers refuses files that do not say so */
     if (!rc)
-        rc = mot_st_write(path, decl, n, metadata, 1, save_tensor, (void *)(uintptr_t)m);
+        rc = mot_st_write(path, decl, n, metadata, 1, MOT_ST_ANYWHERE, save_tensor, (void *)(uintptr_t)m);
     mot_free(decl);
     mot_free(path);
     return rc;

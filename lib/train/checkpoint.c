@@ -75,7 +75,7 @@ int mot_checkpoint_save(const struct mot_optimizer *o, const char *run, const st
     }
     const char *const metadata[] = {"training", text};
     if (!rc)
-        rc = mot_st_write(path, decl, n, metadata, 1, write_tensor, (void *)(uintptr_t)o);
+        rc = mot_st_write(path, decl, n, metadata, 1, MOT_ST_ANYWHERE, write_tensor, (void *)(uintptr_t)o);
     for (int64_t i = 0; decl && i < n; i++)
         mot_free((char *)(uintptr_t)decl[i].name);
     mot_free(decl);
