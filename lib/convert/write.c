@@ -215,10 +215,12 @@ static int put_job(void *file, struct mot_st_writer *w, int64_t k)
     return put_tensor(f->c, w, &f->job[k], f->piece);
 }
 
-/* Where data begin in the file that the first tensor comes from. */
-static size_t data_begin(const struct mot_job *j)
+/* Where data begin in the file that the first tensor comes from, if towers are added to it.  All other files have headers as
+ * short as can be: so the way there and back gives the same bytes, header and all. */
+static size_t data_begin(const struct mot_converter *c, const struct mot_job *j)
 {
-    return j->from ? (size_t)(j->file->tensor[0].data - j->file->map.data) : MOT_ST_ANYWHERE;
+    bool more = c->to.config.n_towers > c->from.config.n_towers;
+    return more && j->from ? (size_t)(j->file->tensor[0].data - j->file->map.data) : MOT_ST_ANYWHERE;
 }
 
 static int write_file(struct mot_converter *c, const char *path, const struct mot_job *job, int64_t n, float *piece)
@@ -230,7 +232,7 @@ static int write_file(struct mot_converter *c, const char *path, const struct mo
     for (int64_t i = 0; !rc && i < n; i++)
         decl[i] = job[i].decl;
     if (!rc)
-        rc = mot_st_write(path, decl, n, metadata, 1, data_begin(job), put_job, &f);
+        rc = mot_st_write(path, decl, n, metadata, 1, data_begin(c, job), put_job, &f);
     mot_free(decl);
     return rc;
 }
