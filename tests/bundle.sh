@@ -49,7 +49,8 @@ cat > "$dir/env" <<'END'
 mot_bundle=$(cd "$BUNDLE" && pwd)
 sed -i "s|^prefix=.*|prefix=$mot_bundle|" "$mot_bundle"/lib/pkgconfig/*.pc
 export PKG_CONFIG_LIBDIR="$mot_bundle/lib/pkgconfig"
-export CPATH="$mot_bundle/include${CPATH:+:$CPATH}" LIBRARY_PATH="$mot_bundle/lib${LIBRARY_PATH:+:$LIBRARY_PATH}"
+export C_INCLUDE_PATH="$mot_bundle/include${C_INCLUDE_PATH:+:$C_INCLUDE_PATH}"
+export LIBRARY_PATH="$mot_bundle/lib${LIBRARY_PATH:+:$LIBRARY_PATH}"
 export LD_LIBRARY_PATH="$mot_bundle/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 command -v pkg-config > /dev/null || export PATH="$PATH:$mot_bundle/bin"
 END

@@ -43,7 +43,7 @@ loss() {
 }
 
 within() { # NAME A B RELATIVE
-    if awk -v a="$2" -v b="$3" -v r="$4" 'BEGIN { d = a - b; exit !(b > 0 && (d < 0 ? -d : d) <= r * b) }'; then
+    if awk -v a="$2" -v b="$3" -v r="$4" 'BEGIN { d = a - b; exit !(a > 0 && b > 0 && (d < 0 ? -d : d) <= r * b) }'; then
         row "$1" ok "$2, expected $3"
     else
         row "$1" FAILED "$2, expected $3"
@@ -52,14 +52,8 @@ within() { # NAME A B RELATIVE
 }
 
 train() { # RUN DEVICE DTYPE
-    "$B/mot-train" -q -c nano -t "$out/tok" -o "$out/$1" --device "$2" --dtype "$3" --steps 200 --batch 8 --seq 128 --shuffle 0 \
-        "$out/text.mot"
-}
-
-data() {
-    cat README.md man/* lib/*/*.c > "$out/text.txt" &&
-        "$B/mot-tokenize" -q --learn text=1024 -t "$out/tok" "$out/text.txt" &&
-        "$B/mot-tokenize" -q -t "$out/tok" -o "$out/text.mot" "$out/text.txt"
+    try "train $1: $2, $3" 60 "$B/mot-train" -q -c nano -t "$out/tok" -o "$out/$1" --device "$2" --dtype "$3" --steps 200 \
+        --batch 8 --seq 128 --shuffle 0 "$out/text.mot"
 }
 
 command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm --format=csv
@@ -76,13 +70,15 @@ if [ "$DEVICE" = cuda ]; then
         row 'memcheck, racecheck' skipped 'no compute-sanitizer here'
     fi
 fi
-try 'data' 60 data
-try 'train, CPU, f32' 60 train cpu cpu f32
-try "train, $DEVICE, f32" 60 train f32 "$DEVICE" f32
+cat README.md man/* lib/*/*.c > "$out/text.txt"
+try 'learn a tokenizer' 60 "$B/mot-tokenize" -q --learn text=1024 -t "$out/tok" "$out/text.txt"
+try 'tokenize' 60 "$B/mot-tokenize" -q -t "$out/tok" -o "$out/text.mot" "$out/text.txt"
+train cpu cpu f32
+train f32 "$DEVICE" f32
 bf16=bf16
 [ "$DEVICE" = cpu ] && bf16=f32 # the processor may not have it
-try "train, $DEVICE, bf16" 60 train bf16 "$DEVICE" $bf16
-try "train, $DEVICE, bf16 again" 60 train again "$DEVICE" $bf16
+train bf16 "$DEVICE" $bf16
+train again "$DEVICE" $bf16
 within 'loss, f32' "$(loss f32)" "$(loss cpu)" 1e-3
 within 'loss, bf16' "$(loss bf16)" "$(loss cpu)" 1e-2
 try 'the same file twice' 10 cmp "$out/bf16/model.safetensors" "$out/again/model.safetensors"

@@ -3,10 +3,11 @@
  * shim.cpp - runs kernels on the host, a block at a time, its threads as coroutines.
  *
  * A thread runs until it meets a barrier or an exchange of its warp that others have not reached, or
- * its end; then the next one that can run does.  The order of threads and of blocks is forward,
- * backward or shuffled, by the number of the launch: what depends on an order that nothing
- * guarantees gives different results in tests that run everything twice.  A barrier that not all
- * threads reach is an error here, whatever a GPU would make of it.
+ * its end; then the next one that can run does.  By the number of the launch the order of threads
+ * and of blocks is forward, backward or shuffled; threads take turns, or a warp goes on as far as it
+ * can; asynchronous copies arrive at once or as late as they may.  What depends on something that
+ * nothing guarantees gives different results in tests that run everything twice.  A barrier that
+ * not all threads reach is an error here, whatever a GPU would make of it.
  */
 #include <stdio.h>
 #include <sys/mman.h>
@@ -78,6 +79,7 @@ static unsigned char slots[2][MOST_WARPS][LANES * SLOT];
 static unsigned char *shared;
 static void (*body)(void *);
 static void *context;
+static bool copies_at_once, warps_go_on;
 struct shim_place *shim_here;
 
 static void jump(struct coroutine *from, struct coroutine *to)
@@ -200,17 +202,31 @@ static bool runnable(const struct thread *t)
     return !t->done && (!t->waits_for || t->waits_for->round != t->round);
 }
 
+/* Each of the n threads from first on that can run, once. Returns how many could. */
+static unsigned run_round(unsigned first, unsigned n, unsigned order, unsigned *left)
+{
+    unsigned ran = 0;
+    for (unsigned i = 0; i < n; i++) {
+        struct thread *t = &threads[first + turn(i, n, order)];
+        if (!runnable(t))
+            continue;
+        resume(t);
+        *left -= t->done;
+        ran++;
+    }
+    return ran;
+}
+
 static void run_block(unsigned n, unsigned order)
 {
+    unsigned each = warps_go_on ? (unsigned)LANES : n, parts = (n + each - 1) / each;
     for (unsigned left = n; left > 0;) {
         unsigned ran = 0;
-        for (unsigned i = 0; i < n; i++) {
-            struct thread *t = &threads[turn(i, n, order)];
-            if (!runnable(t))
-                continue;
-            resume(t);
-            left -= t->done;
-            ran++;
+        for (unsigned i = 0; i < parts; i++) {
+            unsigned first = turn(i, parts, order) * each, count = n - first < each ? n - first : each, now;
+            do
+                ran += now = run_round(first, count, order, &left);
+            while (warps_go_on && now > 0);
         }
         if (ran == 0)
             die("threads wait at a barrier or exchange that others never reach");
@@ -244,6 +260,8 @@ void shim_launch(dim3 grid, dim3 block, size_t bytes, void (*f)(void *), void *c
         die("a launch that no GPU would take");
     body = f;
     context = c;
+    copies_at_once = order / 3 % 2;
+    warps_go_on = order / 6 % 2;
     shared = (unsigned char *)aligned_alloc(64, (bytes + 64) / 64 * 64);
     if (!shared)
         die("no memory");
@@ -265,13 +283,25 @@ void shim_launch(dim3 grid, dim3 block, size_t bytes, void (*f)(void *), void *c
 
 /* -- asynchronous copies -------------------------------------------------------------------------- */
 
+static void arrive(struct copy_of c)
+{
+    if (c.there)
+        memcpy(c.to, c.from, 16);
+    else
+        memset(c.to, 0, 16);
+}
+
 void copy_async(void *to, const void *from, bool there)
 {
     if ((uintptr_t)to % 16 != 0 || (there && (uintptr_t)from % 16 != 0))
         die("an asynchronous copy that is not aligned");
     if (self->n_copies == MOST_COPIES)
         die("more asynchronous copies than this keeps");
-    self->copy[self->n_copies++] = copy_of{to, from, there, self->batches};
+    struct copy_of c = {to, from, there, self->batches};
+    if (copies_at_once)
+        arrive(c);
+    else
+        self->copy[self->n_copies++] = c;
 }
 
 void copy_commit()
@@ -286,10 +316,8 @@ void shim_copy_wait(int n)
         struct copy_of c = self->copy[i];
         if (c.batch >= self->batches - n)
             self->copy[kept++] = c;
-        else if (c.there)
-            memcpy(c.to, c.from, 16);
         else
-            memset(c.to, 0, 16);
+            arrive(c);
     }
     self->n_copies = kept;
 }
