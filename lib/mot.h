@@ -251,6 +251,15 @@ int mot_audio_resample(const struct mot_audio *a, int rate, struct mot_audio *ou
 /* Area-averaging / bilinear resize to exactly width x height. */
 int mot_image_resize(const struct mot_image *im, int width, int height, struct mot_image *out) MOT_CHECKED;
 
+/* The window of `size` at (x0, y0) of a picture resized to width x height by Lanczos' filter, bit for bit as Pillow's
+ * Image.resize and crop make it; width and height may be far larger than the window. (lanczos.c) */
+struct mot_window {
+    int64_t x0, y0;
+    int width, height;
+};
+int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out) MOT_CHECKED;
+
 /* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
 struct mot_span {
     int modality;

@@ -14,13 +14,14 @@
 /* Told now and then while something is learned: what is being done and the share done, 0 to 1. */
 typedef void mot_progress(void *context, const char *what, double share);
 
-/* -- pictures (image_codec.c): codes of square patches, rows from the top -- */
+/* -- pictures (image_codec.c; embedded: image_vq.c, a VQGAN: vqgan.c): codes of squares, rows from the top -- */
 struct mot_image_codec;
 struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);
 int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are */
 int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes a picture */
-/* The square that encode sees: shorter side resized to the codec's size, centre cropped. */
+int mot_image_codec_side(const struct mot_image_codec *c);   /* pictures are squares of so many pixels */
+/* The square that encode sees: shorter side resized to the codec's size, centre cropped; the resizing is the codec's own. */
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
                             struct mot_image *out) MOT_CHECKED;
 /* Appends mot_image_codec_tokens codes in [0, size). */
