@@ -178,6 +178,9 @@ struct mot_learn_options {
     int32_t text, image, speech; /* vocabulary sizes: text includes special tokens */
     int image_size, patch_size;  /* pictures become image_size squares of patch_size patches; 0: 64, 8 */
     bool merge_repeats;          /* merge runs of equal speech units */
+    const char *text_from;       /* a folder whose tokenizer.json is taken, with text = 0; NULL: text is learned */
+    /* Nets instead of the embedded codecs; NULL: none.  With a picture net, image = 0 and its codebook's size counts. */
+    const char *image_net, *image_config; /* VQGAN: .safetensors or .index.json; .yaml or .json, may be NULL */
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);

@@ -13,12 +13,12 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC
 };
 
 static void usage(FILE *f)
 {
-    fputs("usage: mot-tokenize --learn text=N[,image=N][,speech=N] -t TOK [options] INPUT...\n"
+    fputs("usage: mot-tokenize --learn text=N|FOLDER[,image=N][,speech=N] -t TOK [options] INPUT...\n"
           "       mot-tokenize -t TOK [--raw|--add-special] [-o OUT.mot] [options] [INPUT...]\n"
           "       mot-tokenize --decode [-t TOK] [-o DIR] [--raw] [-f lines] [SHARD...]\n"
           "       mot-tokenize --dump|--info|--check [SHARD...]\n"
@@ -55,6 +55,7 @@ static void usage(FILE *f)
           "learning:\n"
           "      --image-size N      pictures become squares of N pixels (64)\n"
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
+          "      --image-codec C     vqgan:FILE[,CONFIG]: pictures by that net of .safetensors\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
           "      --skip-special      --decode without the text of special tokens\n"
@@ -65,7 +66,7 @@ static void usage(FILE *f)
 
 /* ---- options ---- */
 
-/* "text=8192,image=1024" */
+/* "text=8192,image=1024"; text may be a folder with a tokenizer.json */
 static void parse_sizes(struct mot_learn_options *l, char *s)
 {
     struct {
@@ -83,8 +84,23 @@ static void parse_sizes(struct mot_learn_options *l, char *s)
             die_usage("--learn %s: expected text=N, image=N or speech=N, separated by commas", part);
         if (*kinds[k].size)
             die_usage("--learn: %s is given twice", part);
-        *kinds[k].size = (int32_t)opt_int("--learn", number, 1, 1 << 24);
+        if (k == 0 && (*number < '0' || *number > '9') && *number && !l->text_from)
+            l->text_from = number;
+        else
+            *kinds[k].size = (int32_t)opt_int("--learn", number, 1, 1 << 24);
     }
+    if (l->text && l->text_from)
+        die_usage("--learn: text is given twice");
+}
+
+/* "vqgan:FILE[,CONFIG]" */
+static void parse_image_codec(struct mot_learn_options *l, char *s)
+{
+    if (strncmp(s, "vqgan:", 6) != 0 || !s[6])
+        die_usage("--image-codec %s: expected vqgan:FILE or vqgan:FILE,CONFIG", s);
+    s += 6;
+    l->image_net = strsep(&s, ",");
+    l->image_config = s;
 }
 
 static const char *parse_format(const char *s)
@@ -139,6 +155,7 @@ static const struct {
     {"--json", OPT_JSON, IN(INFO)},
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
+    {"--image-codec", OPT_IMAGE_CODEC, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
 };
 enum { N_MEANINGS = sizeof meaning / sizeof meaning[0] };
@@ -214,6 +231,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_JSON: o->json = true; break;
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
+    case OPT_IMAGE_CODEC: parse_image_codec(&o->learn, optarg); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
     case OPT_THREADS: o->encode.threads = o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
     default: tool_option(c, usage);
@@ -254,6 +272,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"separator", required_argument, NULL, OPT_SEPARATOR},
         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
         {"patch-size", required_argument, NULL, OPT_PATCH_SIZE},
+        {"image-codec", required_argument, NULL, OPT_IMAGE_CODEC},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
         TOOL_THREADS_OPTION,
         TOOL_OPTIONS,
@@ -271,7 +290,10 @@ static struct tokenize_options parse(int argc, char **argv)
     check(&o, given);
     o.input = (const char *const *)argv + optind;
     o.n_inputs = argc - optind;
-    if (o.n_inputs == 0) {
+    bool reads = o.mode != LEARN || o.learn.text || o.learn.image || o.learn.speech;
+    if (!reads && o.n_inputs > 0)
+        die_usage("%s: nothing is learned from data here", o.input[0]);
+    if (reads && o.n_inputs == 0) {
         if (isatty(STDIN_FILENO))
             die_usage("no input given (- is standard input)");
         o.input = standard_input;
