@@ -257,7 +257,7 @@ int mot_image_resize(const struct mot_image *im, int width, int height, struct m
 /* The window of `size` at (x0, y0) of a picture resized to width x height by Lanczos' filter, bit for bit as Pillow's
  * Image.resize and crop make it; width and height may be far larger than the window. (lanczos.c) */
 struct mot_window {
-    int64_t x0, y0;
+    int64_t x0, y0; /* in the resized picture */
     int width, height;
 };
 int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
