@@ -181,6 +181,9 @@ struct mot_learn_options {
     const char *text_from;       /* a folder whose tokenizer.json is taken, with text = 0; NULL: text is learned */
     /* Nets instead of the embedded codecs; NULL: none.  With a picture net, image = 0 and its codebook's size counts. */
     const char *image_net, *image_config; /* VQGAN: .safetensors or .index.json; .yaml or .json, may be NULL */
+    const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
+                                                                of centres speech = 0, without one they are learned */
+    int speech_layer;            /* whose output; < 0: the encoder's */
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);

@@ -13,7 +13,7 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC
 };
 
 static void usage(FILE *f)
@@ -56,6 +56,7 @@ static void usage(FILE *f)
           "      --image-size N      pictures become squares of N pixels (64)\n"
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
           "      --image-codec C     vqgan:FILE[,CONFIG]: pictures by that net of .safetensors\n"
+          "      --speech-codec C    hubert:FILE[,layer=N][,units=FILE][,config=FILE]: speech by that net\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
           "      --skip-special      --decode without the text of special tokens\n"
@@ -126,6 +127,24 @@ static bool parse_split_key(const char *s)
     return *s == 'c';
 }
 
+/* "hubert:FILE[,layer=N][,units=FILE][,config=FILE]" */
+static void parse_speech_codec(struct mot_learn_options *l, char *s)
+{
+    if (strncmp(s, "hubert:", 7) != 0 || !s[7])
+        die_usage("--speech-codec %s: expected hubert:FILE[,layer=N][,units=FILE][,config=FILE]", s);
+    s += 7;
+    l->speech_net = strsep(&s, ",");
+    for (char *part; (part = strsep(&s, ","));)
+        if (strncmp(part, "layer=", 6) == 0)
+            l->speech_layer = (int)opt_int("--speech-codec layer", part + 6, 0, 1000);
+        else if (strncmp(part, "units=", 6) == 0)
+            l->speech_centres = part + 6;
+        else if (strncmp(part, "config=", 7) == 0)
+            l->speech_config = part + 7;
+        else
+            die_usage("--speech-codec %s: expected layer=N, units=FILE or config=FILE", part);
+}
+
 #define IN(mode) (1u << (mode))
 static const struct {
     const char *option;
@@ -156,6 +175,7 @@ static const struct {
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
     {"--image-codec", OPT_IMAGE_CODEC, IN(LEARN)},
+    {"--speech-codec", OPT_SPEECH_CODEC, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
 };
 enum { N_MEANINGS = sizeof meaning / sizeof meaning[0] };
@@ -232,6 +252,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
     case OPT_IMAGE_CODEC: parse_image_codec(&o->learn, optarg); break;
+    case OPT_SPEECH_CODEC: parse_speech_codec(&o->learn, optarg); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
     case OPT_THREADS: o->encode.threads = o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
     default: tool_option(c, usage);
@@ -273,13 +294,14 @@ static struct tokenize_options parse(int argc, char **argv)
         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
         {"patch-size", required_argument, NULL, OPT_PATCH_SIZE},
         {"image-codec", required_argument, NULL, OPT_IMAGE_CODEC},
+        {"speech-codec", required_argument, NULL, OPT_SPEECH_CODEC},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
         TOOL_THREADS_OPTION,
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
     static const char *const standard_input[] = {"-"};
-    struct tokenize_options o = {.mode = ENCODE, .separator = -1,
+    struct tokenize_options o = {.mode = ENCODE, .separator = -1, .learn.speech_layer = -1,
                                  .encode.doc = {.media_first = 0.5, .interleave = 1, .changes = 0.2}};
     unsigned given = 0;
     for (int c; (c = getopt_long(argc, argv, "t:o:f:" TOOL_SHORT, longopts, NULL)) != -1;) {

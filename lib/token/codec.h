@@ -42,16 +42,17 @@ int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_pr
                            void *context) MOT_CHECKED;
 void mot_image_learner_free(struct mot_image_learner *l);
 
-/* -- sounds (speech_codec.c): units of 40 ms -- */
+/* -- sounds (speech_codec.c; embedded: speech_vq.c, units of 40 ms; a HuBERT: hubert.c, of 20 ms) -- */
 struct mot_speech_codec;
 struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
 void mot_speech_codec_free(struct mot_speech_codec *c);
 int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
 int mot_speech_codec_rate(const struct mot_speech_codec *c); /* of what decode gives, in Hz */
-/* Appends one unit for each 40 ms begun (fewer where the codec merges repeats); any rate, level and
- * length; no samples, no units. */
+/* Appends one unit for each 40 ms begun, or as many as a HuBERT gives (fewer where the codec merges repeats); any rate,
+ * level and length; no samples, no units. */
 int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a,
                             struct mot_ids *out) MOT_CHECKED;
+/* A HuBERT's units cannot be decoded: MOT_EARG. */
 int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
                             struct mot_audio *out) MOT_CHECKED;
 
@@ -59,6 +60,10 @@ struct mot_speech_learner;
 /* units 2 to 65536. */
 struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats,
                                                   uint64_t seed) MOT_CHECKED;
+/* Units of a HuBERT (mot_hubert_open) instead: by the centres in a file, and then nothing need be added, or, where it is
+ * NULL, by those that are learned. */
+struct mot_speech_learner *mot_speech_learner_net(const char *net, const char *config, int layer, const char *centres,
+                                                  int units, bool merge_repeats, uint64_t seed) MOT_CHECKED;
 int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio *a) MOT_CHECKED;
 int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
                             void *context) MOT_CHECKED;

@@ -28,7 +28,7 @@ static bool has_image(const struct mot_learner *l)
 
 static bool has_speech(const struct mot_learner *l)
 {
-    return l->o.speech > 0;
+    return l->o.speech > 0 || l->o.speech_net;
 }
 
 /* The delimiters of the modalities wanted, in the order of their ids. */
@@ -53,6 +53,10 @@ static int begin_learners(struct mot_learner *l)
         return mot_fail(MOT_EARG, "nothing to learn: give a size for text, image or speech");
     if (o->image && o->image_net)
         return mot_fail(MOT_EARG, "image=%d: the codebook of %s has its own size", o->image, o->image_net);
+    if (o->speech && o->speech_centres)
+        return mot_fail(MOT_EARG, "speech=%d: %s has so many units as it has", o->speech, o->speech_centres);
+    if (!o->speech && o->speech_net && !o->speech_centres)
+        return mot_fail(MOT_EARG, "%s: give speech=N for so many units to learn, or a file of centres", o->speech_net);
     if (o->patch_size && o->image_net)
         return mot_fail(MOT_EARG, "%s has patches of its own", o->image_net);
     choose_special(l);
@@ -73,9 +77,12 @@ static int begin_learners(struct mot_learner *l)
     if (o->image &&
         !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
         return MOT_EARG;
-    if (o->speech && !(l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed)))
-        return MOT_EARG;
-    return MOT_OK;
+    if (o->speech_net)
+        l->speech = mot_speech_learner_net(o->speech_net, o->speech_config, o->speech_layer, o->speech_centres, o->speech,
+                                           o->merge_repeats, o->seed);
+    else if (o->speech)
+        l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed);
+    return has_speech(l) && !l->speech ? MOT_EARG : MOT_OK;
 }
 
 struct mot_learner *mot_learner_new(const struct mot_learn_options *o)
@@ -202,7 +209,10 @@ static int add_settings(const struct mot_learner *l, json_t *j)
         failed |= json_object_set_new(
             codecs, "image",
             json_pack("{s:i, s:i}", "image_size", l->o.image_size, "patch_size", l->o.patch_size));
-    if (l->o.speech)
+    if (l->o.speech_net)
+        failed |= json_object_set_new(codecs, "speech", json_pack("{s:s, s:b}", "kind", "hubert", "merge_repeats",
+                                                                  l->o.merge_repeats));
+    else if (l->o.speech)
         failed |= json_object_set_new(codecs, "speech",
                                       json_pack("{s:b}", "merge_repeats", l->o.merge_repeats));
     failed |= json_object_set_new(j, "codecs", codecs);

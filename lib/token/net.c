@@ -327,22 +327,35 @@ int mot_net_verdict(const struct mot_net *n, const char *what)
 
 /* ---- writing ---- */
 
-int mot_net_save(const struct mot_net *n, const char *path, const char *const *metadata, int n_metadata)
+static int put_tensor(const struct mot_net *n, struct mot_st_writer *w, int64_t i, const struct mot_st_decl *extra,
+                      const float *data)
 {
-    struct mot_st_decl *decl = mot_alloc((size_t)n->n_used, sizeof *decl);
-    int64_t *order = mot_alloc((size_t)n->n_used, sizeof *order);
+    if (i < n->n_used)
+        return mot_st_writer_copy(w, &n->file[n->used_of[i]], n->used[i], 0, n->used[i]->bytes);
+    size_t bytes = sizeof *data;
+    for (int k = 0; k < extra->rank; k++)
+        bytes *= (size_t)extra->shape[k];
+    return mot_st_writer_data(w, data, bytes);
+}
+
+int mot_net_save(const struct mot_net *n, const char *path, const char *const *metadata, int n_metadata,
+                 const struct mot_st_decl *extra, const float *data)
+{
+    int64_t total = n->n_used + (extra != NULL);
+    struct mot_st_decl *decl = mot_alloc((size_t)total, sizeof *decl);
+    int64_t *order = mot_alloc((size_t)total, sizeof *order);
     size_t cut = strlen(n->prefix);
     for (int64_t i = 0; decl && i < n->n_used; i++) {
         const struct mot_st_tensor *t = n->used[i];
         decl[i] = (struct mot_st_decl){.name = t->name + cut, .dtype = t->dtype, .rank = t->rank};
         memcpy(decl[i].shape, t->shape, sizeof t->shape);
     }
-    struct mot_st_writer *w = decl && order ? mot_st_writer_begin(path, decl, n->n_used, metadata, n_metadata, order) : NULL;
+    if (decl && extra)
+        decl[n->n_used] = *extra;
+    struct mot_st_writer *w = decl && order ? mot_st_writer_begin(path, decl, total, metadata, n_metadata, order) : NULL;
     int rc = w ? MOT_OK : MOT_EIO;
-    for (int64_t i = 0; !rc && i < n->n_used; i++) {
-        const struct mot_st_tensor *t = n->used[order[i]];
-        rc = mot_st_writer_copy(w, &n->file[n->used_of[order[i]]], t, 0, t->bytes);
-    }
+    for (int64_t i = 0; !rc && i < total; i++)
+        rc = put_tensor(n, w, order[i], extra, data);
     if (w && rc)
         mot_st_writer_abort(w);
     mot_free(decl);

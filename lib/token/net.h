@@ -53,8 +53,9 @@ void mot_net_complain(struct mot_net *n, const char *format, ...) MOT_PRINTF(2, 
 void mot_net_complain_unused(struct mot_net *n, const char *const *part, int n_parts);
 /* MOT_OK, or one error of all complaints; what: "a VQGAN" */
 int mot_net_verdict(const struct mot_net *n, const char *what) MOT_CHECKED;
-/* Write what was taken, without the prefix, as a file of its own. */
-int mot_net_save(const struct mot_net *n, const char *path, const char *const *metadata, int n_metadata) MOT_CHECKED;
+/* Write what was taken, without the prefix, as a file of its own; and one tensor more of floats, if extra is not NULL. */
+int mot_net_save(const struct mot_net *n, const char *path, const char *const *metadata, int n_metadata,
+                 const struct mot_st_decl *extra, const float *data) MOT_CHECKED;
 
 /* A device of the cpu backend that computes in float; NULL after mot_fail. */
 struct mot_device *mot_net_device(const struct mot_kernels **k, int threads, const struct mot_limits *l) MOT_CHECKED;

@@ -407,7 +407,7 @@ int mot_vqgan_import(const char *from, const char *config, int image_size, const
     snprintf(side, sizeof side, "%lld", (long long)size);
     const char *const metadata[] = {"format", "mot-vqgan", "version", "1", "image_size", side};
     if (!rc)
-        rc = mot_net_save(&n, to, metadata, 3);
+        rc = mot_net_save(&n, to, metadata, 3, NULL, NULL);
     mot_net_close(&n);
     mot_keep_free(&v.keep);
     return rc;

@@ -9,6 +9,7 @@
 #include <omp.h>
 
 #include "../../lib/base/safetensors.h"
+#include "../../lib/token/hubert.h"
 #include "../../lib/token/vqgan.h"
 #include "../test.h"
 
@@ -103,10 +104,18 @@ static char folder[] = "/tmp/mot-test-nets-XXXXXX";
 
 static const char *scratch(const char *name)
 {
-    static char path[4][200];
+    static char path[8][200];
     static int turn;
-    snprintf(path[turn = (turn + 1) % 4], sizeof path[0], "%s/%s", folder, name);
+    snprintf(path[turn = (turn + 1) % 8], sizeof path[0], "%s/%s", folder, name);
     return path[turn];
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    CHECK(f && fputs(text, f) >= 0);
+    if (f)
+        fclose(f);
 }
 
 /* -- the VQGAN -- */
@@ -204,13 +213,127 @@ static void test_vqgan_wrong(void)
     write_net(&t, scratch("good.safetensors"), NULL);
     CHECK_INT(mot_vqgan_import(scratch("good.safetensors"), NULL, 33, scratch("none.safetensors")), MOT_EFORMAT);
     CHECK(strstr(mot_error(), "33"));
-    FILE *f = fopen(scratch("c.yaml"), "w");
-    fputs("ddconfig:\n  ch: 64\n  resolution: 32\n  ch_mult:\n  - 1\n  - 2\n  - 4\n  attn_resolutions: []\nn_embed: 64\n", f);
-    fclose(f);
+    write_text(scratch("c.yaml"),
+               "ddconfig:\n  ch: 64\n  resolution: 32\n  ch_mult:\n  - 1\n  - 2\n  - 4\n  attn_resolutions: []\nn_embed: 64\n");
     CHECK_INT(mot_vqgan_import(scratch("good.safetensors"), scratch("c.yaml"), 0, scratch("none.safetensors")), MOT_EFORMAT);
     CHECK(strstr(mot_error(), "ch = 64") && strstr(mot_error(), "levels of ch_mult = 3") && strstr(mot_error(), "resolution 16"));
     CHECK(access(scratch("none.safetensors"), F_OK) != 0);
     CHECK(mot_vqgan_load(scratch("good.safetensors")) == NULL); /* a net, not a codec: no metadata */
+}
+
+/* -- HuBERT -- */
+
+static const char group_config[] = "{\"num_attention_heads\": 4, \"num_conv_pos_embedding_groups\": 4}";
+static const char layer_config[] =
+    "{\"num_attention_heads\": 4, \"num_conv_pos_embedding_groups\": 4, \"do_stable_layer_norm\": true}";
+
+static bool write_hubert(const char *name, const char *config, spoiler *spoil)
+{
+    static struct tensors t;
+    char path[100];
+    snprintf(path, sizeof path, "tests/golden/hubert/%s.txt", name);
+    if (!read_names(&t, path))
+        return false;
+    write_net(&t, scratch("hubert.safetensors"), spoil);
+    write_text(scratch("config.json"), config);
+    return true;
+}
+
+/* Features and units of the twin's sound, and the same from the codec that was saved. */
+static void check_hubert(const char *name, const char *config, int layer)
+{
+    struct mot_st golden;
+    char path[100];
+    snprintf(path, sizeof path, "tests/golden/hubert/%s.safetensors", name);
+    if (!write_hubert(name, config, NULL) || mot_st_open(&golden, path)) {
+        CHECK(0);
+        return;
+    }
+    const struct mot_st_tensor *units = mot_st_find(&golden, "units"), *rows = mot_st_find(&golden, "features"),
+                               *pcm = mot_st_find(&golden, "pcm"), *centres = mot_st_find(&golden, "centres");
+    struct mot_audio a = {.rate = 16000, .n = pcm->count, .sample = calloc((size_t)pcm->count, sizeof(float))};
+    for (int64_t i = 0; i < pcm->count; i++) {
+        int16_t x;
+        memcpy(&x, pcm->data + 2 * i, sizeof x);
+        a.sample[i] = (float)x / 32768;
+    }
+    struct mot_hubert *h = mot_hubert_open(scratch("hubert.safetensors"), NULL, layer);
+    CHECK(h != NULL);
+    float *x = NULL, *centre = calloc((size_t)centres->count, sizeof *centre);
+    int64_t n = 0;
+    memcpy(centre, centres->data, centres->bytes);
+    CHECK(h && mot_hubert_features(h, &a, &x, &n) == 0);
+    CHECK_INT(n, rows->shape[0]);
+    for (int64_t i = 0; x && i < rows->count && n == rows->shape[0]; i++) {
+        float e;
+        memcpy(&e, rows->data + 4 * i, sizeof e);
+        CHECK_NEAR(x[i], e, 2e-4, 1e-4);
+    }
+    CHECK(h && mot_hubert_set_centres(h, centre, (int)centres->shape[0]) == 0);
+    CHECK(h && mot_hubert_save(h, false, scratch("speech.safetensors")) == 0);
+    mot_hubert_free(h);
+    h = mot_hubert_load(scratch("speech.safetensors"));
+    struct mot_ids ids = {0};
+    CHECK(h && mot_hubert_encode(h, &a, &ids) == 0);
+    CHECK_INT(ids.n, units->count);
+    for (int64_t i = 0; i < ids.n && i < units->count; i++) {
+        int32_t e;
+        memcpy(&e, units->data + 4 * i, sizeof e);
+        CHECK_INT(ids.id[i], e);
+    }
+    a.n = 5, ids.n = 0; /* too short for a row: silence follows */
+    CHECK(h && mot_hubert_encode(h, &a, &ids) == 0);
+    CHECK_INT(ids.n, 1);
+    a.n = 0, ids.n = 0;
+    CHECK(h && mot_hubert_encode(h, &a, &ids) == 0);
+    CHECK_INT(ids.n, 0);
+    mot_hubert_free(h);
+    mot_ids_free(&ids);
+    mot_free(x);
+    free(centre);
+    free(a.sample);
+    mot_st_close(&golden);
+}
+
+static void test_hubert(void)
+{
+    check_hubert("group", group_config, 2);
+    check_hubert("layer", layer_config, -1);
+}
+
+static void spoil_hubert(struct mot_st_decl *d, float *x)
+{
+    if (strcmp(d->name, "encoder.layers.1.attention.k_proj.bias") == 0)
+        d->name = "elsewhere";
+    if (strcmp(d->name, "encoder.pos_conv_embed.conv.weight_g") == 0)
+        x[1] = INFINITY;
+    if (strcmp(d->name, "feature_projection.projection.weight") == 0)
+        d->shape[1] /= 2;
+}
+
+static void test_hubert_wrong(void)
+{
+    if (!write_hubert("group", group_config, spoil_hubert))
+        return;
+    const char *net = scratch("hubert.safetensors");
+    CHECK(mot_hubert_open(net, NULL, 2) == NULL);
+    CHECK(strstr(mot_error(), "encoder.layers.1.attention.k_proj.bias is missing"));
+    CHECK(strstr(mot_error(), "encoder.pos_conv_embed.conv.weight_g: 1 of its values"));
+    CHECK(strstr(mot_error(), "feature_projection.projection.weight is [32,12], expected [32,24]"));
+    if (!write_hubert("group", group_config, NULL))
+        return;
+    net = scratch("hubert.safetensors");
+    CHECK(mot_hubert_open(net, NULL, 9) == NULL && strstr(mot_error(), "layer 9"));
+    write_text(scratch("c.json"), "{\"num_attention_heads\": 5, \"conv_stride\": [5, 2]}");
+    CHECK(mot_hubert_open(net, scratch("c.json"), 2) == NULL);
+    CHECK(strstr(mot_error(), "32 channels for 5 heads") && strstr(mot_error(), "7 convolutions, \"conv_stride\" 2 numbers"));
+    write_text(scratch("c.json"), "{\"hidden_act\": \"relu\"}");
+    CHECK(mot_hubert_open(net, scratch("c.json"), 2) == NULL && strstr(mot_error(), "relu"));
+    CHECK(mot_hubert_open(net, scratch("none.json"), 2) == NULL && strstr(mot_error(), "none.json"));
+    struct mot_hubert *h = mot_hubert_open(net, NULL, 2);
+    CHECK(h && mot_hubert_read_centres(h, net) == MOT_EFORMAT && strstr(mot_error(), "[units, 32]"));
+    mot_hubert_free(h);
+    CHECK(mot_hubert_load(net) == NULL); /* a net, not a codec */
 }
 
 /* -- Pillow's resizing -- */
@@ -255,6 +378,8 @@ int main(void)
         return 1;
     RUN(test_vqgan);
     RUN(test_vqgan_wrong);
+    RUN(test_hubert);
+    RUN(test_hubert_wrong);
     RUN(test_lanczos);
     char command[300];
     snprintf(command, sizeof command, "rm -r %s", folder);
