@@ -13,7 +13,7 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY
 };
 
 static void usage(FILE *f)
@@ -34,6 +34,7 @@ static void usage(FILE *f)
           "      --pack              JSON Lines of --dump to a shard\n"
           "      --export FORM       shards to llm.c's files: llmc, llmc-u16 or llmc-u32\n"
           "      --info              what shards hold, as TSV\n"
+          "      --info --quality    how well TOK's codecs do on the data of INPUTs\n"
           "      --check             read whole shards and tell whether they are good\n"
           "making shards:\n"
           "      --raw               no <|bos|> and <|eos|> around documents\n"
@@ -152,14 +153,14 @@ static const struct {
     unsigned modes;
 } meaning[] = {
     {"-o", 'o', IN(ENCODE) | IN(DECODE) | IN(PACK) | IN(EXPORT)},
-    {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE)},
+    {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE) | IN(INFO)},
     {"--raw", OPT_RAW, IN(ENCODE) | IN(DECODE)},
     {"--add-special", OPT_ADD_SPECIAL, IN(ENCODE)},
     {"--utf8", OPT_UTF8, IN(ENCODE) | IN(DECODE)},
     {"--skip-special", OPT_SKIP_SPECIAL, IN(DECODE)},
     {"--order", OPT_ORDER, IN(ENCODE)},
     {"--seed", OPT_SEED, IN(ENCODE) | IN(LEARN)},
-    {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN)},
+    {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN) | IN(INFO)},
     {"--compress", OPT_COMPRESS, IN(ENCODE) | IN(PACK)},
     {"--shard-size", OPT_SHARD_SIZE, IN(ENCODE) | IN(EXPORT)},
     {"--resume", OPT_RESUME, IN(ENCODE)},
@@ -172,6 +173,7 @@ static const struct {
     {"--separator", OPT_SEPARATOR, IN(ENCODE) | IN(EXPORT)},
     {"--keep-going", OPT_KEEP_GOING, IN(DECODE) | IN(DUMP) | IN(INFO) | IN(EXPORT)},
     {"--json", OPT_JSON, IN(INFO)},
+    {"--quality", OPT_QUALITY, IN(INFO)},
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
     {"--image-codec", OPT_IMAGE_CODEC, IN(LEARN)},
@@ -197,6 +199,10 @@ static void check(const struct tokenize_options *o, unsigned given)
         die_usage("%s: which files? Give -o OUT.mot", o->shard_size ? "--shard-size" : o->resume ? "--resume" : "--split");
     if (piped && o->report && strcmp(o->report, "-") == 0)
         die_usage("--report: standard output has the shard: give -o OUT.mot, or a file for the report");
+    if (o->quality && !o->tokenizer)
+        die_usage("--quality: of which codecs? Give -t TOK, once or more");
+    if (!o->quality && o->mode == INFO && (o->format || o->strict))
+        die_usage("%s means nothing with --info of shards", o->format ? "-f" : "--strict");
     if (o->encode.by_caption && !o->encode.split)
         die_usage("--split-key: of which split? Give --split SHARE");
     if (o->encode.doc.raw && o->encode.doc.add_special)
@@ -217,7 +223,12 @@ static void set_mode(struct tokenize_options *o, enum tokenize_mode mode)
 static void set(struct tokenize_options *o, int c)
 {
     switch (c) {
-    case 't': o->tokenizer = optarg; break;
+    case 't':
+        o->tokenizer = optarg;
+        if (o->n_tokenizers == TOKENIZE_MOST_TOKENIZERS)
+            die_usage("-t: up to %d tokenizer folders", TOKENIZE_MOST_TOKENIZERS);
+        o->tokenizers[o->n_tokenizers++] = optarg;
+        break;
     case 'o': o->output = optarg; break;
     case 'f': o->format = parse_format(optarg); break;
     case OPT_LEARN: set_mode(o, LEARN), parse_sizes(&o->learn, optarg); break;
@@ -248,6 +259,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_STRICT: o->strict = true; break;
     case OPT_COMPRESS: o->compress = true; break;
     case OPT_KEEP_GOING: o->keep_going = true; break;
+    case OPT_QUALITY: o->quality = true; break;
     case OPT_JSON: o->json = true; break;
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
@@ -281,6 +293,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"strict", no_argument, NULL, OPT_STRICT},
         {"compress", no_argument, NULL, OPT_COMPRESS},
         {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
+        {"quality", no_argument, NULL, OPT_QUALITY},
         {"json", no_argument, NULL, OPT_JSON},
         {"shard-size", required_argument, NULL, OPT_SHARD_SIZE},
         {"resume", no_argument, NULL, OPT_RESUME},
@@ -336,7 +349,7 @@ int main(int argc, char **argv)
     case DUMP: tokenize_dump(&o); break;
     case PACK: tokenize_pack(&o); break;
     case EXPORT: tokenize_export(&o); break;
-    case INFO: tokenize_info(&o); break;
+    case INFO: (o.quality ? tokenize_quality : tokenize_info)(&o); break;
     case CHECK: tokenize_check(&o); break;
     }
     return tool_finish();

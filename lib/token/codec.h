@@ -20,6 +20,8 @@ struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);
 int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are */
 int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes a picture */
+void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n);
+bool mot_image_codec_decodes(const struct mot_image_codec *c);
 int mot_image_codec_side(const struct mot_image_codec *c);   /* pictures are squares of so many pixels */
 /* The square that encode sees: shorter side resized to the codec's size, centre cropped; the resizing is the codec's own. */
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
@@ -47,6 +49,8 @@ struct mot_speech_codec;
 struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
 void mot_speech_codec_free(struct mot_speech_codec *c);
 int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
+void mot_speech_codec_describe(const struct mot_speech_codec *c, char *text, size_t n);
+bool mot_speech_codec_decodes(const struct mot_speech_codec *c);
 int mot_speech_codec_rate(const struct mot_speech_codec *c); /* of what decode gives, in Hz */
 /* Appends one unit for each 40 ms begun, or as many as a HuBERT gives (fewer where the codec merges repeats); any rate,
  * level and length; no samples, no units. */

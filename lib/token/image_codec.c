@@ -58,6 +58,19 @@ int mot_image_codec_side(const struct mot_image_codec *c)
     return c->vq ? mot_image_vq_side(c->vq) : mot_vqgan_side(c->vqgan);
 }
 
+void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n)
+{
+    int side = mot_image_codec_side(c), across = 1;
+    while (across * across < mot_image_codec_tokens(c))
+        across++;
+    snprintf(text, n, "%s image_size=%d patch_size=%d", c->vq ? "vq" : "vqgan", side, side / across);
+}
+
+bool mot_image_codec_decodes(const struct mot_image_codec *c)
+{
+    return c->vq || mot_vqgan_decodes(c->vqgan);
+}
+
 /* n * size / shorter, to the nearest, halves to even, by way of double: as Chameleon's Python does it. */
 static int64_t scaled(int n, int shorter, int size)
 {

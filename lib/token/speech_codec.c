@@ -59,6 +59,16 @@ int mot_speech_codec_rate(const struct mot_speech_codec *c)
     return c->vq ? mot_speech_vq_rate(c->vq) : MOT_RATE;
 }
 
+void mot_speech_codec_describe(const struct mot_speech_codec *c, char *text, size_t n)
+{
+    snprintf(text, n, "%s", c->vq ? "vq" : "hubert");
+}
+
+bool mot_speech_codec_decodes(const struct mot_speech_codec *c)
+{
+    return c->vq != NULL;
+}
+
 int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a, struct mot_ids *out)
 {
     return c->vq ? mot_speech_vq_encode(c->vq, a, out) : mot_hubert_encode(c->hubert, a, out);

@@ -40,6 +40,11 @@ int mot_adopt_check(const char *from, const char *to) MOT_CHECKED; /* before any
 int mot_adopt_text(const char *from, const char *to, const char *const *delimiter, int n, struct mot_vocab *v,
                    int32_t *id) MOT_CHECKED;
 
+/* -- a folder's codecs (tokenizer.c) -- */
+/* What a modality's codec is, in words; false: it has none. */
+bool mot_tokenizer_describe(const struct mot_tokenizer *t, int modality, char *text, size_t n);
+bool mot_tokenizer_decodes(const struct mot_tokenizer *t, int modality);
+
 /* -- UTF-8 and Unicode (unicode.c) -- */
 /* How many of the n bytes are valid UTF-8, from the start. */
 size_t mot_utf8_valid(const unsigned char *s, size_t n);

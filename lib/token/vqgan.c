@@ -497,6 +497,11 @@ int mot_vqgan_tokens(const struct mot_vqgan *v)
     return v->latent * v->latent;
 }
 
+bool mot_vqgan_decodes(const struct mot_vqgan *v)
+{
+    return v->has_decoder;
+}
+
 /* ---- running ---- */
 
 /* Workspaces are kept for the next call: as many as there ever were callers at once. */

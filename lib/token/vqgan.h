@@ -14,6 +14,7 @@ void mot_vqgan_free(struct mot_vqgan *v);
 int mot_vqgan_size(const struct mot_vqgan *v);   /* of the codebook */
 int mot_vqgan_side(const struct mot_vqgan *v);   /* pictures are squares of so many pixels */
 int mot_vqgan_tokens(const struct mot_vqgan *v); /* codes a picture */
+bool mot_vqgan_decodes(const struct mot_vqgan *v);
 /* square: as mot_vqgan_side wants it.  Any number of threads may call these at once; each call uses as many OpenMP
  * threads as its caller may. */
 int mot_vqgan_encode(struct mot_vqgan *v, const struct mot_image *square, int32_t *code) MOT_CHECKED;
