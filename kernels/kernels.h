@@ -81,6 +81,24 @@ struct mot_segment {
     int64_t begin, length;
 };
 
+/* What follows a norm, value by value. */
+enum mot_act {
+    MOT_ACT_NONE,
+    MOT_ACT_SILU, /* x / (1 + exp(-x)) */
+    MOT_ACT_GELU  /* x (1 + erf(x / sqrt 2)) / 2 */
+};
+
+/* A convolution over a picture (or, with H = kh = 1, over a sequence), whose values stand as (rows, columns,
+ * channels).  The input may be taken enlarged: each pixel `up` times in both directions. */
+struct mot_conv {
+    int64_t H, W, C;        /* the input */
+    int64_t OH, OW, O;      /* the output */
+    int64_t kh, kw, stride; /* of both directions */
+    int64_t top, left;      /* zeros before the input; behind it there are as many as are asked for */
+    int64_t up;             /* 1: as it is */
+    int64_t groups;         /* divides C and O: output channels of a group see input channels of that group */
+};
+
 /* A piece of an operation as the worker saw it that did it: a thread of the CPU, a stream of a GPU. */
 struct mot_work {
     int32_t worker;
@@ -102,6 +120,10 @@ struct mot_limits {
     int64_t C, H, K, D, F, V;
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
+    const struct mot_conv *conv; /* (n_conv) every convolution that will be called */
+    int n_conv;
+    int64_t norm_rows, norm_width; /* N and C of groupnorm; 0: it is not called */
+    int64_t attend;                /* N of attend, with H heads of D; 0: it is not called */
     int train;       /* 0: forward only */
     /* The block of weights, which a backend may keep a copy of in another type: it follows what
      * write(), copy(), zero() and adamw() do to it.  All weights of linear, head_loss and embed lie in
@@ -243,6 +265,29 @@ struct mot_kernels {
     void (*attention_past)(struct mot_device *d, mot_real *o, const mot_real *q,
                            const struct mot_past *past, int64_t layer, const int32_t *row,
                            int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale);
+
+    /* -- encoders of pictures and sounds, forward only --------------------------------------------------- */
+
+    /* y[oy,ox,o] (+)= b[o] + sum_{ky,kx,c} X[oy stride + ky - top, ox stride + kx - left, c] w[g,ky,kx,c,o]
+     * where X[i,j] = x[i / up, j / up] (integer division) inside (H up, W up) and 0 outside; o and c are those
+     * of group g.  x (H,W,C), y (OH,OW,O), w (groups,kh,kw,C/groups,O/groups), b (O) or NULL.  1e-5 rel. */
+    void (*conv2d)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                   const mot_real *b, const struct mot_conv *conv, int add);
+    /* Norm over all rows and the C / groups channels of a group (Wu & He 2018):
+     *   y[i,c] = act(w[c] (x[i,c] - mean_g) / sqrt(var_g + eps) + b[c])
+     * x, y (N,C), y may be x; w, b (C).  1e-5 rel. */
+    void (*groupnorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                      const mot_real *b, int64_t N, int64_t C, int64_t groups, mot_real eps,
+                      enum mot_act act);
+    /* The same over the C channels of each row: LayerNorm. */
+    void (*layernorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                      const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_act act);
+    /* y[i] = act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
+    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n, enum mot_act act);
+    /* Attention of every row to every row:  o[i,h] = sum_t softmax_t(scale q[i,h] . k[t,h]) v[t,h]
+     * qkv (N, 3 H D): a row is q (H,D), k (H,D), v (H,D); o (N, H D).  1e-5 rel. */
+    void (*attend)(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,
+                   int64_t D, mot_real scale);
 
     /* -- feed-forward ----------------------------------------------------------------------------- */
 

@@ -166,9 +166,29 @@ int mot_special_around(struct mot_tokenizer *t, struct mot_ids *before, struct m
 int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_image *out) MOT_CHECKED;
 /* Peak signal-to-noise ratio in dB over all bytes; equal pictures: INFINITY; sizes that differ: NaN. */
 double mot_image_psnr(const struct mot_image *a, const struct mot_image *b);
+/* Structural similarity of the luminances, 1 = equal (Gaussian windows of 11 x 11, those that fit); sizes that differ: NaN. */
+double mot_image_ssim(const struct mot_image *a, const struct mot_image *b);
 /* Log-spectral distance in dB, 0 = equal spectrograms: root mean square difference of 80 mel bands' levels, mean over 10 ms
  * frames, after both sounds were brought to one level (floor 60 dB below it); the shorter one is taken to end in silence. */
 int mot_speech_distance(const struct mot_audio *a, const struct mot_audio *b, double *db) MOT_CHECKED;
+
+/* How well a folder's codecs do on data (survey.c): hand over pictures and sounds, then take row 0, pictures, and row 1,
+ * sounds.  NaN where there is nothing to tell, as where a codec cannot decode. */
+struct mot_survey_row {
+    char modality[MOT_NAME_BYTES], codec[64]; /* "image", "vq image_size=64 patch_size=8" */
+    int64_t items, tokens;
+    double seconds; /* of sounds */
+    int32_t codes, used;
+    double perplexity;             /* of the codes: how many there would be, used equally often, for the same entropy */
+    double psnr, psnr_least, ssim; /* means over pictures, and the worst; equal pictures count as 78 dB */
+    double distance;               /* mot_speech_distance, the mean over sounds */
+};
+struct mot_survey;
+struct mot_survey *mot_survey_new(struct mot_tokenizer *t) MOT_CHECKED; /* t is borrowed */
+int mot_survey_image(struct mot_survey *s, const struct mot_image *im) MOT_CHECKED;
+int mot_survey_speech(struct mot_survey *s, const struct mot_audio *a) MOT_CHECKED;
+bool mot_survey_row(const struct mot_survey *s, int i, struct mot_survey_row *row); /* false: there is no such codec */
+void mot_survey_free(struct mot_survey *s);
 
 /* Learning a folder from data (learn.c): begin with the sizes wanted (0 = no such modality), hand over every
  * sample once, then finish, which learns, and writes the folder atomically file by file, vocab.json last.
@@ -178,6 +198,12 @@ struct mot_learn_options {
     int32_t text, image, speech; /* vocabulary sizes: text includes special tokens */
     int image_size, patch_size;  /* pictures become image_size squares of patch_size patches; 0: 64, 8 */
     bool merge_repeats;          /* merge runs of equal speech units */
+    const char *text_from;       /* a folder whose tokenizer.json is taken, with text = 0; NULL: text is learned */
+    /* Nets instead of the embedded codecs; NULL: none.  With a picture net, image = 0 and its codebook's size counts. */
+    const char *image_net, *image_config; /* VQGAN: .safetensors or .index.json; .yaml or .json, may be NULL */
+    const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
+                                                                of centres speech = 0, without one they are learned */
+    int speech_layer;            /* whose output; < 0: the encoder's */
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);
@@ -250,6 +276,15 @@ int mot_audio_save_wav(const struct mot_audio *a, const char *path) MOT_CHECKED;
 int mot_audio_resample(const struct mot_audio *a, int rate, struct mot_audio *out) MOT_CHECKED;
 /* Area-averaging / bilinear resize to exactly width x height. */
 int mot_image_resize(const struct mot_image *im, int width, int height, struct mot_image *out) MOT_CHECKED;
+
+/* The window of `size` at (x0, y0) of a picture resized to width x height by Lanczos' filter, bit for bit as Pillow's
+ * Image.resize and crop make it; width and height may be far larger than the window. (lanczos.c) */
+struct mot_window {
+    int64_t x0, y0; /* in the resized picture */
+    int width, height;
+};
+int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out) MOT_CHECKED;
 
 /* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
 struct mot_span {

@@ -13,12 +13,12 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY
 };
 
 static void usage(FILE *f)
 {
-    fputs("usage: mot-tokenize --learn text=N[,image=N][,speech=N] -t TOK [options] INPUT...\n"
+    fputs("usage: mot-tokenize --learn text=N|FOLDER[,image=N][,speech=N] -t TOK [options] INPUT...\n"
           "       mot-tokenize -t TOK [--raw|--add-special] [-o OUT.mot] [options] [INPUT...]\n"
           "       mot-tokenize --decode [-t TOK] [-o DIR] [--raw] [-f lines] [SHARD...]\n"
           "       mot-tokenize --dump|--info|--check [SHARD...]\n"
@@ -34,6 +34,7 @@ static void usage(FILE *f)
           "      --pack              JSON Lines of --dump to a shard\n"
           "      --export FORM       shards to llm.c's files: llmc, llmc-u16 or llmc-u32\n"
           "      --info              what shards hold, as TSV\n"
+          "      --info --quality    how well TOK's codecs do on the data of INPUTs\n"
           "      --check             read whole shards and tell whether they are good\n"
           "making shards:\n"
           "      --raw               no <|bos|> and <|eos|> around documents\n"
@@ -55,6 +56,8 @@ static void usage(FILE *f)
           "learning:\n"
           "      --image-size N      pictures become squares of N pixels (64)\n"
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
+          "      --image-codec C     vqgan:FILE[,CONFIG]: pictures by that net of .safetensors\n"
+          "      --speech-codec C    hubert:FILE[,layer=N][,units=FILE][,config=FILE]: speech by that net\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
           "      --skip-special      --decode without the text of special tokens\n"
@@ -65,7 +68,7 @@ static void usage(FILE *f)
 
 /* ---- options ---- */
 
-/* "text=8192,image=1024" */
+/* "text=8192,image=1024"; text may be a folder with a tokenizer.json */
 static void parse_sizes(struct mot_learn_options *l, char *s)
 {
     struct {
@@ -83,8 +86,23 @@ static void parse_sizes(struct mot_learn_options *l, char *s)
             die_usage("--learn %s: expected text=N, image=N or speech=N, separated by commas", part);
         if (*kinds[k].size)
             die_usage("--learn: %s is given twice", part);
-        *kinds[k].size = (int32_t)opt_int("--learn", number, 1, 1 << 24);
+        if (k == 0 && (*number < '0' || *number > '9') && *number && !l->text_from)
+            l->text_from = number;
+        else
+            *kinds[k].size = (int32_t)opt_int("--learn", number, 1, 1 << 24);
     }
+    if (l->text && l->text_from)
+        die_usage("--learn: text is given twice");
+}
+
+/* "vqgan:FILE[,CONFIG]" */
+static void parse_image_codec(struct mot_learn_options *l, char *s)
+{
+    if (strncmp(s, "vqgan:", 6) != 0 || !s[6])
+        die_usage("--image-codec %s: expected vqgan:FILE or vqgan:FILE,CONFIG", s);
+    s += 6;
+    l->image_net = strsep(&s, ",");
+    l->image_config = s;
 }
 
 static const char *parse_format(const char *s)
@@ -110,6 +128,24 @@ static bool parse_split_key(const char *s)
     return *s == 'c';
 }
 
+/* "hubert:FILE[,layer=N][,units=FILE][,config=FILE]" */
+static void parse_speech_codec(struct mot_learn_options *l, char *s)
+{
+    if (strncmp(s, "hubert:", 7) != 0 || !s[7])
+        die_usage("--speech-codec %s: expected hubert:FILE[,layer=N][,units=FILE][,config=FILE]", s);
+    s += 7;
+    l->speech_net = strsep(&s, ",");
+    for (char *part; (part = strsep(&s, ","));)
+        if (strncmp(part, "layer=", 6) == 0)
+            l->speech_layer = (int)opt_int("--speech-codec layer", part + 6, 0, 1000);
+        else if (strncmp(part, "units=", 6) == 0)
+            l->speech_centres = part + 6;
+        else if (strncmp(part, "config=", 7) == 0)
+            l->speech_config = part + 7;
+        else
+            die_usage("--speech-codec %s: expected layer=N, units=FILE or config=FILE", part);
+}
+
 #define IN(mode) (1u << (mode))
 static const struct {
     const char *option;
@@ -117,14 +153,14 @@ static const struct {
     unsigned modes;
 } meaning[] = {
     {"-o", 'o', IN(ENCODE) | IN(DECODE) | IN(PACK) | IN(EXPORT)},
-    {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE)},
+    {"-f", 'f', IN(ENCODE) | IN(LEARN) | IN(DECODE) | IN(INFO)},
     {"--raw", OPT_RAW, IN(ENCODE) | IN(DECODE)},
     {"--add-special", OPT_ADD_SPECIAL, IN(ENCODE)},
     {"--utf8", OPT_UTF8, IN(ENCODE) | IN(DECODE)},
     {"--skip-special", OPT_SKIP_SPECIAL, IN(DECODE)},
     {"--order", OPT_ORDER, IN(ENCODE)},
     {"--seed", OPT_SEED, IN(ENCODE) | IN(LEARN)},
-    {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN)},
+    {"--strict", OPT_STRICT, IN(ENCODE) | IN(LEARN) | IN(INFO)},
     {"--compress", OPT_COMPRESS, IN(ENCODE) | IN(PACK)},
     {"--shard-size", OPT_SHARD_SIZE, IN(ENCODE) | IN(EXPORT)},
     {"--resume", OPT_RESUME, IN(ENCODE)},
@@ -137,8 +173,11 @@ static const struct {
     {"--separator", OPT_SEPARATOR, IN(ENCODE) | IN(EXPORT)},
     {"--keep-going", OPT_KEEP_GOING, IN(DECODE) | IN(DUMP) | IN(INFO) | IN(EXPORT)},
     {"--json", OPT_JSON, IN(INFO)},
+    {"--quality", OPT_QUALITY, IN(INFO)},
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
+    {"--image-codec", OPT_IMAGE_CODEC, IN(LEARN)},
+    {"--speech-codec", OPT_SPEECH_CODEC, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
 };
 enum { N_MEANINGS = sizeof meaning / sizeof meaning[0] };
@@ -160,6 +199,10 @@ static void check(const struct tokenize_options *o, unsigned given)
         die_usage("%s: which files? Give -o OUT.mot", o->shard_size ? "--shard-size" : o->resume ? "--resume" : "--split");
     if (piped && o->report && strcmp(o->report, "-") == 0)
         die_usage("--report: standard output has the shard: give -o OUT.mot, or a file for the report");
+    if (o->quality && !o->tokenizer)
+        die_usage("--quality: of which codecs? Give -t TOK, once or more");
+    if (!o->quality && o->mode == INFO && (o->format || o->strict))
+        die_usage("%s means nothing with --info of shards", o->format ? "-f" : "--strict");
     if (o->encode.by_caption && !o->encode.split)
         die_usage("--split-key: of which split? Give --split SHARE");
     if (o->encode.doc.raw && o->encode.doc.add_special)
@@ -180,7 +223,12 @@ static void set_mode(struct tokenize_options *o, enum tokenize_mode mode)
 static void set(struct tokenize_options *o, int c)
 {
     switch (c) {
-    case 't': o->tokenizer = optarg; break;
+    case 't':
+        o->tokenizer = optarg;
+        if (o->n_tokenizers == TOKENIZE_MOST_TOKENIZERS)
+            die_usage("-t: up to %d tokenizer folders", TOKENIZE_MOST_TOKENIZERS);
+        o->tokenizers[o->n_tokenizers++] = optarg;
+        break;
     case 'o': o->output = optarg; break;
     case 'f': o->format = parse_format(optarg); break;
     case OPT_LEARN: set_mode(o, LEARN), parse_sizes(&o->learn, optarg); break;
@@ -211,9 +259,12 @@ static void set(struct tokenize_options *o, int c)
     case OPT_STRICT: o->strict = true; break;
     case OPT_COMPRESS: o->compress = true; break;
     case OPT_KEEP_GOING: o->keep_going = true; break;
+    case OPT_QUALITY: o->quality = true; break;
     case OPT_JSON: o->json = true; break;
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
+    case OPT_IMAGE_CODEC: parse_image_codec(&o->learn, optarg); break;
+    case OPT_SPEECH_CODEC: parse_speech_codec(&o->learn, optarg); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
     case OPT_THREADS: o->encode.threads = o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
     default: tool_option(c, usage);
@@ -242,6 +293,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"strict", no_argument, NULL, OPT_STRICT},
         {"compress", no_argument, NULL, OPT_COMPRESS},
         {"keep-going", no_argument, NULL, OPT_KEEP_GOING},
+        {"quality", no_argument, NULL, OPT_QUALITY},
         {"json", no_argument, NULL, OPT_JSON},
         {"shard-size", required_argument, NULL, OPT_SHARD_SIZE},
         {"resume", no_argument, NULL, OPT_RESUME},
@@ -254,13 +306,15 @@ static struct tokenize_options parse(int argc, char **argv)
         {"separator", required_argument, NULL, OPT_SEPARATOR},
         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
         {"patch-size", required_argument, NULL, OPT_PATCH_SIZE},
+        {"image-codec", required_argument, NULL, OPT_IMAGE_CODEC},
+        {"speech-codec", required_argument, NULL, OPT_SPEECH_CODEC},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
         TOOL_THREADS_OPTION,
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
     static const char *const standard_input[] = {"-"};
-    struct tokenize_options o = {.mode = ENCODE, .separator = -1,
+    struct tokenize_options o = {.mode = ENCODE, .separator = -1, .learn.speech_layer = -1,
                                  .encode.doc = {.media_first = 0.5, .interleave = 1, .changes = 0.2}};
     unsigned given = 0;
     for (int c; (c = getopt_long(argc, argv, "t:o:f:" TOOL_SHORT, longopts, NULL)) != -1;) {
@@ -271,7 +325,10 @@ static struct tokenize_options parse(int argc, char **argv)
     check(&o, given);
     o.input = (const char *const *)argv + optind;
     o.n_inputs = argc - optind;
-    if (o.n_inputs == 0) {
+    bool reads = o.mode != LEARN || o.learn.text || o.learn.image || o.learn.speech;
+    if (!reads && o.n_inputs > 0)
+        die_usage("%s: nothing is learned from data here", o.input[0]);
+    if (reads && o.n_inputs == 0) {
         if (isatty(STDIN_FILENO))
             die_usage("no input given (- is standard input)");
         o.input = standard_input;
@@ -292,7 +349,7 @@ int main(int argc, char **argv)
     case DUMP: tokenize_dump(&o); break;
     case PACK: tokenize_pack(&o); break;
     case EXPORT: tokenize_export(&o); break;
-    case INFO: tokenize_info(&o); break;
+    case INFO: (o.quality ? tokenize_quality : tokenize_info)(&o); break;
     case CHECK: tokenize_check(&o); break;
     }
     return tool_finish();

@@ -10,9 +10,14 @@
 
 enum tokenize_mode { ENCODE, LEARN, DECODE, DUMP, PACK, INFO, CHECK, EXPORT };
 
+enum { TOKENIZE_MOST_TOKENIZERS = 16 };
 struct tokenize_options {
     enum tokenize_mode mode;
-    const char *tokenizer, *output, *format, *report, *export;
+    const char *tokenizer; /* the last -t */
+    const char *tokenizers[TOKENIZE_MOST_TOKENIZERS]; /* all of them, for --quality */
+    int n_tokenizers;
+    bool quality;
+    const char *output, *format, *report, *export;
     bool strict, compress, keep_going, json, resume, skip_special;
     int64_t shard_size;
     int32_t separator; /* -1: as the vocabulary says */
@@ -28,6 +33,7 @@ void tokenize_encode(const struct tokenize_options *o);
 void tokenize_pack(const struct tokenize_options *o);
 void tokenize_dump(const struct tokenize_options *o);
 void tokenize_info(const struct tokenize_options *o);
+void tokenize_quality(const struct tokenize_options *o);
 void tokenize_check(const struct tokenize_options *o);
 void tokenize_export(const struct tokenize_options *o);
 void tokenize_decode(const struct tokenize_options *o);

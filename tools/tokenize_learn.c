@@ -63,8 +63,8 @@ void tokenize_learn(struct tokenize_options *o)
     struct mot_learner *l = mot_learner_new(&o->learn);
     if (!l)
         die_usage("%s", mot_error());
-    struct mot_source *s = tokenize_open_source(o, NULL, &skips);
-    for (const struct mot_record *r; (r = tokenize_next_record(s));) {
+    struct mot_source *s = o->n_inputs ? tokenize_open_source(o, NULL, &skips) : NULL; /* none: nothing is learned from data */
+    for (const struct mot_record *r; s && (r = tokenize_next_record(s));) {
         for (int i = 0; i < r->n_items; i++)
             if (learn_item(l, &o->learn, &r->item[i], seen))
                 die_lib("%s", r->name);

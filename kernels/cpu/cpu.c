@@ -41,6 +41,8 @@ static struct mot_cpu_need need_of(const struct mot_device *d, const struct mot_
         mot_cpu_norm_need(d->threads, l), mot_cpu_linear_need(d->threads, l),
         mot_cpu_rope_need(d->threads, l), mot_cpu_attention_need(d->threads, l),
         mot_cpu_past_need(d->threads, l),
+        mot_cpu_conv_need(d->threads, l), mot_cpu_groupnorm_need(d->threads, l),
+        mot_cpu_attend_need(d->threads, l),
         mot_cpu_head_need(d->threads, l), mot_cpu_optim_need(d->threads, l),
     };
     struct mot_cpu_need need = {64, 64};
@@ -196,6 +198,11 @@ const struct mot_kernels mot_cpu_table = {
     .attention_back = mot_cpu_attention_back,
     .remember = mot_cpu_remember,
     .attention_past = mot_cpu_attention_past,
+    .conv2d = mot_cpu_conv2d,
+    .groupnorm = mot_cpu_groupnorm,
+    .layernorm = mot_cpu_layernorm,
+    .activate = mot_cpu_activate,
+    .attend = mot_cpu_attend,
     .swiglu = mot_cpu_swiglu,
     .swiglu_back = mot_cpu_swiglu_back,
     .head_loss = mot_cpu_head_loss,

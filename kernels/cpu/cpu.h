@@ -37,6 +37,9 @@ struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 struct mot_cpu_need mot_cpu_rope_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_attention_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_past_need(int threads, const struct mot_limits *l);
+struct mot_cpu_need mot_cpu_conv_need(int threads, const struct mot_limits *l);
+struct mot_cpu_need mot_cpu_groupnorm_need(int threads, const struct mot_limits *l);
+struct mot_cpu_need mot_cpu_attend_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_head_need(int threads, const struct mot_limits *l);
 struct mot_cpu_need mot_cpu_optim_need(int threads, const struct mot_limits *l);
 
@@ -182,6 +185,16 @@ void mot_cpu_remember(struct mot_device *d, const struct mot_past *past, int64_t
 void mot_cpu_attention_past(struct mot_device *d, float *o, const float *q,
                             const struct mot_past *past, int64_t layer, const int32_t *row,
                             int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+void mot_cpu_conv2d(struct mot_device *d, float *y, const float *x, const float *w, const float *b,
+                    const struct mot_conv *conv, int add);
+void mot_cpu_groupnorm(struct mot_device *d, float *y, const float *x, const float *w,
+                       const float *b, int64_t N, int64_t C, int64_t groups, float eps,
+                       enum mot_act act);
+void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const float *w,
+                       const float *b, int64_t N, int64_t C, float eps, enum mot_act act);
+void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_act act);
+void mot_cpu_attend(struct mot_device *d, float *o, const float *qkv, int64_t N, int64_t H,
+                    int64_t D, float scale);
 void mot_cpu_swiglu(struct mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 void mot_cpu_swiglu_back(struct mot_device *d, float *dgu, const float *dh, const float *gu,
                          int64_t N, int64_t F);

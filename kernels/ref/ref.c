@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../kernels.h"
+#include "ref.h"
 
 struct mot_device {
     double *scratch; /* rows of sums, see scratch() */
@@ -695,6 +695,11 @@ const struct mot_kernels mot_kernels_ref = {
     .attention_back = ref_attention_back,
     .remember = ref_remember,
     .attention_past = ref_attention_past,
+    .conv2d = mot_ref_conv2d,
+    .groupnorm = mot_ref_groupnorm,
+    .layernorm = mot_ref_layernorm,
+    .activate = mot_ref_activate,
+    .attend = mot_ref_attend,
     .swiglu = ref_swiglu,
     .swiglu_back = ref_swiglu_back,
     .head_loss = ref_head_loss,

@@ -10,7 +10,7 @@
 
 #include "base.h"
 
-static _Thread_local char last[1024] = "no error";
+static _Thread_local char last[4096] = "no error";
 
 const char *mot_error(void)
 {

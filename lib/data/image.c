@@ -145,13 +145,13 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
     return mot_fail(MOT_ECORRUPT, "%s: truncated JPEG: %zu bytes and no end", name, n);
 }
 
-/* RGBA over white, in place, to RGB. */
+/* RGBA over white, in place, to RGB; in the arithmetic of Chameleon's, whose codec may be the one that sees it. */
 static void flatten(unsigned char *p, size_t pixels)
 {
     for (size_t i = 0; i < pixels; i++) {
-        unsigned a = p[4 * i + 3];
+        double a = p[4 * i + 3] / 255.0;
         for (size_t c = 0; c < 3; c++)
-            p[3 * i + c] = (unsigned char)((p[4 * i + c] * a + 255 * (255 - a) + 127) / 255);
+            p[3 * i + c] = (unsigned char)((1 - a) * 255 + a * p[4 * i + c]);
     }
 }
 

@@ -14,13 +14,16 @@
 /* Told now and then while something is learned: what is being done and the share done, 0 to 1. */
 typedef void mot_progress(void *context, const char *what, double share);
 
-/* -- pictures (image_codec.c): codes of square patches, rows from the top -- */
+/* -- pictures (image_codec.c; embedded: image_vq.c, a VQGAN: vqgan.c): codes of squares, rows from the top -- */
 struct mot_image_codec;
 struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);
 int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are */
 int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes a picture */
-/* The square that encode sees: shorter side resized to the codec's size, centre cropped. */
+void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n);
+bool mot_image_codec_decodes(const struct mot_image_codec *c);
+int mot_image_codec_side(const struct mot_image_codec *c);   /* pictures are squares of so many pixels */
+/* The square that encode sees: shorter side resized to the codec's size, centre cropped; the resizing is the codec's own. */
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
                             struct mot_image *out) MOT_CHECKED;
 /* Appends mot_image_codec_tokens codes in [0, size). */
@@ -41,16 +44,19 @@ int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_pr
                            void *context) MOT_CHECKED;
 void mot_image_learner_free(struct mot_image_learner *l);
 
-/* -- sounds (speech_codec.c): units of 40 ms -- */
+/* -- sounds (speech_codec.c; embedded: speech_vq.c, units of 40 ms; a HuBERT: hubert.c, of 20 ms) -- */
 struct mot_speech_codec;
 struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
 void mot_speech_codec_free(struct mot_speech_codec *c);
 int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
+void mot_speech_codec_describe(const struct mot_speech_codec *c, char *text, size_t n);
+bool mot_speech_codec_decodes(const struct mot_speech_codec *c);
 int mot_speech_codec_rate(const struct mot_speech_codec *c); /* of what decode gives, in Hz */
-/* Appends one unit for each 40 ms begun (fewer where the codec merges repeats); any rate, level and
- * length; no samples, no units. */
+/* Appends one unit for each 40 ms begun, or as many as a HuBERT gives (fewer where the codec merges repeats); any rate,
+ * level and length; no samples, no units. */
 int mot_speech_codec_encode(const struct mot_speech_codec *c, const struct mot_audio *a,
                             struct mot_ids *out) MOT_CHECKED;
+/* A HuBERT's units cannot be decoded: MOT_EARG. */
 int mot_speech_codec_decode(const struct mot_speech_codec *c, const int32_t *code, int64_t n,
                             struct mot_audio *out) MOT_CHECKED;
 
@@ -58,6 +64,10 @@ struct mot_speech_learner;
 /* units 2 to 65536. */
 struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats,
                                                   uint64_t seed) MOT_CHECKED;
+/* Units of a HuBERT (mot_hubert_open) instead: by the centres in a file, and then nothing need be added, or, where it is
+ * NULL, by those that are learned. */
+struct mot_speech_learner *mot_speech_learner_net(const char *net, const char *config, int layer, const char *centres,
+                                                  int units, bool merge_repeats, uint64_t seed) MOT_CHECKED;
 int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio *a) MOT_CHECKED;
 int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
                             void *context) MOT_CHECKED;

@@ -1,285 +1,36 @@
 /* SPDX-License-Identifier: MIT
  *
- * image_codec.c - pictures by lapped vector quantisation of square patches.
- *
- * A picture is brought to a fixed square: shorter side resized, centre cropped.  It is then a sum
- * of stamps, one for each patch, that reach half a patch into their neighbours (lapped.c has the
- * method): no blocks are seen, and flat areas, edges and shading go on from patch to patch.  Values
- * are R, G, B less GREY: the error that is made small is the one PSNR measures, and where there is
- * no code the picture is grey.
- *
- * File: tensor "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; metadata
- * "format" = "mot-image-vq", "version", "image_size", "patch_size", "margin".
+ * image_codec.c - a folder's picture codec, whichever it is: the embedded one (image_vq.c) or a VQGAN (vqgan.c).  The
+ * file's metadata "format" tells.  Here is what they have in common: how pictures become the square that they see, and
+ * the checks of codes.
  */
-#include <math.h>
-#include <stdlib.h>
-
 #include "../base/safetensors.h"
-#include "lapped.h"
+#include "image_vq.h"
+#include "vqgan.h"
 
-enum {
-    VERSION = 1,
-    SAMPLE_FLOATS = 16 << 20, /* learned from: 1365 pictures of 64 x 64, mirror images counted */
-    MAX_SIDE = 4096,
-    GREY = 128
+struct mot_image_codec { /* one of the two */
+    struct mot_image_vq *vq;
+    struct mot_vqgan *vqgan;
 };
-
-struct mot_image_codec {
-    int size, patch;
-    struct mot_lapped q;
-};
-
-struct mot_image_learner {
-    int size, patch, codes;
-    uint64_t seed;
-    int64_t seen, capacity; /* pictures */
-    unsigned char *sample;  /* (capacity, size, size, 3) */
-};
-
-/* ---- pictures and patches ---- */
-
-static int prepare(const struct mot_image *im, int size, struct mot_image *out)
-{
-    *out = (struct mot_image){0};
-    if (im->width < 1 || im->height < 1)
-        return mot_fail(MOT_EARG, "a picture without pixels");
-    int shorter = im->width < im->height ? im->width : im->height;
-    int64_t width = ((int64_t)im->width * size + shorter / 2) / shorter;
-    int64_t height = ((int64_t)im->height * size + shorter / 2) / shorter;
-    /* A strip a thousand times longer than wide would be blown up for nothing: only its middle is
-     * kept. */
-    struct mot_image middle = *im, scaled = {0};
-    if (width > 8 * (int64_t)size || height > 8 * (int64_t)size) {
-        int side = 8 * shorter;
-        middle.width = im->width < side ? im->width : side;
-        middle.height = im->height < side ? im->height : side;
-        size_t row = (size_t)middle.width * 3;
-        middle.rgb = mot_alloc((size_t)middle.height, row);
-        if (!middle.rgb)
-            return MOT_ENOMEM;
-        size_t x0 = (size_t)(im->width - middle.width) / 2,
-               y0 = (size_t)(im->height - middle.height) / 2;
-        for (size_t y = 0; y < (size_t)middle.height; y++)
-            memcpy(middle.rgb + y * row, im->rgb + ((y + y0) * (size_t)im->width + x0) * 3, row);
-        width = middle.width > middle.height ? 8 * (int64_t)size : size;
-        height = middle.width > middle.height ? size : 8 * (int64_t)size;
-    }
-    int rc = mot_image_resize(&middle, (int)width, (int)height, &scaled);
-    if (middle.rgb != im->rgb)
-        mot_image_free(&middle);
-    if (rc)
-        return rc;
-    *out = (struct mot_image){size, size, mot_alloc((size_t)size * (size_t)size, 3)};
-    size_t x0 = (size_t)(width - size) / 2, y0 = (size_t)(height - size) / 2;
-    for (size_t y = 0; out->rgb && y < (size_t)size; y++)
-        memcpy(out->rgb + y * (size_t)size * 3, scaled.rgb + ((y + y0) * (size_t)width + x0) * 3,
-               (size_t)size * 3);
-    mot_image_free(&scaled);
-    return out->rgb ? MOT_OK : MOT_ENOMEM;
-}
-
-static size_t bytes_of(int size)
-{
-    return (size_t)size * (size_t)size * 3;
-}
-
-static void to_floats(const unsigned char *rgb, int size, float *x)
-{
-    for (size_t i = 0; i < bytes_of(size); i++)
-        x[i] = (float)(rgb[i] - GREY);
-}
-
-static unsigned char to_byte(float x)
-{
-    return (unsigned char)(x <= 0 ? 0 : x >= 255 ? 255 : (int)(x + 0.5f));
-}
-
-static int init_lapped(struct mot_lapped *q, int codes, int patch)
-{
-    return mot_lapped_init(q, codes, 3, (const int[]){patch, patch},
-                           (const int[]){patch / 2, patch / 2});
-}
-
-/* ---- learning ---- */
-
-static int check_sizes(int codes, int size, int patch)
-{
-    if (codes < 2 || codes > 65536)
-        return mot_fail(MOT_EARG, "image codes: %d is not in 2..65536", codes);
-    if (patch < 1 || patch > 64 || size < patch || size > MAX_SIDE || size % patch != 0)
-        return mot_fail(MOT_EARG,
-                        "pictures of %d in patches of %d: the size must be a multiple of the "
-                        "patch, patches 1..64, sizes up to %d",
-                        size, patch, MAX_SIDE);
-    return MOT_OK;
-}
-
-struct mot_image_learner *mot_image_learner_new(int codes, int image_size, int patch_size,
-                                                uint64_t seed)
-{
-    int size = image_size ? image_size : 64, patch = patch_size ? patch_size : 8;
-    if (check_sizes(codes, size, patch))
-        return NULL;
-    struct mot_image_learner *l = mot_alloc(1, sizeof *l);
-    if (!l)
-        return NULL;
-    *l = (struct mot_image_learner){
-        size, patch, codes, seed, 0, SAMPLE_FLOATS / (int64_t)bytes_of(size), NULL};
-    if (l->capacity < 2)
-        l->capacity = 2;
-    l->sample = mot_alloc((size_t)l->capacity, bytes_of(size));
-    if (!l->sample) {
-        mot_free(l);
-        return NULL;
-    }
-    return l;
-}
-
-/* The picture and its mirror image are two of the stream that is sampled: patches have no
- * handedness. */
-int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *im)
-{
-    int64_t at[2];
-    for (int mirror = 0; mirror < 2; mirror++)
-        at[mirror] = mot_sample_place(l->seed, mot_stream("pictures"), l->seen++, l->capacity);
-    if (at[0] < 0 && at[1] < 0)
-        return MOT_OK;
-    struct mot_image square;
-    int rc = prepare(im, l->size, &square);
-    if (rc)
-        return rc;
-    if (at[0] >= 0)
-        memcpy(l->sample + (size_t)at[0] * bytes_of(l->size), square.rgb, bytes_of(l->size));
-    unsigned char *to = l->sample + (size_t)(at[1] < 0 ? 0 : at[1]) * bytes_of(l->size);
-    for (size_t y = 0; at[1] >= 0 && y < (size_t)l->size; y++)
-        for (size_t x = 0; x < (size_t)l->size; x++, to += 3)
-            memcpy(to, square.rgb + (y * (size_t)l->size + (size_t)l->size - 1 - x) * 3, 3);
-    mot_image_free(&square);
-    return MOT_OK;
-}
-
-static int write_file(const struct mot_image_learner *l, const char *path,
-                      const struct mot_lapped *q)
-{
-    char size[16], patch[16], margin[16];
-    snprintf(size, sizeof size, "%d", l->size);
-    snprintf(patch, sizeof patch, "%d", l->patch);
-    snprintf(margin, sizeof margin, "%d", q->margin_h);
-    const char *const metadata[] = {"format",     "mot-image-vq", "version", "1",    "image_size",
-                                    size,         "patch_size",   patch,     "margin", margin};
-    const struct mot_st_decl decl = {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}};
-    struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 5, NULL);
-    if (!w)
-        return MOT_EIO;
-    int rc = mot_st_writer_data(w, q->stamp, (size_t)l->codes * (size_t)q->dim * sizeof *q->stamp);
-    if (!rc)
-        return mot_st_writer_commit(w);
-    mot_st_writer_abort(w);
-    return rc;
-}
-
-int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_progress *progress,
-                           void *context)
-{
-    if (l->seen == 0)
-        return mot_fail(MOT_EARG, "%s: no picture to learn from", path);
-    int64_t n = l->seen < l->capacity ? l->seen : l->capacity;
-    int side = l->size / l->patch;
-    struct mot_report report = {progress, context, "learning picture codes", 0, 1};
-    struct mot_lapped q;
-    int rc = init_lapped(&q, l->codes, l->patch);
-    if (rc)
-        return rc;
-    float *x = mot_alloc((size_t)n, bytes_of(l->size) * sizeof *x);
-    struct mot_field *field = mot_alloc((size_t)n, sizeof *field);
-    rc = x && field ? MOT_OK : MOT_ENOMEM;
-    for (int64_t i = 0; !rc && i < n; i++) {
-        field[i] = (struct mot_field){side, side, x + (size_t)i * bytes_of(l->size)};
-        to_floats(l->sample + (size_t)i * bytes_of(l->size), l->size, field[i].x);
-    }
-    if (!rc)
-        rc = mot_lapped_learn(&q, field, n, l->seed, &report);
-    if (!rc)
-        rc = write_file(l, path, &q);
-    mot_free(x);
-    mot_free(field);
-    mot_lapped_free(&q);
-    return rc;
-}
-
-void mot_image_learner_free(struct mot_image_learner *l)
-{
-    if (!l)
-        return;
-    mot_free(l->sample);
-    mot_free(l);
-}
-
-/* ---- loading ---- */
-
-static int setting(const struct mot_st *s, const char *key, int *out)
-{
-    const char *text = mot_st_metadata(s, key);
-    char *end;
-    long x = text ? strtol(text, &end, 10) : 0;
-    if (!text || end == text || *end || x < 0 || x > 65536)
-        return mot_fail(MOT_EFORMAT,
-                        "%s: not a picture codec: metadata \"%s\" is missing or no number", s->path,
-                        key);
-    *out = (int)x;
-    return MOT_OK;
-}
-
-static int read_codec(struct mot_image_codec *c, const struct mot_st *s)
-{
-    const char *format = mot_st_metadata(s, "format");
-    if (!format || strcmp(format, "mot-image-vq") != 0)
-        return mot_fail(MOT_EFORMAT,
-                        "%s: not a picture codec: metadata \"format\" is not \"mot-image-vq\"",
-                        s->path);
-    int version = 0, margin = 0, rc = setting(s, "version", &version);
-    if (!rc && version != VERSION)
-        return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, version,
-                        VERSION);
-    if (!rc)
-        rc = setting(s, "image_size", &c->size);
-    if (!rc)
-        rc = setting(s, "patch_size", &c->patch);
-    if (!rc)
-        rc = setting(s, "margin", &margin);
-    const struct mot_st_tensor *t = mot_st_find(s, "stamps");
-    if (rc)
-        return rc;
-    int window = c->patch + 2 * margin;
-    if (!t || t->rank != 4 || t->shape[0] > 65536
-        || check_sizes((int)t->shape[0], c->size, c->patch) || margin > c->patch / 2
-        || t->shape[1] != window || t->shape[2] != window || t->shape[3] != 3)
-        return mot_fail(
-            MOT_EFORMAT,
-            "%s: tensor \"stamps\" is missing or does not fit image_size, patch_size and margin",
-            s->path);
-    rc = mot_lapped_init(&c->q, (int)t->shape[0], 3, (const int[]){c->patch, c->patch},
-                         (const int[]){margin, margin});
-    if (!rc)
-        rc = mot_st_read_f32(s, t, c->q.stamp);
-    for (int64_t i = 0; !rc && i < t->count; i++)
-        if (!(fabsf(c->q.stamp[i]) <= 1e6f))
-            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"stamps\" has values that are no pixels",
-                          s->path);
-    return rc ? rc : mot_lapped_ready(&c->q);
-}
 
 struct mot_image_codec *mot_image_codec_load(const char *path)
 {
-    struct mot_image_codec *c = mot_alloc(1, sizeof *c);
     struct mot_st s = {0};
-    int rc = c ? mot_st_open(&s, path) : MOT_ENOMEM;
-    if (!rc)
-        rc = read_codec(c, &s);
+    struct mot_image_codec *c = mot_alloc(1, sizeof *c);
+    if (!c || mot_st_open(&s, path)) {
+        mot_free(c);
+        return NULL;
+    }
+    const char *format = mot_st_metadata(&s, "format");
+    bool vqgan = format && strcmp(format, "mot-vqgan") == 0;
     mot_st_close(&s);
-    if (!rc)
+    if (vqgan)
+        c->vqgan = mot_vqgan_load(path);
+    else
+        c->vq = mot_image_vq_load(path);
+    if (c->vq || c->vqgan)
         return c;
-    mot_image_codec_free(c);
+    mot_free(c);
     return NULL;
 }
 
@@ -287,77 +38,94 @@ void mot_image_codec_free(struct mot_image_codec *c)
 {
     if (!c)
         return;
-    mot_lapped_free(&c->q);
+    mot_image_vq_free(c->vq);
+    mot_vqgan_free(c->vqgan);
     mot_free(c);
 }
 
 int mot_image_codec_size(const struct mot_image_codec *c)
 {
-    return c->q.codes;
+    return c->vq ? mot_image_vq_size(c->vq) : mot_vqgan_size(c->vqgan);
 }
 
 int mot_image_codec_tokens(const struct mot_image_codec *c)
 {
-    return (c->size / c->patch) * (c->size / c->patch);
+    return c->vq ? mot_image_vq_tokens(c->vq) : mot_vqgan_tokens(c->vqgan);
 }
 
-/* ---- there and back ---- */
-
-int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
-                            struct mot_image *out)
+int mot_image_codec_side(const struct mot_image_codec *c)
 {
-    return prepare(im, c->size, out);
+    return c->vq ? mot_image_vq_side(c->vq) : mot_vqgan_side(c->vqgan);
 }
 
-int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im,
-                           struct mot_ids *out)
+void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n)
+{
+    int side = mot_image_codec_side(c), across = 1;
+    while (across * across < mot_image_codec_tokens(c))
+        across++;
+    snprintf(text, n, "%s image_size=%d patch_size=%d", c->vq ? "vq" : "vqgan", side, side / across);
+}
+
+bool mot_image_codec_decodes(const struct mot_image_codec *c)
+{
+    return c->vq || mot_vqgan_decodes(c->vqgan);
+}
+
+/* n * size / shorter, to the nearest, halves to even, by way of double: as Chameleon's Python does it. */
+static int64_t scaled(int n, int shorter, int size)
+{
+    double x = (double)size / (double)shorter * (double)n;
+    int64_t down = (int64_t)x;
+    double rest = x - (double)down;
+    return down + (rest > 0.5 || (rest == 0.5 && (down & 1)));
+}
+
+/* As Chameleon's: the shorter side resized by Lanczos' filter, the middle cut out. */
+static int prepare_vqgan(const struct mot_image *im, int size, struct mot_image *out)
+{
+    if (im->width < 1 || im->height < 1)
+        return mot_fail(MOT_EARG, "a picture without pixels");
+    int shorter = im->width < im->height ? im->width : im->height;
+    int64_t width = scaled(im->width, shorter, size), height = scaled(im->height, shorter, size);
+    struct mot_window w = {(width - size) / 2, (height - size) / 2, size, size};
+    return mot_image_lanczos(im, width, height, &w, out);
+}
+
+int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im, struct mot_image *out)
+{
+    *out = (struct mot_image){0};
+    return c->vq ? mot_image_vq_prepare(c->vq, im, out) : prepare_vqgan(im, mot_vqgan_side(c->vqgan), out);
+}
+
+int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im, struct mot_ids *out)
 {
     struct mot_image square;
-    int rc = prepare(im, c->size, &square);
+    int rc = mot_image_codec_prepare(c, im, &square);
     if (rc)
         return rc;
-    int n = mot_image_codec_tokens(c), side = c->size / c->patch;
-    struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
+    int n = mot_image_codec_tokens(c);
     int32_t *code = mot_alloc((size_t)n, sizeof *code);
-    rc = field.x && code ? MOT_OK : MOT_ENOMEM;
-    if (!rc) {
-        to_floats(square.rgb, c->size, field.x);
-        rc = mot_lapped_encode(&c->q, &field, code);
-    }
+    rc = !code ? MOT_ENOMEM : c->vq ? mot_image_vq_encode(c->vq, &square, code) : mot_vqgan_encode(c->vqgan, &square, code);
     if (!rc)
         rc = mot_ids_append(out, code, n);
-    mot_free(field.x);
     mot_free(code);
     mot_image_free(&square);
     return rc;
 }
 
-int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n,
-                           struct mot_image *out)
+int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n, struct mot_image *out)
 {
     *out = (struct mot_image){0};
-    int tokens = mot_image_codec_tokens(c), side = c->size / c->patch;
+    int tokens = mot_image_codec_tokens(c), size = mot_image_codec_size(c);
     if (n < 0 || n > tokens)
-        return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n,
-                        tokens);
+        return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n, tokens);
     for (int64_t i = 0; i < n; i++)
-        if (code[i] < 0 || code[i] >= c->q.codes)
-            return mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i],
-                            c->q.codes - 1);
-    struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
+        if (code[i] < 0 || code[i] >= size)
+            return mot_fail(MOT_EARG, "picture code %d, this codec has 0..%d", code[i], size - 1);
     int32_t *whole = mot_alloc((size_t)tokens, sizeof *whole);
-    *out = (struct mot_image){c->size, c->size, mot_alloc(bytes_of(c->size), 1)};
-    int rc = field.x && whole && out->rgb ? MOT_OK : MOT_ENOMEM;
-    if (!rc) {
-        for (int64_t i = 0; i < tokens; i++)
-            whole[i] = i < n ? code[i] : -1;
-        mot_lapped_decode(&c->q, whole, &field);
-        for (size_t i = 0; i < bytes_of(c->size); i++)
-            out->rgb[i] = to_byte(field.x[i] + GREY);
-    }
-    mot_free(field.x);
+    for (int64_t i = 0; whole && i < tokens; i++)
+        whole[i] = i < n ? code[i] : -1;
+    int rc = !whole ? MOT_ENOMEM : c->vq ? mot_image_vq_decode(c->vq, whole, out) : mot_vqgan_decode(c->vqgan, whole, out);
     mot_free(whole);
-    if (rc)
-        mot_image_free(out);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include "token.h"
+#include "vqgan.h"
 
 enum { BYTES = 256, MAX_TEXT = 1 << 24 };
 
@@ -20,16 +21,26 @@ struct mot_learner {
     int n_special;
 };
 
+static bool has_image(const struct mot_learner *l)
+{
+    return l->o.image > 0 || l->o.image_net;
+}
+
+static bool has_speech(const struct mot_learner *l)
+{
+    return l->o.speech > 0 || l->o.speech_net;
+}
+
 /* The delimiters of the modalities wanted, in the order of their ids. */
 static void choose_special(struct mot_learner *l)
 {
     l->special[l->n_special++] = "<|bos|>";
     l->special[l->n_special++] = "<|eos|>";
-    if (l->o.image) {
+    if (has_image(l)) {
         l->special[l->n_special++] = "<|boi|>";
         l->special[l->n_special++] = "<|eoi|>";
     }
-    if (l->o.speech) {
+    if (has_speech(l)) {
         l->special[l->n_special++] = "<|bos_speech|>";
         l->special[l->n_special++] = "<|eos_speech|>";
     }
@@ -38,27 +49,40 @@ static void choose_special(struct mot_learner *l)
 static int begin_learners(struct mot_learner *l)
 {
     struct mot_learn_options *o = &l->o;
-    if (o->text < 0 || o->image < 0 || o->speech < 0 || (!o->text && !o->image && !o->speech))
+    if (o->text < 0 || o->image < 0 || o->speech < 0 || (!o->text && !o->text_from && !has_image(l) && !has_speech(l)))
         return mot_fail(MOT_EARG, "nothing to learn: give a size for text, image or speech");
+    if (o->image && o->image_net)
+        return mot_fail(MOT_EARG, "image=%d: the codebook of %s has its own size", o->image, o->image_net);
+    if (o->speech && o->speech_centres)
+        return mot_fail(MOT_EARG, "speech=%d: %s has so many units as it has", o->speech, o->speech_centres);
+    if (!o->speech && o->speech_net && !o->speech_centres)
+        return mot_fail(MOT_EARG, "%s: give speech=N for so many units to learn, or a file of centres", o->speech_net);
+    if (o->patch_size && o->image_net)
+        return mot_fail(MOT_EARG, "%s has patches of its own", o->image_net);
     choose_special(l);
     int32_t least = BYTES + l->n_special;
-    if (o->text == 0)
+    if (o->text == 0 || o->text_from)
         o->text = least; /* delimiters are text: bytes and they alone */
     if (o->text < least || o->text > MAX_TEXT)
         return mot_fail(MOT_EARG,
                         "text=%d: a vocabulary has %d ids (256 bytes, %d special tokens) to %d",
                         o->text, least, l->n_special, MAX_TEXT);
-    o->image_size = o->image_size ? o->image_size : 64;
-    o->patch_size = o->patch_size ? o->patch_size : 8;
+    if (!o->image_net) {
+        o->image_size = o->image_size ? o->image_size : 64;
+        o->patch_size = o->patch_size ? o->patch_size : 8;
+    }
     l->text = mot_bpe_learner_new(0);
     if (!l->text)
         return MOT_ENOMEM;
     if (o->image &&
         !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
         return MOT_EARG;
-    if (o->speech && !(l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed)))
-        return MOT_EARG;
-    return MOT_OK;
+    if (o->speech_net)
+        l->speech = mot_speech_learner_net(o->speech_net, o->speech_config, o->speech_layer, o->speech_centres, o->speech,
+                                           o->merge_repeats, o->seed);
+    else if (o->speech)
+        l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed);
+    return has_speech(l) && !l->speech ? MOT_EARG : MOT_OK;
 }
 
 struct mot_learner *mot_learner_new(const struct mot_learn_options *o)
@@ -104,14 +128,17 @@ static void add_range(struct mot_vocab *v, const char *name, int32_t n)
 static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes)
 {
     char *path = mot_path(folder, "image.safetensors");
-    int rc =
-        path ? mot_image_learner_save(l->image, path, l->o.progress, l->o.context) : MOT_ENOMEM;
+    int rc = !path ? MOT_ENOMEM
+             : l->o.image_net ? mot_vqgan_import(l->o.image_net, l->o.image_config, l->o.image_size, path)
+                              : mot_image_learner_save(l->image, path, l->o.progress, l->o.context);
     struct mot_image_codec *c = rc ? NULL : mot_image_codec_load(path);
     mot_free(path);
     if (!rc && !c)
         rc = MOT_ECORRUPT;
-    if (c)
+    if (c) {
         *codes = mot_image_codec_size(c);
+        l->o.image_size = mot_image_codec_side(c);
+    }
     mot_image_codec_free(c);
     return rc;
 }
@@ -160,7 +187,7 @@ static int learn_text(struct mot_learner *l, const char *folder, int32_t *n)
 
 static void name_special(const struct mot_learner *l, struct mot_vocab *v)
 {
-    bool image = l->o.image > 0, speech = l->o.speech > 0;
+    bool image = has_image(l), speech = has_speech(l);
     v->bos = 0;
     v->eos = 1;
     v->boi = image ? 2 : -1;
@@ -172,15 +199,20 @@ static void name_special(const struct mot_learner *l, struct mot_vocab *v)
 /* For the reader's eye: what counts stands in the codecs' own files. */
 static int add_settings(const struct mot_learner *l, json_t *j)
 {
-    if (!l->o.image && !l->o.speech)
+    if (!has_image(l) && !has_speech(l))
         return MOT_OK;
     json_t *codecs = json_object();
     int failed = 0;
-    if (l->o.image)
+    if (l->o.image_net)
+        failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i}", "kind", "vqgan", "image_size", l->o.image_size));
+    else if (l->o.image)
         failed |= json_object_set_new(
             codecs, "image",
             json_pack("{s:i, s:i}", "image_size", l->o.image_size, "patch_size", l->o.patch_size));
-    if (l->o.speech)
+    if (l->o.speech_net)
+        failed |= json_object_set_new(codecs, "speech", json_pack("{s:s, s:b}", "kind", "hubert", "merge_repeats",
+                                                                  l->o.merge_repeats));
+    else if (l->o.speech)
         failed |= json_object_set_new(codecs, "speech",
                                       json_pack("{s:b}", "merge_repeats", l->o.merge_repeats));
     failed |= json_object_set_new(j, "codecs", codecs);
@@ -206,25 +238,44 @@ static int save_vocab(const struct mot_learner *l, struct mot_vocab *v, const ch
     return rc;
 }
 
+/* The text range of *v, and its special ids. */
+static int make_text(struct mot_learner *l, const char *folder, struct mot_vocab *v)
+{
+    if (!l->o.text_from) {
+        int32_t text = 0;
+        int rc = learn_text(l, folder, &text);
+        add_range(v, "text", text);
+        name_special(l, v);
+        return rc;
+    }
+    int32_t id[4], n = 0; /* <|bos|> and <|eos|> are the tokenizer's own, or there are none */
+    int rc = mot_adopt_text(l->o.text_from, folder, l->special + 2, l->n_special - 2, v, id);
+    v->boi = has_image(l) ? id[n++] : -1;
+    v->eoi = has_image(l) ? id[n++] : -1;
+    v->bos_speech = has_speech(l) ? id[n++] : -1;
+    v->eos_speech = has_speech(l) ? id[n] : -1;
+    return rc;
+}
+
 static int learn_all(struct mot_learner *l, const char *folder)
 {
-    int32_t text = 0, image = 0, speech = 0;
+    struct mot_vocab v = {0};
+    int32_t image = 0, speech = 0;
     int rc = mot_make_folder(folder);
-    if (!rc && l->image)
+    if (!rc && l->o.text_from)
+        rc = mot_adopt_check(l->o.text_from, folder);
+    if (!rc && has_image(l))
         rc = learn_image(l, folder, &image);
-    if (!rc && l->speech)
+    if (!rc && has_speech(l))
         rc = learn_speech(l, folder, &speech);
     if (!rc)
-        rc = learn_text(l, folder, &text);
+        rc = make_text(l, folder, &v);
     if (rc)
         return rc;
-    struct mot_vocab v = {0};
-    add_range(&v, "text", text);
     if (image)
         add_range(&v, "image", image);
     if (speech)
         add_range(&v, "speech", speech);
-    name_special(l, &v);
     return save_vocab(l, &v, folder);
 }
 

@@ -67,3 +67,56 @@ int mot_speech_distance(const struct mot_audio *a, const struct mot_audio *b, do
     mot_audio_free(&y);
     return rc;
 }
+
+/* ---- structural similarity (Wang, Bovik, Sheikh, Simoncelli 2004) ---- */
+
+enum { WINDOW = 11 };
+static const double SPREAD = 1.5;
+
+/* Weights of a line of the window; windows are no larger than the picture. */
+static int make_window(int width, int height, double *w)
+{
+    int n = width < height ? width : height;
+    double sum = 0;
+    n = n < WINDOW ? n : WINDOW;
+    for (int i = 0; i < n; i++) {
+        double x = i - (n - 1) / 2.0;
+        w[i] = exp(-x * x / (2 * SPREAD * SPREAD));
+        sum += w[i];
+    }
+    for (int i = 0; i < n; i++)
+        w[i] /= sum;
+    return n;
+}
+
+static double luma(const struct mot_image *im, int x, int y)
+{
+    const unsigned char *p = im->rgb + 3 * ((size_t)y * (size_t)im->width + (size_t)x);
+    return 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2];
+}
+
+static double window_similarity(const struct mot_image *a, const struct mot_image *b, int x0, int y0, const double *w, int n)
+{
+    const double c1 = 0.01 * 255 * 0.01 * 255, c2 = 0.03 * 255 * 0.03 * 255;
+    double ma = 0, mb = 0, aa = 0, bb = 0, ab = 0;
+    for (int y = 0; y < n; y++)
+        for (int x = 0; x < n; x++) {
+            double p = luma(a, x0 + x, y0 + y), q = luma(b, x0 + x, y0 + y), weight = w[x] * w[y];
+            ma += weight * p, mb += weight * q;
+            aa += weight * p * p, bb += weight * q * q, ab += weight * p * q;
+        }
+    double va = fmax(aa - ma * ma, 0), vb = fmax(bb - mb * mb, 0), cov = ab - ma * mb;
+    return (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2));
+}
+
+double mot_image_ssim(const struct mot_image *a, const struct mot_image *b)
+{
+    double w[WINDOW], sum = 0;
+    if (a->width != b->width || a->height != b->height || a->width < 1 || a->height < 1)
+        return NAN;
+    int n = make_window(a->width, a->height, w), across = a->width - n + 1, down = a->height - n + 1;
+    for (int y = 0; y < down; y++)
+        for (int x = 0; x < across; x++)
+            sum += window_similarity(a, b, x, y, w, n);
+    return sum / ((double)across * down);
+}

@@ -34,6 +34,17 @@ int32_t mot_vocab_id(const json_t *tokenizer, const char *text);
 /* Copy what other programs keep beside tokenizer.json, as far as it is there. */
 int mot_copy_companions(const char *from, const char *to) MOT_CHECKED;
 
+/* The tokenizer.json of folder `from` to folder `to`, with the delimiters as tokens; *v becomes its text-only vocabulary,
+ * id (n) the delimiters'.  (adopt.c) */
+int mot_adopt_check(const char *from, const char *to) MOT_CHECKED; /* before anything is written */
+int mot_adopt_text(const char *from, const char *to, const char *const *delimiter, int n, struct mot_vocab *v,
+                   int32_t *id) MOT_CHECKED;
+
+/* -- a folder's codecs (tokenizer.c) -- */
+/* What a modality's codec is, in words; false: it has none. */
+bool mot_tokenizer_describe(const struct mot_tokenizer *t, int modality, char *text, size_t n);
+bool mot_tokenizer_decodes(const struct mot_tokenizer *t, int modality);
+
 /* -- UTF-8 and Unicode (unicode.c) -- */
 /* How many of the n bytes are valid UTF-8, from the start. */
 size_t mot_utf8_valid(const unsigned char *s, size_t n);

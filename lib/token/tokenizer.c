@@ -201,6 +201,24 @@ static int32_t *codes_of(const struct mot_tokenizer *t, int modality, const int3
     return code;
 }
 
+bool mot_tokenizer_describe(const struct mot_tokenizer *t, int modality, char *text, size_t n)
+{
+    if (modality == t->image_at && t->image)
+        mot_image_codec_describe(t->image, text, n);
+    else if (modality == t->speech_at && t->speech)
+        mot_speech_codec_describe(t->speech, text, n);
+    else
+        return false;
+    return true;
+}
+
+bool mot_tokenizer_decodes(const struct mot_tokenizer *t, int modality)
+{
+    if (modality == t->image_at)
+        return t->image && mot_image_codec_decodes(t->image);
+    return modality == t->speech_at && t->speech && mot_speech_codec_decodes(t->speech);
+}
+
 int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_ids *out)
 {
     if (!t->image)

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ref.h - the operations of the reference backend that stand in a file of their own.
+ */
+#ifndef MOT_REF_H
+#define MOT_REF_H
+
+#include "../kernels.h"
+
+/* -- encoders of pictures and sounds (encoder.c) -- */
+void mot_ref_conv2d(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                    const mot_real *b, const struct mot_conv *conv, int add);
+void mot_ref_groupnorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                       const mot_real *b, int64_t N, int64_t C, int64_t groups, mot_real eps,
+                       enum mot_act act);
+void mot_ref_layernorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
+                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_act act);
+void mot_ref_activate(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
+                      enum mot_act act);
+void mot_ref_attend(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,
+                    int64_t D, mot_real scale);
+
+#endif
