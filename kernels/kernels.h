@@ -82,7 +82,7 @@ struct mot_segment {
 };
 
 /* What follows a norm, value by value. */
-enum mot_act {
+enum mot_nonlinearity {
     MOT_ACT_NONE,
     MOT_ACT_SILU, /* x / (1 + exp(-x)) */
     MOT_ACT_GELU  /* x (1 + erf(x / sqrt 2)) / 2 */
@@ -278,12 +278,12 @@ struct mot_kernels {
      * x, y (N,C), y may be x; w, b (C).  1e-5 rel. */
     void (*groupnorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
                       const mot_real *b, int64_t N, int64_t C, int64_t groups, mot_real eps,
-                      enum mot_act act);
+                      enum mot_nonlinearity act);
     /* The same over the C channels of each row: LayerNorm. */
     void (*layernorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
-                      const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_act act);
+                      const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_nonlinearity act);
     /* y[i] = act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
-    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n, enum mot_act act);
+    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n, enum mot_nonlinearity act);
     /* Attention of every row to every row:  o[i,h] = sum_t softmax_t(scale q[i,h] . k[t,h]) v[t,h]
      * qkv (N, 3 H D): a row is q (H,D), k (H,D), v (H,D); o (N, H D).  1e-5 rel. */
     void (*attend)(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,

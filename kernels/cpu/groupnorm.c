@@ -40,7 +40,7 @@ static inline float erf_of(float x)
     return copysignf(1 - p * t * mot_cpu_exp(-size * size), x);
 }
 
-static inline __attribute__((always_inline)) float act_of(float x, enum mot_act act)
+static inline __attribute__((always_inline)) float act_of(float x, enum mot_nonlinearity act)
 {
     if (act == MOT_ACT_SILU)
         return x / (1 + mot_cpu_exp(-x));
@@ -57,7 +57,7 @@ struct affine {
 /* Inlined with act constant. */
 static inline __attribute__((always_inline)) void finish_row(float *y, const float *x,
                                                              struct affine a, int64_t C,
-                                                             enum mot_act act)
+                                                             enum mot_nonlinearity act)
 {
     if (!a.scale) {
 #pragma omp simd
@@ -70,7 +70,7 @@ static inline __attribute__((always_inline)) void finish_row(float *y, const flo
         y[c] = act_of((x[c] - a.mean[c]) * a.scale[c] + a.b[c], act);
 }
 
-static void finish(float *y, const float *x, struct affine a, int64_t C, enum mot_act act)
+static void finish(float *y, const float *x, struct affine a, int64_t C, enum mot_nonlinearity act)
 {
     switch (act) {
     case MOT_ACT_SILU:
@@ -116,7 +116,7 @@ static double mean_of(const double *sum, int64_t chunks, int64_t groups, int64_t
 
 void mot_cpu_groupnorm(struct mot_device *d, float *y, const float *x, const float *w,
                        const float *b, int64_t N, int64_t C, int64_t groups, float eps,
-                       enum mot_act act)
+                       enum mot_nonlinearity act)
 {
     int64_t chunks = chunks_of(N), width = C / groups;
     int workers = mot_cpu_workers(d, 8 * N * C);
@@ -155,7 +155,7 @@ void mot_cpu_groupnorm(struct mot_device *d, float *y, const float *x, const flo
 }
 
 static void layernorm_row(float *y, const float *x, const float *w, const float *b, int64_t C,
-                          float eps, enum mot_act act)
+                          float eps, enum mot_nonlinearity act)
 {
     float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
@@ -174,7 +174,7 @@ static void layernorm_row(float *y, const float *x, const float *w, const float 
 }
 
 void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const float *w,
-                       const float *b, int64_t N, int64_t C, float eps, enum mot_act act)
+                       const float *b, int64_t N, int64_t C, float eps, enum mot_nonlinearity act)
 {
     int workers = mot_cpu_workers(d, 4 * N * C);
 #pragma omp parallel for num_threads(workers) schedule(static)
@@ -187,7 +187,7 @@ void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const flo
     }
 }
 
-void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_act act)
+void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_nonlinearity act)
 {
     int workers = mot_cpu_workers(d, 4 * n);
 #pragma omp parallel for num_threads(workers) schedule(static)

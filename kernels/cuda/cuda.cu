@@ -325,6 +325,11 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .attention_back = attention_back<A>,
         .remember = NULL, /* nothing is generated here */
         .attention_past = NULL,
+        .conv2d = NULL, /* nets of codecs run on the CPU */
+        .groupnorm = NULL,
+        .layernorm = NULL,
+        .activate = NULL,
+        .attend = NULL,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,

@@ -6,7 +6,7 @@
 
 #include "ref.h"
 
-static double act_of(double x, enum mot_act act)
+static double act_of(double x, enum mot_nonlinearity act)
 {
     switch (act) {
     case MOT_ACT_SILU:
@@ -56,7 +56,7 @@ void mot_ref_conv2d(struct mot_device *d, mot_real *y, const mot_real *x, const 
 /* One group: channels [c0, c0 + width) of N rows that are C apart. */
 static void norm_group(mot_real *y, const mot_real *x, const mot_real *w, const mot_real *b,
                        int64_t N, int64_t C, int64_t c0, int64_t width, mot_real eps,
-                       enum mot_act act)
+                       enum mot_nonlinearity act)
 {
     double mean = 0, var = 0, n = (double)(N * width);
     for (int64_t i = 0; i < N; i++)
@@ -74,7 +74,7 @@ static void norm_group(mot_real *y, const mot_real *x, const mot_real *w, const 
 
 void mot_ref_groupnorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
                        const mot_real *b, int64_t N, int64_t C, int64_t groups, mot_real eps,
-                       enum mot_act act)
+                       enum mot_nonlinearity act)
 {
     (void)d;
     for (int64_t g = 0; g < groups; g++)
@@ -82,7 +82,7 @@ void mot_ref_groupnorm(struct mot_device *d, mot_real *y, const mot_real *x, con
 }
 
 void mot_ref_layernorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
-                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_act act)
+                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_nonlinearity act)
 {
     (void)d;
     for (int64_t i = 0; i < N; i++)
@@ -90,7 +90,7 @@ void mot_ref_layernorm(struct mot_device *d, mot_real *y, const mot_real *x, con
 }
 
 void mot_ref_activate(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
-                      enum mot_act act)
+                      enum mot_nonlinearity act)
 {
     (void)d;
     for (int64_t i = 0; i < n; i++)

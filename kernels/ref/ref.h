@@ -12,11 +12,11 @@ void mot_ref_conv2d(struct mot_device *d, mot_real *y, const mot_real *x, const 
                     const mot_real *b, const struct mot_conv *conv, int add);
 void mot_ref_groupnorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
                        const mot_real *b, int64_t N, int64_t C, int64_t groups, mot_real eps,
-                       enum mot_act act);
+                       enum mot_nonlinearity act);
 void mot_ref_layernorm(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
-                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_act act);
+                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_nonlinearity act);
 void mot_ref_activate(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
-                      enum mot_act act);
+                      enum mot_nonlinearity act);
 void mot_ref_attend(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,
                     int64_t D, mot_real scale);
 

@@ -44,7 +44,7 @@ struct inputs {
     float *first; /* what the output holds before; NULL: NaN */
     int64_t size; /* of the output */
     int add;
-    enum mot_act act;
+    enum mot_nonlinearity act;
 };
 typedef void operation(const struct mot_kernels *k, struct mot_device *d, const struct inputs *in, float *out);
 
@@ -145,7 +145,7 @@ static void op_activate(const struct mot_kernels *k, struct mot_device *d, const
 /* Columns far from 0, as a net's are: what a sum of squares less the square of the mean loses. */
 static struct inputs norm_inputs(int64_t N, int64_t C, int64_t groups, int how)
 {
-    struct inputs in = {.N = N, .C = C, .groups = groups, .eps = 1e-6f, .act = (enum mot_act)(how % 3), .size = N * C};
+    struct inputs in = {.N = N, .C = C, .groups = groups, .eps = 1e-6f, .act = (enum mot_nonlinearity)(how % 3), .size = N * C};
     in.x = numbers(N * C, 3);
     for (int64_t i = 0; i < N * C; i++)
         in.x[i] += (float)(i % C * groups / C % 3) * 20;
@@ -180,7 +180,7 @@ static void test_layernorm(void)
 static void test_activate(void)
 {
     for (int how = 0; how < 6; how++) {
-        struct inputs in = {.size = 4001, .act = (enum mot_act)(how % 3)};
+        struct inputs in = {.size = 4001, .act = (enum mot_nonlinearity)(how % 3)};
         in.x = numbers(in.size, 1);
         for (int64_t i = 0; i < in.size; i++)
             in.x[i] = (float)(i - 2000) / 100;
