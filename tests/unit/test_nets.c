@@ -100,11 +100,11 @@ static void write_net(const struct tensors *t, const char *path, spoiler *spoil)
     free(decl);
 }
 
-static char folder[] = "/tmp/mot-test-nets-XXXXXX";
+static char folder[200] = "/tmp/mot-test-nets-XXXXXX";
 
 static const char *scratch(const char *name)
 {
-    static char path[8][200];
+    static char path[8][300];
     static int turn;
     snprintf(path[turn = (turn + 1) % 8], sizeof path[0], "%s/%s", folder, name);
     return path[turn];
@@ -128,9 +128,9 @@ static void draw(unsigned char *p)
     for (int y = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++, p += 3) {
             bool inside = x >= SIDE / 4 && x < SIDE / 2 && y >= SIDE / 4 && y < SIDE / 2;
-            p[0] = inside ? red[0] : (unsigned char)(x * 255 / SIDE);
-            p[1] = inside ? red[1] : (unsigned char)(y * 255 / SIDE);
-            p[2] = inside ? red[2] : (unsigned char)((x + y) * 255 / (2 * SIDE));
+            p[0] = (unsigned char)(inside ? red[0] : x * 255 / SIDE);
+            p[1] = (unsigned char)(inside ? red[1] : y * 255 / SIDE);
+            p[2] = (unsigned char)(inside ? red[2] : (x + y) * 255 / (2 * SIDE));
         }
 }
 
@@ -372,8 +372,39 @@ static void test_lanczos(void)
     free(im.rgb);
 }
 
-int main(void)
+/* For tests/cli/tokenize_nets.sh: a VQGAN, the same without its decoder, and a HuBERT with centres, as files. */
+static void spoil_decoder(struct mot_st_decl *d, float *x)
 {
+    static char name[MOST][100];
+    static int n;
+    (void)x;
+    snprintf(name[n], sizeof name[n], strncmp(d->name, "decoder.", 8) == 0 ? "unknown.%s" : "model.vqmodel.%s", d->name);
+    d->name = name[n++];
+}
+
+static int write_files(const char *to)
+{
+    static struct tensors t;
+    struct mot_st golden;
+    snprintf(folder, sizeof folder, "%s", to);
+    if (!read_names(&t, "tests/golden/vqgan/tensors.txt"))
+        return 1;
+    write_net(&t, scratch("vqgan.safetensors"), NULL);
+    write_net(&t, scratch("encoder.safetensors"), spoil_decoder);
+    if (!write_hubert("group", group_config, NULL) || mot_st_open(&golden, "tests/golden/hubert/group.safetensors"))
+        return 1;
+    const struct mot_st_tensor *centres = mot_st_find(&golden, "centres");
+    const struct mot_st_decl d = {"k", MOT_F32, 2, {centres->shape[0], centres->shape[1]}};
+    struct mot_st_writer *w = mot_st_writer_begin(scratch("centres.safetensors"), &d, 1, NULL, 0, NULL);
+    int rc = !w || mot_st_writer_data(w, centres->data, centres->bytes) || mot_st_writer_commit(w);
+    mot_st_close(&golden);
+    return rc || test_failures;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--write") == 0)
+        return write_files(argv[2]);
     if (!mkdtemp(folder))
         return 1;
     RUN(test_vqgan);
