@@ -300,13 +300,21 @@ sparse() { # FOLDER WIDTH FFN
     truncate -s "$(cat size)" "$1/model.safetensors"
 }
 LC_ALL=C sparse zeros 1024 30000
-for signal in TERM INT HUP KILL; do
+stop_at_work() { # SIGNAL: sets $status
     mot-convert -q --dtype bf16 zeros stopped 2> stop.err &
     pid=$!
     while kill -0 $pid 2> err && ! ls stopped.tmp-*/model.safetensors.tmp-* > /dev/null 2>&1; do :; done
-    kill -$signal $pid
+    kill -$1 $pid 2> err || true
     status=0
     wait $pid || status=$?
+}
+for signal in TERM INT HUP KILL; do
+    for try in 1 2 3 4 5; do
+        stop_at_work $signal
+        [ -e stopped ] && [ $try -lt 5 ] || break # it was in place before the signal came
+        mot-convert -q --check stopped
+        rm -rf stopped
+    done
     absent stopped
     [ $signal = KILL ] || absent stopped.tmp-*
     [ $signal != KILL ] || convert dense stopped # which removes what the killed one left
