@@ -5,6 +5,7 @@
  */
 #include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tokenize.h"
@@ -68,6 +69,13 @@ static void usage(FILE *f)
 
 /* ---- options ---- */
 
+/* What is no number, but a path. */
+static bool is_folder(const char *s)
+{
+    struct stat st;
+    return strchr(s, '/') || (stat(s, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
 /* "text=8192,image=1024"; text may be a folder with a tokenizer.json */
 static void parse_sizes(struct mot_learn_options *l, char *s)
 {
@@ -86,7 +94,7 @@ static void parse_sizes(struct mot_learn_options *l, char *s)
             die_usage("--learn %s: expected text=N, image=N or speech=N, separated by commas", part);
         if (*kinds[k].size)
             die_usage("--learn: %s is given twice", part);
-        if (k == 0 && (*number < '0' || *number > '9') && *number && !l->text_from)
+        if (k == 0 && is_folder(number) && !l->text_from)
             l->text_from = number;
         else
             *kinds[k].size = (int32_t)opt_int("--learn", number, 1, 1 << 24);

@@ -205,6 +205,15 @@ static struct affine take_linear(struct mot_net *n, const char *name, const char
     return l;
 }
 
+/* The fewest samples that give a row; no more than PIECE in a net that was read without complaint. */
+static int64_t least(const struct mot_hubert *h)
+{
+    int64_t n = 1;
+    for (int i = h->n_convs - 1; i >= 0 && n <= PIECE; i--)
+        n = (n - 1) * h->conv[i].shape.stride + h->conv[i].shape.kw;
+    return n;
+}
+
 static void take_convs(struct mot_hubert *h, struct mot_net *n)
 {
     int64_t C = 1;
@@ -226,6 +235,8 @@ static void take_convs(struct mot_hubert *h, struct mot_net *n)
     }
     if (h->n_convs != h->s.n_strides)
         mot_net_complain(n, "it has %d convolutions, \"conv_stride\" %d numbers", h->n_convs, h->s.n_strides);
+    else if (least(h) > PIECE)
+        mot_net_complain(n, "its convolutions see more than %d samples at once", PIECE);
 }
 
 /* The kernel is g v / |v|, where |v| is over all but the place in the kernel. */
@@ -482,15 +493,6 @@ static int64_t shapes(const struct mot_hubert *h, int64_t samples, struct mot_co
     shape[h->n_convs] = h->position.shape;
     shape[h->n_convs].W = shape[h->n_convs].OW = W;
     return W;
-}
-
-/* The fewest samples that give a row. */
-static int64_t least(const struct mot_hubert *h)
-{
-    int64_t n = 1;
-    for (int i = h->n_convs - 1; i >= 0; i--)
-        n = (n - 1) * h->conv[i].shape.stride + h->conv[i].shape.kw;
-    return n;
 }
 
 static int64_t greater(int64_t a, int64_t b)

@@ -6,10 +6,12 @@
  * of stamps, one for each patch, that reach half a patch into their neighbours (lapped.c has the
  * method): no blocks are seen, and flat areas, edges and shading go on from patch to patch.  Values
  * are R, G, B less GREY: the error that is made small is the one PSNR measures, and where there is
- * no code the picture is grey.
+ * no code the picture is grey.  What the stamps make goes through filters (smooth.c), which take away
+ * most of the mottle that flat colours come back with.
  *
- * File: tensor "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; metadata
- * "format" = "mot-image-vq", "version", "image_size", "patch_size", "margin".
+ * File: tensors "stamps" F32 (codes, window, window, 3), window = patch_size + 2 margin; "levels" F32
+ * (7) and "filters" F32 (8, 3, 76), missing in version 1; metadata "format" = "mot-image-vq",
+ * "version", "image_size", "patch_size", "margin".
  */
 #include <math.h>
 #include <stdlib.h>
@@ -17,9 +19,11 @@
 #include "../base/safetensors.h"
 #include "image_vq.h"
 #include "lapped.h"
+#include "smooth.h"
 
 enum {
-    VERSION = 1,
+    VERSION = 2,
+    SMOOTHED = 512, /* pictures that the filters are learned from, at most */
     SAMPLE_FLOATS = 16 << 20, /* learned from: 1365 pictures of 64 x 64, mirror images counted */
     MAX_SIDE = 4096,
     GREY = 128
@@ -28,6 +32,8 @@ enum {
 struct mot_image_vq {
     int size, patch;
     struct mot_lapped q;
+    bool smooths; /* version 1 does not */
+    struct mot_smooth smooth;
 };
 
 struct mot_image_learner {
@@ -160,22 +166,66 @@ int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *i
 }
 
 static int write_file(const struct mot_image_learner *l, const char *path,
-                      const struct mot_lapped *q)
+                      const struct mot_lapped *q, const struct mot_smooth *smooth)
 {
     char size[16], patch[16], margin[16];
     snprintf(size, sizeof size, "%d", l->size);
     snprintf(patch, sizeof patch, "%d", l->patch);
     snprintf(margin, sizeof margin, "%d", q->margin_h);
-    const char *const metadata[] = {"format",     "mot-image-vq", "version", "1",    "image_size",
+    const char *const metadata[] = {"format",     "mot-image-vq", "version", "2",    "image_size",
                                     size,         "patch_size",   patch,     "margin", margin};
-    const struct mot_st_decl decl = {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}};
-    struct mot_st_writer *w = mot_st_writer_begin(path, &decl, 1, metadata, 5, NULL);
+    const struct mot_st_decl decl[] = {
+        {"filters", MOT_F32, 3, {MOT_SMOOTH_CLASSES, 3, MOT_SMOOTH_TAPS}},
+        {"levels", MOT_F32, 1, {MOT_SMOOTH_CLASSES - 1}},
+        {"stamps", MOT_F32, 4, {l->codes, q->window_h, q->window_w, 3}}};
+    struct mot_st_writer *w = mot_st_writer_begin(path, decl, 3, metadata, 5, NULL);
     if (!w)
         return MOT_EIO;
-    int rc = mot_st_writer_data(w, q->stamp, (size_t)l->codes * (size_t)q->dim * sizeof *q->stamp);
+    int rc = mot_st_writer_data(w, smooth->weight, sizeof smooth->weight);
+    if (!rc)
+        rc = mot_st_writer_data(w, smooth->level, sizeof smooth->level);
+    if (!rc)
+        rc = mot_st_writer_data(w, q->stamp, (size_t)l->codes * (size_t)q->dim * sizeof *q->stamp);
     if (!rc)
         return mot_st_writer_commit(w);
     mot_st_writer_abort(w);
+    return rc;
+}
+
+/* A picture as its codes give it. */
+static int there_and_back(const struct mot_lapped *q, const struct mot_field *f, float *out)
+{
+    struct mot_field back = {f->rows, f->cols, out};
+    int32_t *code = mot_alloc((size_t)f->rows * (size_t)f->cols, sizeof *code);
+    int rc = code ? mot_lapped_encode(q, f, code) : MOT_ENOMEM;
+    if (!rc)
+        mot_lapped_decode(q, code, &back);
+    mot_free(code);
+    return rc;
+}
+
+/* Filters for what the stamps leave undone, from pictures spread over the sample. */
+static int learn_smooth(const struct mot_lapped *q, const struct mot_field *field, int64_t n, int size,
+                        struct mot_smooth *smooth)
+{
+    int64_t step = (n + SMOOTHED - 1) / SMOOTHED, some = (n + step - 1) / step;
+    int failed = 0;
+    float *x = mot_alloc((size_t)some, bytes_of(size) * sizeof *x);
+    float **decoded = mot_alloc((size_t)some, sizeof *decoded);
+    float **original = mot_alloc((size_t)some, sizeof *original);
+    int rc = x && decoded && original ? MOT_OK : MOT_ENOMEM;
+    if (!rc) {
+#pragma omp parallel for schedule(dynamic, 1) reduction(| : failed)
+        for (int64_t i = 0; i < some; i++) {
+            decoded[i] = x + (size_t)i * bytes_of(size);
+            original[i] = field[i * step].x;
+            failed |= there_and_back(q, &field[i * step], decoded[i]);
+        }
+        rc = failed ? MOT_ENOMEM : mot_smooth_learn(smooth, decoded, original, some, size);
+    }
+    mot_free(x);
+    mot_free(decoded);
+    mot_free(original);
     return rc;
 }
 
@@ -188,12 +238,15 @@ int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_pr
     int side = l->size / l->patch;
     struct mot_report report = {progress, context, "learning picture codes", 0, 1};
     struct mot_lapped q;
+    struct mot_smooth *smooth = mot_alloc(1, sizeof *smooth);
     int rc = init_lapped(&q, l->codes, l->patch);
-    if (rc)
+    if (rc) {
+        mot_free(smooth);
         return rc;
+    }
     float *x = mot_alloc((size_t)n, bytes_of(l->size) * sizeof *x);
     struct mot_field *field = mot_alloc((size_t)n, sizeof *field);
-    rc = x && field ? MOT_OK : MOT_ENOMEM;
+    rc = x && field && smooth ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < n; i++) {
         field[i] = (struct mot_field){side, side, x + (size_t)i * bytes_of(l->size)};
         to_floats(l->sample + (size_t)i * bytes_of(l->size), l->size, field[i].x);
@@ -201,7 +254,10 @@ int mot_image_learner_save(struct mot_image_learner *l, const char *path, mot_pr
     if (!rc)
         rc = mot_lapped_learn(&q, field, n, l->seed, &report);
     if (!rc)
-        rc = write_file(l, path, &q);
+        rc = learn_smooth(&q, field, n, l->size, smooth);
+    if (!rc)
+        rc = write_file(l, path, &q, smooth);
+    mot_free(smooth);
     mot_free(x);
     mot_free(field);
     mot_lapped_free(&q);
@@ -231,6 +287,24 @@ static int setting(const struct mot_st *s, const char *key, int *out)
     return MOT_OK;
 }
 
+static int read_smooth(struct mot_image_vq *c, const struct mot_st *s)
+{
+    const struct mot_st_tensor *level = mot_st_find(s, "levels"), *weight = mot_st_find(s, "filters");
+    if (!level || level->rank != 1 || level->shape[0] != MOT_SMOOTH_CLASSES - 1 || !weight
+        || weight->rank != 3 || weight->shape[0] != MOT_SMOOTH_CLASSES || weight->shape[1] != 3
+        || weight->shape[2] != MOT_SMOOTH_TAPS)
+        return mot_fail(MOT_EFORMAT, "%s: tensor \"levels\" or \"filters\" is missing or misshapen",
+                        s->path);
+    c->smooths = true;
+    int rc = mot_st_read_f32(s, level, c->smooth.level);
+    if (!rc)
+        rc = mot_st_read_f32(s, weight, c->smooth.weight);
+    for (int64_t i = 0; !rc && i < weight->count; i++)
+        if (!(fabsf(c->smooth.weight[i]) <= 1e6f))
+            rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"filters\" has values out of all range", s->path);
+    return rc;
+}
+
 static int read_codec(struct mot_image_vq *c, const struct mot_st *s)
 {
     const char *format = mot_st_metadata(s, "format");
@@ -239,8 +313,8 @@ static int read_codec(struct mot_image_vq *c, const struct mot_st *s)
                         "%s: not a picture codec: metadata \"format\" is not \"mot-image-vq\"",
                         s->path);
     int version = 0, margin = 0, rc = setting(s, "version", &version);
-    if (!rc && version != VERSION)
-        return mot_fail(MOT_EVERSION, "%s: version %d, this program reads %d", s->path, version,
+    if (!rc && (version < 1 || version > VERSION))
+        return mot_fail(MOT_EVERSION, "%s: version %d, this program reads 1 to %d", s->path, version,
                         VERSION);
     if (!rc)
         rc = setting(s, "image_size", &c->size);
@@ -267,6 +341,8 @@ static int read_codec(struct mot_image_vq *c, const struct mot_st *s)
         if (!(fabsf(c->q.stamp[i]) <= 1e6f))
             rc = mot_fail(MOT_ECORRUPT, "%s: tensor \"stamps\" has values that are no pixels",
                           s->path);
+    if (!rc && version > 1)
+        rc = read_smooth(c, s);
     return rc ? rc : mot_lapped_ready(&c->q);
 }
 
@@ -327,18 +403,38 @@ int mot_image_vq_encode(const struct mot_image_vq *c, const struct mot_image *sq
     return rc;
 }
 
-int mot_image_vq_decode(const struct mot_image_vq *c, const int32_t *code, struct mot_image *out)
+/* Grey where there is no code: filters would carry the picture into it. */
+static void blank(const struct mot_image_vq *c, const int32_t *code, float *x)
 {
     int side = c->size / c->patch;
+    for (int y = 0; y < c->size; y++)
+        for (int at = 0; at < side; at++)
+            if (code[y / c->patch * side + at] < 0)
+                memset(x + 3 * ((size_t)y * (size_t)c->size + (size_t)(at * c->patch)), 0,
+                       3 * (size_t)c->patch * sizeof *x);
+}
+
+int mot_image_vq_decode(const struct mot_image_vq *c, const int32_t *code, struct mot_image *out)
+{
+    int side = c->size / c->patch, lacking = 0;
     struct mot_field field = {side, side, mot_alloc(bytes_of(c->size), sizeof *field.x)};
+    float *smoothed = mot_alloc(bytes_of(c->size), sizeof *smoothed), *x = field.x;
     *out = (struct mot_image){c->size, c->size, mot_alloc(bytes_of(c->size), 1)};
-    int rc = field.x && out->rgb ? MOT_OK : MOT_ENOMEM;
-    if (!rc) {
+    int rc = field.x && smoothed && out->rgb ? MOT_OK : MOT_ENOMEM;
+    if (!rc)
         mot_lapped_decode(&c->q, code, &field);
-        for (size_t i = 0; i < bytes_of(c->size); i++)
-            out->rgb[i] = to_byte(field.x[i] + GREY);
+    if (!rc && c->smooths) {
+        rc = mot_smooth_apply(&c->smooth, field.x, c->size, smoothed);
+        x = smoothed;
     }
+    for (int i = 0; i < side * side; i++)
+        lacking |= code[i] < 0;
+    if (!rc && c->smooths && lacking)
+        blank(c, code, smoothed);
+    for (size_t i = 0; !rc && i < bytes_of(c->size); i++)
+        out->rgb[i] = to_byte(x[i] + GREY);
     mot_free(field.x);
+    mot_free(smoothed);
     if (rc)
         mot_image_free(out);
     return rc;

@@ -58,7 +58,7 @@ says 'from/vocab.json'
 exits 2 mot-tokenize --learn text=from --image-codec vqgan:vqgan.safetensors -t both pictures
 exits 2 mot-tokenize --learn image=8 --image-codec vqgan:vqgan.safetensors -t both pictures
 exits 2 mot-tokenize --learn text=300 --image-codec jpeg:x -t both pictures
-fails mot-tokenize --learn text=none --image-codec vqgan:vqgan.safetensors --image-size 32 -t both
+fails mot-tokenize --learn text=./none --image-codec vqgan:vqgan.safetensors --image-size 32 -t both
 says 'none/tokenizer.json'
 
 # What is wrong with a net is told before anything is written.

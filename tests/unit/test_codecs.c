@@ -14,6 +14,7 @@
 #include "lib/token/codec.h"
 #include "lib/token/dsp.h"
 #include "lib/token/lapped.h"
+#include "lib/token/smooth.h"
 #include "tests/test.h"
 
 static char folder[] = "/tmp/mot-test-XXXXXX", image_file[64], speech_file[64], other[64];
@@ -660,7 +661,7 @@ static void test_damaged_files(void)
     CHECK_INT(load_speech(image_file), 0);
     CHECK(strstr(mot_error(), "not a speech codec"));
     CHECK_INT(load_image("/nonexistent/x"), 0);
-    static const char *const image[][2] = {{"\"version\":\"1\"", "\"version\":\"9\""},
+    static const char *const image[][2] = {{"\"version\":\"2\"", "\"version\":\"9\""},
                                            {"\"patch_size\":\"8\"", "\"patch_size\":\"4\""},
                                            {"\"patch_size\":\"8\"", "\"patch_size\":\"0\""},
                                            {"\"patch_size\":\"8\"", "\"patch_size\":\"x\""},
@@ -669,12 +670,16 @@ static void test_damaged_files(void)
                                            {"\"margin\":\"4\"", "\"margin\":\"3\""},
                                            {"\"margin\":\"4\"", "\"margim\":\"4\""},
                                            {"\"stamps\"", "\"stamqs\""},
+                                           {"\"levels\"", "\"lavels\""},
+                                           {"\"filters\"", "\"filtres\""},
+                                           {"[8,3,76]", "[3,8,76]"},
                                            {"mot-image-vq", "mot-image-vr"},
                                            {"[128,16,16,3]", "[128,16,3,16]"},
                                            {"[128,16,16,3]", "[128,768,1,1]"},
                                            {"[128,16,16,3]", "[16,128,16,3]"}};
     for (int i = 0; i < MOT_COUNT(image); i++)
         CHECK_INT(load_changed(image_file, image[i][0], image[i][1], load_image), 0);
+    CHECK_INT(load_changed(image_file, "\"version\":\"2\"", "\"version\":\"1\"", load_image), 1);
     static const char *const speech[][2] = {{"\"version\":\"1\"", "\"version\":\"9\""},
                                             {"\"bands\":\"64\"", "\"bands\":\"32\""},
                                             {"\"hop\":\"160\"", "\"hop\":\"161\""},
@@ -685,6 +690,56 @@ static void test_damaged_files(void)
                                             {"mot-speech-units", "mot-speech-unitz"}};
     for (int i = 0; i < MOT_COUNT(speech); i++)
         CHECK_INT(load_changed(speech_file, speech[i][0], speech[i][1], load_speech), 0);
+}
+
+/* ---- filters over decoded pictures ---- */
+
+enum { SMOOTH_SIDE = 24, SMOOTH_FLOATS = SMOOTH_SIDE * SMOOTH_SIDE * 3, SMOOTH_PICTURES = 40 };
+
+/* A flat colour with an edge in it, and the same with mottle. */
+static void draw_mottled(float *clean, float *mottled, int k)
+{
+    for (int i = 0; i < SMOOTH_FLOATS; i++) {
+        uint64_t index = (uint64_t)(k * SMOOTH_FLOATS + i);
+        bool right = i / 3 % SMOOTH_SIDE > 8 + k % 7;
+        clean[i] = (float)((k * 37 + i % 3 * 50) % 200 - 100 + (right ? 55 : 0));
+        mottled[i] = clean[i] + (float)(20 * mot_random_normal(1, mot_stream("mottle"), index));
+    }
+}
+
+static double squares(const float *a, const float *b)
+{
+    double sum = 0;
+    for (int i = 0; i < SMOOTH_FLOATS; i++)
+        sum += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
+    return sum;
+}
+
+static void test_smooth(void)
+{
+    static float clean[SMOOTH_PICTURES + 1][SMOOTH_FLOATS], mottled[SMOOTH_PICTURES + 1][SMOOTH_FLOATS], out[SMOOTH_FLOATS];
+    static struct mot_smooth s, twin;
+    float *from[SMOOTH_PICTURES], *to[SMOOTH_PICTURES];
+    for (int k = 0; k <= SMOOTH_PICTURES; k++)
+        draw_mottled(clean[k], mottled[k], k);
+    for (int k = 0; k < SMOOTH_PICTURES; k++)
+        from[k] = mottled[k], to[k] = clean[k];
+    omp_set_num_threads(1);
+    CHECK_INT(mot_smooth_learn(&twin, from, to, SMOOTH_PICTURES, SMOOTH_SIDE), 0);
+    omp_set_num_threads(3);
+    CHECK_INT(mot_smooth_learn(&s, from, to, SMOOTH_PICTURES, SMOOTH_SIDE), 0);
+    CHECK(memcmp(&s, &twin, sizeof s) == 0);
+    /* A picture not learned from: most of the mottle goes, the edge stays. */
+    CHECK_INT(mot_smooth_apply(&s, mottled[SMOOTH_PICTURES], SMOOTH_SIDE, out), 0);
+    CHECK(squares(out, clean[SMOOTH_PICTURES]) < 0.35 * squares(mottled[SMOOTH_PICTURES], clean[SMOOTH_PICTURES]));
+    /* Where nothing is missing nothing is changed. */
+    CHECK_INT(mot_smooth_learn(&s, to, to, SMOOTH_PICTURES, SMOOTH_SIDE), 0);
+    CHECK_INT(mot_smooth_apply(&s, mottled[0], SMOOTH_SIDE, out), 0);
+    CHECK(squares(out, mottled[0]) == 0);
+    /* From a single pixel nothing can be learned that does harm. */
+    CHECK_INT(mot_smooth_learn(&s, from, to, 1, 1), 0);
+    CHECK_INT(mot_smooth_apply(&s, mottled[0], 1, out), 0);
+    CHECK(isfinite(out[0]) && isfinite(out[1]) && isfinite(out[2]));
 }
 
 /* Cut off anywhere a file does not load; a flipped bit may give another codec but no crash; NaN is
@@ -742,6 +797,7 @@ int main(void)
     RUN(test_merged_repeats);
     RUN(test_mel_inversion);
     RUN(test_psnr);
+    RUN(test_smooth);
     RUN(test_damaged_files);
     RUN(test_cut_and_flipped_files);
     unlink(image_file);
