@@ -14,6 +14,10 @@ same() { # FILE FILE
     cmp "$1" "$2" || wrong "$1 and $2 differ"
 }
 
+arrives() { # SIGNAL: is it not ignored here, as HUP is below nohup?
+    ! sh -c "kill -$1 \$\$; exit 0" 2> /dev/null
+}
+
 exits() { # STATUS COMMAND...: its stderr goes to ./err
     expected=$1 status=0
     shift

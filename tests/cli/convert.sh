@@ -309,6 +309,7 @@ stop_at_work() { # SIGNAL: sets $status
     wait $pid || status=$?
 }
 for signal in TERM INT HUP KILL; do
+    arrives $signal || continue
     for try in 1 2 3 4 5; do
         stop_at_work $signal
         [ -e stopped ] && [ $try -lt 5 ] || break # it was in place before the signal came

@@ -97,6 +97,7 @@ absent folder.tmp-* .tmp-*
 # A program that is killed leaves nothing behind, also while it waits for input.
 mkfifo pipe
 for signal in TERM HUP; do
+    arrives $signal || continue
     mot-tokenize -t tok -o killed.mot -f lines - < pipe 2> err &
     exec 3> pipe
     echo line >&3
@@ -115,6 +116,7 @@ done
 
 # Nor does --decode leave the file that it was at.
 for signal in TERM HUP; do
+    arrives $signal || continue
     rm -rf out
     mot-tokenize --decode -o out n.mot 2> err &
     while [ ! -e out/000003.txt ]; do :; done
