@@ -75,7 +75,8 @@ void tokenize_quality(const struct tokenize_options *o)
     }
     survey_all(o, survey);
     if (!o->json)
-        puts("tokenizer\tmodality\tcodec\titems\ttokens\tcodes\tused\tperplexity\tpsnr\tpsnr_least\tssim\tlog_spectral_distance");
+        puts("tokenizer\tmodality\tcodec\titems\ttokens\tcodes\tused\tperplexity\tpsnr\tpsnr_least\tssim\t"
+             "log_spectral_distance");
     for (int k = 0; k < o->n_tokenizers; k++) {
         struct mot_survey_row r;
         int rows = 0;

@@ -89,7 +89,8 @@ static int find_prefix(struct mot_net *n, const char *mark)
             if (!ends_with(name, mark))
                 continue;
             if (found)
-                return mot_fail(MOT_EFORMAT, "%s: two nets in it: \"%s\" and \"%s\"; keep the tensors of one", n->path, found, name);
+                return mot_fail(MOT_EFORMAT, "%s: two nets in it: \"%s\" and \"%s\"; keep the tensors of one", n->path, found,
+                                name);
             found = name;
         }
     if (!found)

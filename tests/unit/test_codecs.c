@@ -692,6 +692,26 @@ static void test_damaged_files(void)
         CHECK_INT(load_changed(speech_file, speech[i][0], speech[i][1], load_speech), 0);
 }
 
+/* ---- structural similarity ---- */
+
+static void test_ssim(void)
+{
+    enum { SIDE = 20 };
+    static unsigned char p[SIDE * SIDE * 3], q[SIDE * SIDE * 3], r[SIDE * SIDE * 3];
+    struct mot_image a = {SIDE, SIDE, p}, b = {SIDE, SIDE, q}, c = {SIDE, SIDE, r}, thin = {SIDE, 3, q};
+    memset(p, 100, sizeof p);
+    memset(q, 120, sizeof q);
+    CHECK_NEAR(mot_image_ssim(&a, &a), 1, 1e-12, 0);
+    CHECK_NEAR(mot_image_ssim(&a, &b), (24000 + 6.5025) / (24400 + 6.5025), 1e-9, 0); /* no variance: means alone */
+    for (int i = 0; i < SIDE * SIDE * 3; i++) {
+        p[i] = (unsigned char)(i / 3 % 2 ? 200 : 50);
+        r[i] = (unsigned char)(250 - p[i]);
+    }
+    CHECK(mot_image_ssim(&a, &c) < -0.9); /* stripes, and the same the other way round */
+    CHECK_NEAR(mot_image_ssim(&thin, &thin), 1, 1e-12, 0);
+    CHECK(isnan(mot_image_ssim(&a, &thin)));
+}
+
 /* ---- filters over decoded pictures ---- */
 
 enum { SMOOTH_SIDE = 24, SMOOTH_FLOATS = SMOOTH_SIDE * SMOOTH_SIDE * 3, SMOOTH_PICTURES = 40 };
@@ -797,6 +817,7 @@ int main(void)
     RUN(test_merged_repeats);
     RUN(test_mel_inversion);
     RUN(test_psnr);
+    RUN(test_ssim);
     RUN(test_smooth);
     RUN(test_damaged_files);
     RUN(test_cut_and_flipped_files);
