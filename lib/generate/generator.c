@@ -9,7 +9,6 @@
  */
 #include <math.h>
 
-#include "../token/token.h"
 #include "generate.h"
 
 enum { PROMPT_ROWS = 512, /* of a prompt that go through the model at once ... */
