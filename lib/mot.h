@@ -90,6 +90,7 @@ struct mot_vocab {
     struct {
         char name[MOT_NAME_BYTES]; /* "text", "image", "speech", ... in id order, text first */
         int32_t first, n;          /* ids [first, first + n) */
+        int32_t width; /* values of the vector that a token stands for, n being 1 then; 0: tokens are ids alone */
     } modality[MOT_MAX_MODALITIES];
     int32_t size; /* all ids; the last range's end */
     /* Special text ids, -1 where the vocabulary has none. */
@@ -290,12 +291,15 @@ int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height,
 struct mot_span {
     int modality;
     int64_t begin, n; /* ids [begin, begin + n) of the document */
+    int32_t rows, columns; /* of a picture whose tokens are vectors: n of them, row by row; else 0 */
 };
 struct mot_doc {
     int64_t n;
     int32_t *id;
-    int n_spans; /* maximal runs of one modality, covering [0, n) */
+    int n_spans; /* maximal runs of one modality, covering [0, n); a picture of vectors is one by itself */
     struct mot_span *span;
+    int64_t n_latent;
+    uint16_t *latent; /* the vectors of its tokens that stand for such, in their order; values of binary16 */
     int64_t text_bytes; /* bytes of the text its text ids stand for, for bits per byte */
 };
 struct mot_shard_writer;
@@ -433,12 +437,23 @@ int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line,
 
 /* -- batches: documents packed into sequences (loader.c) -- */
 /* Rows in sequence order: row i holds token id[i], whose successor in its document is target[i].  Pieces are runs of rows
- * that see each other; a document longer than `seq` is cut into pieces.  Nothing is padded. */
+ * that see each other; a document longer than `seq` is cut into pieces, not within a picture of vectors unless that is longer
+ * itself.  Nothing is padded. */
+struct mot_picture { /* of vectors: rows [begin, begin + n) */
+    int64_t begin, n;
+    int32_t rows, columns;
+    int64_t latent; /* where its first vector begins in the batch's */
+    bool leads; /* text, beyond special tokens, follows it in its document and none comes before: it stands before its caption */
+};
 struct mot_batch {
     int64_t n, capacity;
     int32_t *id, *target;
     int64_t n_pieces, piece_capacity;
     int64_t *piece; /* begin of each piece; piece[n_pieces] == n */
+    int64_t n_pictures, picture_capacity;
+    struct mot_picture *picture; /* in order */
+    int64_t n_latent, latent_capacity;
+    uint16_t *latent; /* of all pictures; values of binary16 */
 };
 void mot_batch_free(struct mot_batch *b);
 /* Append one piece: n rows with ids id[0..n) and targets id[1..n]. */

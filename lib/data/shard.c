@@ -533,7 +533,7 @@ static int add_span(struct mot_shard *s, int m, int64_t n)
     }
     int rc = mot_grow((void **)&d->span, d->n_spans, &s->span_capacity, sizeof *d->span);
     if (!rc)
-        d->span[d->n_spans++] = (struct mot_span){m, s->ids.n - n, n};
+        d->span[d->n_spans++] = (struct mot_span){m, s->ids.n - n, n, 0, 0};
     return rc;
 }
 
