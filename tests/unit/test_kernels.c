@@ -968,20 +968,20 @@ static void test_alone(void)
 
 /* -- pictures of vectors ----------------------------------------------------------------------- */
 
-/* Rows [P, P + sequences) of N; the others stay as they were. */
+/* Rows [P, P + O) of N; the others stay as they were. */
 static void op_patches(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
                        float **out)
 {
-    b->cast(d, out[0], in->lse, in->P, in->sequences, in->C);
-    b->spread(d, out[1], in->x, in->id, in->P, in->sequences, in->C);
-    b->spread_back(d, out[2], in->y, in->id, in->P, in->sequences, in->K, in->C);
+    b->cast(d, out[0], in->lse, in->P, in->O, in->C);
+    b->spread(d, out[1], in->x, in->id, in->P, in->O, in->C);
+    b->spread_back(d, out[2], in->y, in->id, in->P, in->O, in->I, in->C);
 }
 
 static void op_squared_error(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
                              float **out)
 {
-    b->squared_error(d, out[0], NULL, in->x, in->lse, in->w, in->P, in->sequences, in->C);
-    b->squared_error(d, out[1], out[2], in->x, in->lse, in->w, in->P, in->sequences, in->C);
+    b->squared_error(d, out[0], NULL, in->x, in->lse, in->w, in->P, in->O, in->C);
+    b->squared_error(d, out[1], out[2], in->x, in->lse, in->w, in->P, in->O, in->C);
 }
 
 static void op_silu(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
@@ -999,18 +999,18 @@ static void test_patches(void)
                                         {1, 1, 1, 0, 1},    {4, 3, 2, 1, 2},     {9, 8, 1, 9, 0},
                                         {70, 17, 5, 7, 63}, {300, 64, 9, 0, 300}, {513, 192, 3, 100, 400}};
     for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
-        struct inputs in = {.N = shapes[k][0], .C = shapes[k][1], .K = shapes[k][2], .P = shapes[k][3],
-                            .sequences = shapes[k][4]};
+        struct inputs in = {.N = shapes[k][0], .C = shapes[k][1], .I = shapes[k][2], .P = shapes[k][3],
+                            .O = shapes[k][4]};
         state = k + 1;
         in.lse = numbers(in.N * in.C, 1);
-        in.x = activations(in.K * in.C, 1);
+        in.x = activations(in.I * in.C, 1);
         in.y = activations(in.N * in.C, 1);
-        in.id = ids(in.N, in.K);
+        in.id = ids(in.N, in.I);
         output_act(&in, in.N * in.C, true);
         output_act(&in, in.N * in.C, true);
-        output_act(&in, in.K * in.C, false);
+        output_act(&in, in.I * in.C, false);
         compare("patches", &in, op_patches, sum_error(in.N), 5e-6);
-        in = (struct inputs){.N = shapes[k][0], .C = shapes[k][1], .P = shapes[k][3], .sequences = shapes[k][4]};
+        in = (struct inputs){.N = shapes[k][0], .C = shapes[k][1], .P = shapes[k][3], .O = shapes[k][4]};
         in.lse = numbers(in.N * in.C, 1);
         in.x = activations(in.N * in.C, 1);
         in.w = numbers(in.N, 1);
