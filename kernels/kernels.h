@@ -118,6 +118,7 @@ struct mot_limits {
     int64_t N;       /* rows of a batch */
     int64_t segment; /* longest piece of a document */
     int64_t C, H, K, D, F, V;
+    int64_t W; /* of products between C and something else than the above: vectors of patches; 0: there are none */
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     const struct mot_conv *conv; /* (n_conv) every convolution that will be called */

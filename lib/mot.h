@@ -509,6 +509,17 @@ struct mot_rope_scaling {
  * with a weight and a bias of its own for each head (Chameleon). */
 enum mot_qk_norm { MOT_QK_NONE, MOT_QK_RMS, MOT_QK_LAYER };
 
+/* What a model learns about pictures whose tokens are vectors (diffusion.c): each is shown with noise of some level. */
+enum mot_objective {
+    MOT_DDPM, /* to tell the noise (Ho et al. 2020), which grows by the cosine schedule (Nichol & Dhariwal 2021): Transfusion's */
+    MOT_FLOW  /* rectified flow (Liu et al. 2022): to tell noise - picture; BAGEL's */
+};
+struct mot_diffusion {
+    enum mot_objective objective;
+    int64_t steps; /* DDPM: levels of noise */
+    double shift;  /* FLOW: levels t are drawn as shift t / (1 + (shift - 1) t), t the logistic of a normal number */
+};
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
@@ -528,6 +539,9 @@ struct mot_config {
     bool tower_of_given[MOT_COMPONENTS];
     double loss_weight[MOT_MAX_MODALITIES];
     bool loss_weights_given;
+    int64_t latent_size[MOT_MAX_MODALITIES]; /* values of a token's vector; 0: tokens are ids. One modality at most has vectors */
+    bool latent_sizes_given;
+    struct mot_diffusion diffusion; /* of no meaning without vectors */
 };
 /* A preset's name, a config.json or a folder that holds one. */
 int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
@@ -549,9 +563,13 @@ struct mot_size {
     int64_t params_tower[MOT_MAX_MODALITIES];
 };
 int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
-/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by `rows` rows (head
- * included, embedding look-up not) and attention over `pairs` query-key pairs.  Training takes three times as many. */
-double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs);
+/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by the rows (head
+ * included, embedding look-up not) and attention over pairs of query and key.  Training takes three times as many. */
+struct mot_rows {
+    int64_t n, patches, pictures; /* patches of pictures of vectors are rows too, which the head does not see */
+    double pairs;
+};
+double mot_forward_flops(const struct mot_config *c, const struct mot_rows *rows);
 /* Bytes that a model takes, by kind. */
 struct mot_memory {
     size_t weights, gradients, optimizer, activations, workspace;
@@ -644,7 +662,7 @@ struct mot_workload {
 };
 enum mot_cost_part {
     MOT_COST_EMBED, MOT_COST_ATTN_NORM, MOT_COST_QKV, MOT_COST_QK_NORM, MOT_COST_ATTENTION, MOT_COST_O,
-    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COSTS
+    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COST_PATCHES, MOT_COSTS
 };
 extern const char *const mot_cost_names[MOT_COSTS];
 struct mot_cost {
