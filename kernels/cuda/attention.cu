@@ -449,12 +449,12 @@ template <int PD> static void backward(mot_device *d, const call<bf16> &c)
 
 template <>
 void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const float *k,
-                     const float *v, const int32_t *row, const mot_segment *segments,
+                     const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
                      int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<bf16> c;
-    if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale))
+    if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale))
         return;
     c.o = (bf16 *)o;
     auto *padded = D <= 32    ? forward<32>
@@ -467,13 +467,13 @@ void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const 
 template <>
 void attention_back<bf16>(mot_device *d, float *dq, float *dk, float *dv, const float *dO,
                           const float *o, const float *lse, const float *q, const float *k,
-                          const float *v, const int32_t *row, const mot_segment *segments,
+                          const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
                           int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                           float scale)
 {
     watched w(d);
     call<bf16> c;
-    if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale) ||
+    if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale) ||
         !begin_back(d, &c, dq, dk, dv, dO, o))
         return;
     auto *padded = D <= 32    ? backward<32>

@@ -34,7 +34,7 @@ const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segme
 /* The call of an operation; spans and, backward, mean are made. False: a fault. */
 template <class A>
 bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
-                const float *lse, const int32_t *row, const mot_segment *segments,
+                const float *lse, const int32_t *row, const int32_t *until, const mot_segment *segments,
                 int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,

@@ -159,12 +159,12 @@ static __global__ void back_keys(call<float> c)
 
 template <>
 void attention<float>(mot_device *d, float *o, float *lse, const float *q, const float *k,
-                      const float *v, const int32_t *row, const mot_segment *segments,
+                      const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
                       int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<float> c;
-    if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale))
+    if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale))
         return;
     c.o = o;
     run(d, "attention", forward, dim3((unsigned)ceil_div(N, WARPS), (unsigned)H), 32 * WARPS,
@@ -174,13 +174,13 @@ void attention<float>(mot_device *d, float *o, float *lse, const float *q, const
 template <>
 void attention_back<float>(mot_device *d, float *dq, float *dk, float *dv, const float *dO,
                            const float *o, const float *lse, const float *q, const float *k,
-                           const float *v, const int32_t *row, const mot_segment *segments,
+                           const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                            float scale)
 {
     watched w(d);
     call<float> c;
-    if (!begin_call(d, &c, q, k, v, lse, row, segments, n_segments, N, H, K, D, scale) ||
+    if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale) ||
         !begin_back(d, &c, dq, dk, dv, dO, o))
         return;
     unsigned blocks = (unsigned)ceil_div(N, WARPS);

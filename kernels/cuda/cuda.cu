@@ -330,6 +330,12 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .layernorm = NULL,
         .activate = NULL,
         .attend = NULL,
+        .cast = NULL, /* pictures of vectors */
+        .spread = NULL,
+        .spread_back = NULL,
+        .squared_error = NULL,
+        .silu = NULL,
+        .silu_back = NULL,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,

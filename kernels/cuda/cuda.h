@@ -317,12 +317,12 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
                int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps);
 template <class A>
 void attention(mot_device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-               const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N,
+               const int32_t *row, const int32_t *until, const mot_segment *segments, int64_t n_segments, int64_t N,
                int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 void attention_back(mot_device *d, float *dq, float *dk, float *dv, const float *dO, const float *o,
                     const float *lse, const float *q, const float *k, const float *v,
-                    const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N,
+                    const int32_t *row, const int32_t *until, const mot_segment *segments, int64_t n_segments, int64_t N,
                     int64_t H, int64_t K, int64_t D, float scale);
 template <class A> void swiglu(mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 template <class A>

@@ -36,10 +36,12 @@ const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segme
 
 template <class A>
 bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
-                const float *lse, const int32_t *row, const mot_segment *segments,
+                const float *lse, const int32_t *row, const int32_t *until, const mot_segment *segments,
                 int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
 {
     *c = {};
+    if (until)
+        fault(d, "pictures of vectors: not on a GPU");
     c->q = (const A *)q, c->k = (const A *)k, c->v = (const A *)v;
     c->lse = (float *)lse;
     c->row = row;
@@ -87,7 +89,8 @@ bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, cons
 #define BEGIN(A)                                                                                   \
     template bool begin_call<A>(                                                                   \
         mot_device *, call<A> *, const float *, const float *, const float *, const float *,       \
-        const int32_t *, const mot_segment *, int64_t, int64_t, int64_t, int64_t, int64_t, float); \
+        const int32_t *, const int32_t *, const mot_segment *, int64_t, int64_t, int64_t, int64_t, \
+        int64_t, float);                                                                           \
     template bool begin_back<A>(mot_device *, call<A> *, float *, float *, float *, const float *, \
                                 const float *);
 BEGIN(float)

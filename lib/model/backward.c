@@ -61,7 +61,7 @@ static void attention_back(struct mot_model *m, int64_t l)
         dout = m->dside;
     }
     linear_back(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, m->dO, dout, a->o, heads * dim, width, 0);
-    m->k->attention_back(m->d, m->dq, m->dk, m->dv, m->dO, a->o, a->lse, a->q, a->k, a->v, r->row, r->segments,
+    m->k->attention_back(m->d, m->dq, m->dk, m->dv, m->dO, a->o, a->lse, a->q, a->k, a->v, r->row, r->until, r->segments,
                          r->n_segments, r->n, heads, kv, dim, (mot_real)(1 / sqrt((double)dim)));
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, MOT_QK_NORM, l, c->qk_norm ? MOT_W_Q_NORM : MOT_WEIGHTS, MOT_W_K_NORM, g);

@@ -64,7 +64,7 @@ static void attention(struct mot_model *m, int64_t l)
     if (r->behind)
         m->k->attention_past(m->d, a->o, a->q, r->row_past, l, r->row, r->n, heads, kv, dim, scale);
     else
-        m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->segments, r->n_segments, r->n, heads, kv, dim, scale);
+        m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->until, r->segments, r->n_segments, r->n, heads, kv, dim, scale);
     if (!c->norm_post) {
         linear_onto(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, a->mid, a->x, a->o, heads * dim);
     } else {

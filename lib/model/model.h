@@ -111,6 +111,7 @@ struct mot_routed {
     int32_t *id, *target, *pos, *seq, *row;
     mot_real *weight;
     struct mot_segment *segments;
+    int32_t *until; /* in sequence order, as attention wants it; NULL: no picture of vectors among the rows */
     /* For sequences that grow: the past of each piece, and of each row with all before it in its piece. */
     struct mot_past *piece_past, *row_past;
     bool grows, behind; /* what is run is remembered; and there is a past already */
