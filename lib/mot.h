@@ -199,7 +199,7 @@ struct mot_survey_row {
     char modality[MOT_NAME_BYTES], codec[64]; /* "image", "vq image_size=64 patch_size=8" */
     int64_t items, tokens;
     double seconds; /* of sounds */
-    int32_t codes, used;
+    int32_t codes, used;           /* 0 where tokens stand for vectors */
     double perplexity;             /* of the codes: how many there would be, used equally often, for the same entropy */
     double psnr, psnr_least, ssim; /* means over pictures, and the worst; equal pictures count as 78 dB */
     double distance;               /* mot_speech_distance, the mean over sounds */
@@ -225,6 +225,7 @@ struct mot_learn_options {
     const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
+    int pixels;                  /* pictures are vectors: their own pixels, in patches of so many; image = 0 then; 0: codes */
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);
@@ -461,6 +462,8 @@ int mot_doc_format(const struct mot_vocab *v, const struct mot_doc *d, struct mo
  * to binary16, to latents; name is for messages. */
 int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line, size_t n, struct mot_ids *out,
                   struct mot_latents *latents, int64_t *text_bytes) MOT_CHECKED;
+/* The values of span i's vectors; where its tokens are ids alone, they are none. */
+const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i);
 /* Does the picture of span i stand before its caption: text, beyond special tokens, follows it and none comes before? */
 bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i);
 

@@ -334,6 +334,14 @@ struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d,
     return s;
 }
 
+const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i)
+{
+    const uint16_t *value = d->latent;
+    for (int k = 0; k < i; k++)
+        value += d->span[k].rows ? d->span[k].n * v->modality[d->span[k].modality].width : 0;
+    return value;
+}
+
 /* A text token that is none of the delimiters. */
 static bool is_word(const struct mot_vocab *v, int32_t id)
 {

@@ -15,7 +15,7 @@
 #include "source.h"
 
 /* A batch is worth waking a thread for, and short enough to keep all busy to the end. */
-enum { BATCH_RECORDS = 256, BATCH_BYTES = 1 << 16, BATCHES_A_WORKER = 3 };
+enum { BATCH_RECORDS = 256, BATCH_BYTES = 1 << 16, BATCH_VALUES = 1 << 21, BATCHES_A_WORKER = 3 };
 static const size_t under_way_limit = (size_t)1 << 26;
 
 struct batch {
@@ -44,6 +44,7 @@ struct worker {
 struct mot_encoder {
     struct mot_encode_options o;
     struct mot_source *source;
+    int batch_records;
     int64_t records; /* read */
     uint32_t digest;
     bool ended; /* the source has */
@@ -199,7 +200,7 @@ static void read_batch(struct mot_encoder *e, struct batch *b)
     b->n = 0;
     b->bytes = 0;
     b->n_results = b->ids.n = b->latents.n = b->latents.n_grids = 0;
-    while (!e->ended && b->n < BATCH_RECORDS && b->bytes < BATCH_BYTES) {
+    while (!e->ended && b->n < e->batch_records && b->bytes < BATCH_BYTES) {
         struct mot_raw *r;
         e->status = mot_source_take(e->source, &r);
         e->ended = e->status || !r;
@@ -340,6 +341,14 @@ static int start_workers(struct mot_encoder *e, struct mot_tokenizer *t, int n)
     return MOT_OK;
 }
 
+/* However small a picture's file is, it becomes as many vectors as any. */
+static int batch_records(const struct mot_tokenizer *t)
+{
+    struct mot_grid g;
+    int64_t n = mot_tokenizer_grid(t, &g) ? BATCH_VALUES / mot_grid_values(&g) : BATCH_RECORDS;
+    return n < 1 ? 1 : n < BATCH_RECORDS ? (int)n : BATCH_RECORDS;
+}
+
 struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *s, const struct mot_encode_options *o)
 {
     struct mot_encoder *e = mot_alloc(1, sizeof *e);
@@ -347,6 +356,7 @@ struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *
         return NULL;
     e->o = *o;
     e->source = s;
+    e->batch_records = batch_records(t);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake_workers, NULL);
     pthread_cond_init(&e->wake_caller, NULL);

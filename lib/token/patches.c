@@ -68,12 +68,12 @@ static int number_of(const struct mot_st *s, const char *key, int most, int *out
     return MOT_OK;
 }
 
-static int check(const char *path, int side, int patch)
+int mot_pixels_check(int image_size, int patch)
 {
-    if (side < 1 || side > MAX_SIDE || patch < 1 || side % patch != 0)
-        return mot_fail(MOT_EARG, "%s: pictures of %d pixels cannot be cut into patches of %d", path, side, patch);
+    if (image_size < 1 || image_size > MAX_SIDE || patch < 1 || image_size % patch != 0)
+        return mot_fail(MOT_EARG, "pictures of %d pixels cannot be cut into patches of %d", image_size, patch);
     if (3 * patch * patch > MOT_MAX_WIDTH)
-        return mot_fail(MOT_EARG, "%s: a patch of %d x %d pixels has more than %d values", path, patch, patch, MOT_MAX_WIDTH);
+        return mot_fail(MOT_EARG, "a patch of %d x %d pixels has more than %d values", patch, patch, MOT_MAX_WIDTH);
     return MOT_OK;
 }
 
@@ -90,8 +90,8 @@ struct mot_pixels *mot_pixels_load(const char *path)
         rc = number_of(&s, "image_size", MAX_SIDE, &p->side);
     if (!rc)
         rc = number_of(&s, "patch_size", MAX_SIDE, &p->patch);
-    if (!rc)
-        rc = check(path, p->side, p->patch);
+    if (!rc && mot_pixels_check(p->side, p->patch))
+        rc = mot_fail(MOT_EFORMAT, "%s: %s", path, mot_error());
     mot_st_close(&s);
     if (!rc)
         return p;
@@ -153,9 +153,6 @@ int mot_pixels_save(int image_size, int patch, const char *path)
     snprintf(size, sizeof size, "%d", image_size);
     snprintf(side, sizeof side, "%d", patch);
     const char *const metadata[] = {"format", "mot-pixels", "version", "1", "image_size", size, "patch_size", side};
-    int rc = check(path, image_size, patch);
-    if (rc)
-        return rc;
     struct mot_st_writer *w = mot_st_writer_begin(path, NULL, 0, metadata, 4, NULL);
     return w ? mot_st_writer_commit(w) : MOT_EIO;
 }

@@ -24,6 +24,8 @@ int mot_pixels_encode(const struct mot_pixels *p, const struct mot_image *square
 /* Any rows and columns. */
 int mot_pixels_decode(const struct mot_pixels *p, const struct mot_grid *g, const uint16_t *value, struct mot_image *out)
     MOT_CHECKED;
+/* Are there such patches? */
+int mot_pixels_check(int image_size, int patch) MOT_CHECKED;
 /* The file of such a codec. */
 int mot_pixels_save(int image_size, int patch, const char *path) MOT_CHECKED;
 
