@@ -179,6 +179,8 @@ void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *d
                             const float *v, const int32_t *row, const struct mot_segment *segments,
                             int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
                             float scale);
+void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
+                    int64_t C, int64_t V);
 void mot_cpu_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
                       const float *k, const float *v, const struct mot_segment *segments,
                       int64_t n_segments, int64_t N, int64_t K, int64_t D);

@@ -115,6 +115,7 @@ static size_t shared_need(const mot_device *d, const mot_limits *l)
     size_t most = larger(norm_need(d, l), linear_need(d, l));
     most = larger(most, larger(rope_need(d, l), attention_need(d, l)));
     most = larger(most, larger(embed_need(l), optim_need()));
+    most = larger(most, past_need(l));
     return larger(most, head_need(l));
 }
 
@@ -161,6 +162,7 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     }
     d->params = l->params;
     d->values = l->values;
+    d->past = l->sequences > 0 ? l->past : 0;
     if (d->shadow)
         refresh(d, l->params, (size_t)l->values * sizeof(float));
     return *d->error ? -1 : 0;
@@ -323,8 +325,9 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .rope_back = rope_back<A>,
         .attention = attention<A>,
         .attention_back = attention_back<A>,
-        .remember = NULL, /* nothing is generated here */
-        .attention_past = NULL,
+        .remember = remember<A>,
+        .attention_past = attention_past<A>,
+        .logits = logits<A>,
         .conv2d = NULL, /* nets of codecs run on the CPU */
         .groupnorm = NULL,
         .layernorm = NULL,

@@ -37,6 +37,7 @@ struct mot_device {
     const float *params; /* the block of weights, and its copy in bf16 or NULL */
     int64_t values;
     bf16 *shadow;
+    int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
     /* attention's first and last key of each position, and the segments they were made of */
     int32_t *span;
     const void *span_of;
@@ -87,6 +88,7 @@ size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
+size_t past_need(const mot_limits *l);
 size_t optim_need();
 
 /* The device's workspace as n values of T; a fault and NULL where it is too small. */
@@ -324,6 +326,18 @@ void attention_back(mot_device *d, float *dq, float *dk, float *dv, const float 
                     const float *lse, const float *q, const float *k, const float *v,
                     const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N,
                     int64_t H, int64_t K, int64_t D, float scale);
+template <class A>
+void remember(mot_device *d, const mot_past *past, int64_t layer, const float *k, const float *v,
+              const mot_segment *segments, int64_t n_segments, int64_t N, int64_t K, int64_t D);
+template <class A>
+void attention_past(mot_device *d, float *o, const float *q, const mot_past *past, int64_t layer,
+                    const int32_t *row, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+template <class A>
+void logits(mot_device *d, float *z, const float *x, const float *w, int64_t N, int64_t C, int64_t V);
+/* linear, each row by itself (few.cu) */
+template <class A>
+void linear_by_row(mot_device *d, float *y, const float *x, const float *params, const mot_group *g,
+                   int G, int64_t I, int64_t O, int add);
 template <class A> void swiglu(mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 template <class A>
 void swiglu_back(mot_device *d, float *dgu, const float *dh, const float *gu, int64_t N, int64_t F);

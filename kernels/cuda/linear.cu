@@ -37,6 +37,10 @@ void linear(mot_device *d, float *y, const float *x, const float *params, const 
             int64_t I, int64_t O, int add)
 {
     watched watch(d);
+    if (d->past > 0) {
+        linear_by_row<A>(d, y, x, params, g, G, I, O, add);
+        return;
+    }
     void *work = workspace(d, gemm_need());
     for (int k = 0; k < G && work; k++) {
         if (g[k].rows == 0)

@@ -157,7 +157,8 @@ struct mot_model {
     struct mot_layer *layer;
     mot_act *final, *final_norm;               /* (N,C) */
     mot_real *final_rstd, *nll, *lse;          /* (N) */
-    mot_real *chosen, *logits;                 /* (MOT_FEW,C), (MOT_FEW,V), with sequences */
+    mot_act *chosen;                           /* (MOT_FEW,C), with sequences */
+    mot_real *logits;                          /* (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
     mot_act *act;                              /* (N,F) */
     mot_act *dx, *dside;                       /* (N,C) */
