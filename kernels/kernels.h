@@ -283,8 +283,9 @@ struct mot_kernels {
     /* The same over the C channels of each row: LayerNorm. */
     void (*layernorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_nonlinearity act);
-    /* y[i] = act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
-    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n, enum mot_nonlinearity act);
+    /* y[i] (+)= act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
+    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
+                     enum mot_nonlinearity act, int add);
     /* Attention of every row to every row:  o[i,h] = sum_t softmax_t(scale q[i,h] . k[t,h]) v[t,h]
      * qkv (N, 3 H D): a row is q (H,D), k (H,D), v (H,D); o (N, H D).  1e-5 rel. */
     void (*attend)(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,

@@ -194,7 +194,8 @@ void mot_cpu_groupnorm(struct mot_device *d, float *y, const float *x, const flo
                        enum mot_nonlinearity act);
 void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const float *w,
                        const float *b, int64_t N, int64_t C, float eps, enum mot_nonlinearity act);
-void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_nonlinearity act);
+void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n,
+                      enum mot_nonlinearity act, int add);
 void mot_cpu_attend(struct mot_device *d, float *o, const float *qkv, int64_t N, int64_t H,
                     int64_t D, float scale);
 void mot_cpu_swiglu(struct mot_device *d, float *h, const float *gu, int64_t N, int64_t F);

@@ -115,7 +115,8 @@ static size_t shared_need(const mot_device *d, const mot_limits *l)
     size_t most = larger(norm_need(d, l), linear_need(d, l));
     most = larger(most, larger(rope_need(d, l), attention_need(d, l)));
     most = larger(most, larger(embed_need(l), optim_need()));
-    most = larger(most, past_need(l));
+    most = larger(most, larger(past_need(l), conv_need(l)));
+    most = larger(most, larger(groupnorm_need(d, l), attend_need(l)));
     return larger(most, head_need(l));
 }
 
@@ -146,7 +147,7 @@ void *workspace(mot_device *d, size_t bytes)
 template <class A> static int reserve(mot_device *d, const mot_limits *l)
 {
     enum { MOST_HEAD = 256 };
-    if (l->D > MOST_HEAD) {
+    if (l->D > MOST_HEAD && l->attend == 0) {
         fault(d, "heads of %lld values are more than the %d that the GPU's attention can take",
               (long long)l->D, MOST_HEAD);
         return -1;
@@ -328,11 +329,11 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .remember = remember<A>,
         .attention_past = attention_past<A>,
         .logits = logits<A>,
-        .conv2d = NULL, /* nets of codecs run on the CPU */
-        .groupnorm = NULL,
-        .layernorm = NULL,
-        .activate = NULL,
-        .attend = NULL,
+        .conv2d = conv2d,
+        .groupnorm = groupnorm,
+        .layernorm = layernorm,
+        .activate = activate,
+        .attend = attend,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,

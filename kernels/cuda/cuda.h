@@ -13,6 +13,7 @@
 #define MOT_CUDA_H
 
 #include <gpu.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -89,6 +90,9 @@ size_t attention_need(const mot_device *d, const mot_limits *l);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
 size_t past_need(const mot_limits *l);
+size_t conv_need(const mot_limits *l);
+size_t groupnorm_need(const mot_device *d, const mot_limits *l);
+size_t attend_need(const mot_limits *l);
 size_t optim_need();
 
 /* The device's workspace as n values of T; a fault and NULL where it is too small. */
@@ -278,6 +282,20 @@ template <class T> DEVICE T block_sum(T x, T *space)
     return sum;
 }
 
+/* The same of the largest. */
+DEVICE float block_max(float x, float *space)
+{
+    for (int step = 16; step > 0; step /= 2)
+        x = fmaxf(x, shuffle_xor(x, step));
+    if (threadIdx.x % 32 == 0)
+        space[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (int w = 0; w < (int)blockDim.x / 32; w++)
+        x = fmaxf(x, space[w]);
+    __syncthreads();
+    return x;
+}
+
 /* What threads of different blocks summed: grads[g.w + c] += sum over p of sums[p,k,c], (parts,n,C), in
  * order of p and then of the n groups, two of which may name the same place; none where g.w < 0.
  * (sums.cu) */
@@ -338,6 +356,14 @@ void logits(mot_device *d, float *z, const float *x, const float *w, int64_t N, 
 template <class A>
 void linear_by_row(mot_device *d, float *y, const float *x, const float *params, const mot_group *g,
                    int G, int64_t I, int64_t O, int add);
+void conv2d(mot_device *d, float *y, const float *x, const float *w, const float *b,
+            const mot_conv *conv, int add);
+void groupnorm(mot_device *d, float *y, const float *x, const float *w, const float *b, int64_t N,
+               int64_t C, int64_t groups, float eps, mot_nonlinearity act);
+void layernorm(mot_device *d, float *y, const float *x, const float *w, const float *b, int64_t N,
+               int64_t C, float eps, mot_nonlinearity act);
+void activate(mot_device *d, float *y, const float *x, int64_t n, mot_nonlinearity act, int add);
+void attend(mot_device *d, float *o, const float *qkv, int64_t N, int64_t H, int64_t D, float scale);
 template <class A> void swiglu(mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 template <class A>
 void swiglu_back(mot_device *d, float *dgu, const float *dh, const float *gu, int64_t N, int64_t F);

@@ -150,7 +150,7 @@ static void run_convs(const struct mot_hubert *h, struct mot_hubert_runner *r, c
         k->conv2d(r->d, r->a, r->x, c->w, c->b, &shape[i], 0);
         swap(r);
         if (!n->w)
-            k->activate(r->d, r->x, r->x, rows * O, MOT_ACT_GELU);
+            k->activate(r->d, r->x, r->x, rows * O, MOT_ACT_GELU, 0);
         else if (h->group_norm)
             k->groupnorm(r->d, r->x, r->x, n->w, n->b, rows, O, O, CONV_EPS, MOT_ACT_GELU);
         else
@@ -186,7 +186,7 @@ static void run_layer(const struct mot_hubert *h, struct mot_hubert_runner *r, c
     else
         norm(h, r, r->x, r->x, l->norm, rows, C);
     linear(h, r, r->a, h->s.stable ? r->b : r->x, l->up, rows, C, h->F, 0);
-    k->activate(r->d, r->a, r->a, rows * h->F, MOT_ACT_GELU);
+    k->activate(r->d, r->a, r->a, rows * h->F, MOT_ACT_GELU, 0);
     linear(h, r, r->x, r->a, l->down, rows, h->F, C, 1);
     if (!h->s.stable)
         norm(h, r, r->x, r->x, l->last_norm, rows, C);
@@ -207,9 +207,7 @@ static int run(struct mot_hubert *h, const float *wave, int64_t n, float *out)
     linear(h, r, r->a, r->x, h->project, rows, last, h->C, 0);
     swap(r);
     h->kernels->conv2d(r->d, r->a, r->x, h->position.w, h->position.b, &shape[h->n_convs], 0);
-    h->kernels->activate(r->d, r->a, r->a, rows * h->C, MOT_ACT_GELU);
-    for (int64_t i = 0; i < rows * h->C; i++)
-        r->x[i] += r->a[i];
+    h->kernels->activate(r->d, r->x, r->a, rows * h->C, MOT_ACT_GELU, 1);
     if (!h->s.stable)
         norm(h, r, r->x, r->x, h->norm, rows, h->C);
     for (int i = 0; i < h->n_layers; i++)
