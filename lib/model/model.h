@@ -8,7 +8,7 @@
 #ifndef MOT_MODEL_H
 #define MOT_MODEL_H
 
-#include "../../kernels/kernels.h"
+#include "../base/device.h"
 #include "../base/json.h"
 #include "../base/safetensors.h"
 
@@ -120,10 +120,6 @@ struct mot_routed {
     struct mot_segment *host_segments;
     struct mot_past *host_piece_past, *host_row_past;
 };
-
-/* ---- device.c ---- */
-/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in. */
-const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
 
 /* ---- model.c, forward.c, backward.c ---- */
 

@@ -43,6 +43,11 @@ void mot_image_codec_free(struct mot_image_codec *c)
     mot_free(c);
 }
 
+int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k)
+{
+    return c->vqgan ? mot_vqgan_send(c->vqgan, k) : MOT_OK;
+}
+
 int mot_image_codec_size(const struct mot_image_codec *c)
 {
     return c->vq ? mot_image_vq_size(c->vq) : mot_vqgan_size(c->vqgan);
