@@ -118,6 +118,7 @@ struct mot_limits {
     int64_t N;       /* rows of a batch */
     int64_t segment; /* longest piece of a document */
     int64_t C, H, K, D, F, V;
+    int64_t W; /* of products between C and something else than the above: vectors of patches; 0: there are none */
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     const struct mot_conv *conv; /* (n_conv) every convolution that will be called */
@@ -231,22 +232,24 @@ struct mot_kernels {
 
     /* -- attention, from sequence to sorted order ---------------------------------------------------- */
 
-    /* Grouped-query attention, causal inside each segment.  With e = h K / H (integer division):
-     *   o[row[s], h] = sum_{t in segment of s, t <= s} softmax_t(scale q[h,s] . k[e,t]) v[e,t]
+    /* Grouped-query attention inside each segment.  With e = h K / H (integer division):
+     *   o[row[s], h] = sum_{t in segment of s, t < until[s]} softmax_t(scale q[h,s] . k[e,t]) v[e,t]
      *   lse[h,s] = log sum_t exp(scale q[h,s] . k[e,t])
+     * until (N): s < until[s] <= end of its segment, never descending within a segment: what sees a picture's last
+     * patch from its first.  NULL: until[s] = s + 1, which is causal.
      * scale > 0; q (H,N,D), k, v (K,N,D); o (N,H D) in sorted order; lse (H,N).  Memory is linear in the segment's
      * length.  1e-5 rel. */
     void (*attention)(struct mot_device *d, mot_act *o, mot_real *lse, const mot_act *q,
-                      const mot_act *k, const mot_act *v, const int32_t *row,
+                      const mot_act *k, const mot_act *v, const int32_t *row, const int32_t *until,
                       const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
                       int64_t K, int64_t D, mot_real scale);
     /* dq (H,N,D), dk, dv (K,N,D) overwritten; dO, o (N,H D) sorted.  P is recomputed from lse. */
     void (*attention_back)(struct mot_device *d, mot_act *dq, mot_act *dk, mot_act *dv,
                            const mot_act *dO, const mot_act *o, const mot_real *lse,
                            const mot_act *q, const mot_act *k, const mot_act *v,
-                           const int32_t *row, const struct mot_segment *segments,
-                           int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
-                           mot_real scale);
+                           const int32_t *row, const int32_t *until,
+                           const struct mot_segment *segments, int64_t n_segments, int64_t N,
+                           int64_t H, int64_t K, int64_t D, mot_real scale);
 
     /* -- attention to the past, for sequences that grow ----------------------------------------------- */
 
@@ -290,6 +293,24 @@ struct mot_kernels {
      * qkv (N, 3 H D): a row is q (H,D), k (H,D), v (H,D); o (N, H D).  1e-5 rel. */
     void (*attend)(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,
                    int64_t D, mot_real scale);
+
+    /* -- pictures whose tokens are vectors -------------------------------------------------------------- */
+
+    /* All on rows [row, row + rows) of arrays that have N.  y[i,c] = x[i,c] as an activation.  x, y (N,C). */
+    void (*cast)(struct mot_device *d, mot_act *y, const mot_real *x, int64_t row, int64_t rows, int64_t C);
+    /* y[i,c] += e[of[i],c].  y (N,C), e (M,C), of (N) in [0,M). */
+    void (*spread)(struct mot_device *d, mot_act *y, const mot_act *e, const int32_t *of, int64_t row,
+                   int64_t rows, int64_t C);
+    /* de[m,c] = sum of dy[i,c] over the rows with of[i] = m, in order of i. */
+    void (*spread_back)(struct mot_device *d, mot_act *de, const mot_act *dy, const int32_t *of, int64_t row,
+                        int64_t rows, int64_t M, int64_t C);
+    /* loss[i] = mean_c (x[i,c] - target[i,c])^2;  dx[i,c] = 2 weight[i] (x[i,c] - target[i,c]) / C unless dx is NULL.
+     * x, dx, target (N,C), loss, weight (N).  1e-5 rel. */
+    void (*squared_error)(struct mot_device *d, mot_real *loss, mot_act *dx, const mot_act *x,
+                          const mot_real *target, const mot_real *weight, int64_t row, int64_t rows, int64_t C);
+    /* y[i] = x[i] / (1 + exp(-x[i])), n values.  1e-5 rel. */
+    void (*silu)(struct mot_device *d, mot_act *y, const mot_act *x, int64_t n);
+    void (*silu_back)(struct mot_device *d, mot_act *dx, const mot_act *dy, const mot_act *x, int64_t n); /* dx may be dy */
 
     /* -- feed-forward ----------------------------------------------------------------------------- */
 

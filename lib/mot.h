@@ -82,7 +82,7 @@ struct mot_bytes; /* a growing array of bytes, section 2 */
 
 /* ==== 2 vocabulary and tokens (lib/token/) ======================================================= */
 
-enum { MOT_MAX_MODALITIES = 16, MOT_NAME_BYTES = 32 };
+enum { MOT_MAX_MODALITIES = 16, MOT_NAME_BYTES = 32, MOT_MAX_WIDTH = 65536 };
 
 /* One id space: text ids first (special tokens among them), then a contiguous range a modality. */
 struct mot_vocab {
@@ -115,6 +115,21 @@ struct mot_ids {
 };
 int mot_ids_append(struct mot_ids *a, const int32_t *id, int64_t n) MOT_CHECKED;
 void mot_ids_free(struct mot_ids *a);
+
+/* A growing array of pictures of vectors, beside the ids of their tokens.  Zero-initialise; free with mot_latents_free. */
+struct mot_grid {
+    int32_t rows, columns, width; /* a vector of `width` values for each of rows * columns tokens */
+};
+struct mot_latents {
+    struct mot_grid *grid;
+    int64_t n_grids, grid_capacity;
+    uint16_t *value; /* of all pictures, each row by row; values of binary16 */
+    int64_t n, capacity;
+};
+int64_t mot_grid_tokens(const struct mot_grid *g);
+int64_t mot_grid_values(const struct mot_grid *g);
+int mot_latents_append(struct mot_latents *l, const struct mot_grid *g, const uint16_t *value) MOT_CHECKED;
+void mot_latents_free(struct mot_latents *l);
 
 /* A growing array of bytes.  Zero-initialise; free with mot_bytes_free. */
 struct mot_bytes {
@@ -160,6 +175,11 @@ int mot_decode_text(struct mot_tokenizer *t, const int32_t *id, int64_t n, bool 
                     struct mot_bytes *out) MOT_CHECKED;
 int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_ids *out) MOT_CHECKED;
 int mot_decode_image(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_image *out) MOT_CHECKED;
+/* Where the pictures' tokens stand for vectors: appends one picture; and the picture of a grid's values. */
+int mot_encode_latent(struct mot_tokenizer *t, const struct mot_image *im, struct mot_latents *out) MOT_CHECKED;
+int mot_decode_latent(struct mot_tokenizer *t, const struct mot_grid *g, const uint16_t *value, struct mot_image *out) MOT_CHECKED;
+/* The grid of every picture; false: the folder has no codec whose tokens stand for vectors. */
+bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g);
 int mot_encode_speech(struct mot_tokenizer *t, const struct mot_audio *a, struct mot_ids *out) MOT_CHECKED;
 int mot_decode_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_audio *out) MOT_CHECKED;
 /* What the post-processor of tokenizer.json puts around a text (--add-special): ids before and after. */
@@ -181,7 +201,7 @@ struct mot_survey_row {
     char modality[MOT_NAME_BYTES], codec[64]; /* "image", "vq image_size=64 patch_size=8" */
     int64_t items, tokens;
     double seconds; /* of sounds */
-    int32_t codes, used;
+    int32_t codes, used;           /* 0 where tokens stand for vectors */
     double perplexity;             /* of the codes: how many there would be, used equally often, for the same entropy */
     double psnr, psnr_least, ssim; /* means over pictures, and the worst; equal pictures count as 78 dB */
     double distance;               /* mot_speech_distance, the mean over sounds */
@@ -208,6 +228,7 @@ struct mot_learn_options {
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
     const char *device;          /* where nets run; NULL: "cpu" */
+    int pixels;                  /* pictures are vectors: their own pixels, in patches of so many; image = 0 then; 0: codes */
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);
@@ -301,7 +322,7 @@ struct mot_doc {
     int32_t *id;
     int n_spans; /* maximal runs of one modality, covering [0, n); a picture of vectors is one by itself */
     struct mot_span *span;
-    int64_t n_latent;
+    int64_t n_latent; /* values */
     uint16_t *latent; /* the vectors of its tokens that stand for such, in their order; values of binary16 */
     int64_t text_bytes; /* bytes of the text its text ids stand for, for bits per byte */
 };
@@ -310,10 +331,13 @@ struct mot_shard_writer;
 struct mot_shard_writer *mot_shard_create(const char *path, const struct mot_vocab *v) MOT_CHECKED;
 /* Modalities follow from the ids.  An id outside the vocabulary is an error. */
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes) MOT_CHECKED;
+/* The same, where ids of modalities with a width are the tokens of the pictures in l, each in turn; others are an error. */
+int mot_shard_add_latents(struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l,
+                          int64_t text_bytes) MOT_CHECKED;
 /* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
 /* Bytes that the file would have at most, were this document added and then no more. */
-int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n);
+int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l);
 /* Words of the writer's own, kept in the end frame. */
 int mot_shard_set_note(struct mot_shard_writer *w, const char *note) MOT_CHECKED;
 int mot_shard_commit(struct mot_shard_writer *w) MOT_CHECKED; /* end frame, commit; frees w in either case */
@@ -351,10 +375,10 @@ struct mot_doc_options {
 };
 /* Set the order from "image,text", "random" or "random=SHARE". */
 int mot_doc_order(struct mot_doc_options *o, const char *s) MOT_CHECKED;
-/* Append the ids of a record, the index-th of its stream, to out, and set *text_bytes.  Pictures and sounds stand between
- * their delimiters in any case.  A record without anything in it, or with what t cannot encode, is an error. */
+/* Append the ids of a record, the index-th of its stream, to out, its pictures of vectors to latents, and set *text_bytes.
+ * Pictures and sounds stand between their delimiters in any case.  A record without anything in it, or with what t cannot encode, is an error. */
 int mot_doc_encode(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                   struct mot_ids *out, int64_t *text_bytes) MOT_CHECKED;
+                   struct mot_ids *out, struct mot_latents *latents, int64_t *text_bytes) MOT_CHECKED;
 /* The documents of a whole source, by several threads, in the source's order (encoder.c). */
 struct mot_encode_options {
     struct mot_doc_options doc;
@@ -371,7 +395,9 @@ struct mot_encoded {
     int variation;  /* of the record's documents */
     bool validation;
     const int32_t *id;
-    int64_t n, text_bytes, offset; /* offset is private */
+    int64_t n, text_bytes;
+    struct mot_latents latents; /* borrowed */
+    int64_t id_at, grid_at, value_at; /* private */
     int64_t items[MOT_KIND_IDS], bytes[MOT_KIND_IDS]; /* texts, pictures, sounds, and bytes of their files */
     double seconds; /* of sounds */
     uint32_t digest; /* of the source up to and with this record */
@@ -432,20 +458,27 @@ void mot_tokens_abort(struct mot_tokens_writer *w);
 
 /* Span i of d without the delimiters at its ends that mot_doc_encode put there; n may become 0. */
 struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d, int i, bool raw);
-/* Append {"segments":[{"modality":"text","ids":[..]},..],"bytes":n} and a newline. */
+/* Append {"segments":[{"modality":"text","ids":[..]},..],"bytes":n} and a newline; a picture of vectors is
+ * {"modality":"image","rows":2,"columns":3,"vectors":[[..],..]}, in decimals that give back the same values. */
 int mot_doc_format(const struct mot_vocab *v, const struct mot_doc *d, struct mot_bytes *out) MOT_CHECKED;
-/* The inverse: append the ids of such a line to out, each checked to be of its modality; name is for messages. */
+/* The inverse: append the ids of such a line to out, each checked to be of its modality, and its pictures of vectors, rounded
+ * to binary16, to latents; name is for messages. */
 int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line, size_t n, struct mot_ids *out,
-                  int64_t *text_bytes) MOT_CHECKED;
+                  struct mot_latents *latents, int64_t *text_bytes) MOT_CHECKED;
+/* The values of span i's vectors; where its tokens are ids alone, they are none. */
+const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i);
+/* Does the picture of span i stand before its caption: text, beyond special tokens, follows it and none comes before? */
+bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i);
 
 /* -- batches: documents packed into sequences (loader.c) -- */
 /* Rows in sequence order: row i holds token id[i], whose successor in its document is target[i].  Pieces are runs of rows
- * that see each other; a document longer than `seq` is cut into pieces, not within a picture of vectors unless that is longer
- * itself.  Nothing is padded. */
+ * that see each other; a document longer than `seq` is cut into pieces, but neither within a picture of vectors nor between it
+ * and its <|boi|>: the piece then ends before, and its sequence with it.  Nothing is padded.  A document's last token has no
+ * row, as it predicts nothing, unless it stands for a vector: then it is its own target. */
 struct mot_picture { /* of vectors: rows [begin, begin + n) */
     int64_t begin, n;
     int32_t rows, columns;
-    int64_t latent; /* where its first vector begins in the batch's */
+    int64_t latent; /* where its values begin among the batch's */
     bool leads; /* text, beyond special tokens, follows it in its document and none comes before: it stands before its caption */
 };
 struct mot_batch {
@@ -455,15 +488,19 @@ struct mot_batch {
     int64_t *piece; /* begin of each piece; piece[n_pieces] == n */
     int64_t n_pictures, picture_capacity;
     struct mot_picture *picture; /* in order */
-    int64_t n_latent, latent_capacity;
+    int64_t n_latent, latent_capacity; /* values */
     uint16_t *latent; /* of all pictures; values of binary16 */
 };
 void mot_batch_free(struct mot_batch *b);
+void mot_batch_clear(struct mot_batch *b); /* nothing in it, memory kept */
 /* Append one piece: n rows with ids id[0..n) and targets id[1..n]. */
 int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n) MOT_CHECKED;
+/* Append a picture, whose rows are or will be there; p->latent is set by this: the n values are copied. */
+int mot_batch_add_picture(struct mot_batch *b, const struct mot_picture *p, const uint16_t *value, int64_t n) MOT_CHECKED;
 
 struct mot_loader_options {
-    int64_t batch, seq;       /* a batch has batch * seq rows: `batch` sequences of seq rows */
+    int64_t batch, seq;       /* a batch has batch * seq rows: `batch` sequences of seq rows; fewer where pictures of vectors
+                                 did not fit what was left of a sequence */
     int64_t shuffle;          /* tokens in the shuffling buffer; 0: documents in file order */
     uint64_t seed;
     bool repeat;              /* start over at the end; each pass in another order */
@@ -512,6 +549,17 @@ struct mot_rope_scaling {
  * with a weight and a bias of its own for each head (Chameleon). */
 enum mot_qk_norm { MOT_QK_NONE, MOT_QK_RMS, MOT_QK_LAYER };
 
+/* What a model learns about pictures whose tokens are vectors (diffusion.c): each is shown with noise of some level. */
+enum mot_objective {
+    MOT_DDPM, /* to tell the noise (Ho et al. 2020), which grows by the cosine schedule (Nichol & Dhariwal 2021): Transfusion's */
+    MOT_FLOW  /* rectified flow (Liu et al. 2022): to tell noise - picture; BAGEL's */
+};
+struct mot_diffusion {
+    enum mot_objective objective;
+    int64_t steps; /* DDPM: levels of noise */
+    double shift;  /* FLOW: levels t are drawn as shift t / (1 + (shift - 1) t), t the logistic of a normal number */
+};
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
@@ -531,6 +579,9 @@ struct mot_config {
     bool tower_of_given[MOT_COMPONENTS];
     double loss_weight[MOT_MAX_MODALITIES];
     bool loss_weights_given;
+    int64_t latent_size[MOT_MAX_MODALITIES]; /* values of a token's vector; 0: tokens are ids. One modality at most has vectors */
+    bool latent_sizes_given;
+    struct mot_diffusion diffusion; /* of no meaning without vectors */
 };
 /* A preset's name, a config.json or a folder that holds one. */
 int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
@@ -552,9 +603,13 @@ struct mot_size {
     int64_t params_tower[MOT_MAX_MODALITIES];
 };
 int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
-/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by `rows` rows (head
- * included, embedding look-up not) and attention over `pairs` query-key pairs.  Training takes three times as many. */
-double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs);
+/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by the rows (head
+ * included, embedding look-up not) and attention over pairs of query and key.  Training takes three times as many. */
+struct mot_rows {
+    int64_t n, patches, pictures; /* patches of pictures of vectors are rows too, which the head does not see */
+    double pairs;
+};
+double mot_forward_flops(const struct mot_config *c, const struct mot_rows *rows);
 /* Bytes that a model takes, by kind. */
 struct mot_memory {
     size_t weights, gradients, optimizer, activations, workspace;
@@ -647,7 +702,7 @@ struct mot_workload {
 };
 enum mot_cost_part {
     MOT_COST_EMBED, MOT_COST_ATTN_NORM, MOT_COST_QKV, MOT_COST_QK_NORM, MOT_COST_ATTENTION, MOT_COST_O,
-    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COSTS
+    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COST_PATCHES, MOT_COSTS
 };
 extern const char *const mot_cost_names[MOT_COSTS];
 struct mot_cost {

@@ -14,7 +14,7 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY, OPT_DEVICE
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY, OPT_LATENT, OPT_DEVICE
 };
 
 static void usage(FILE *f)
@@ -58,6 +58,7 @@ static void usage(FILE *f)
           "      --image-size N      pictures become squares of N pixels (64)\n"
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
           "      --image-codec C     vqgan:FILE[,CONFIG]: pictures by that net of .safetensors\n"
+          "      --latent C          pixels:P: picture tokens are vectors, squares of P x P pixels\n"
           "      --speech-codec C    hubert:FILE[,layer=N][,units=FILE][,config=FILE]: speech by that net\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
@@ -112,6 +113,14 @@ static void parse_image_codec(struct mot_learn_options *l, char *s)
     s += 6;
     l->image_net = strsep(&s, ",");
     l->image_config = s;
+}
+
+/* "pixels:P" */
+static void parse_latent(struct mot_learn_options *l, char *s)
+{
+    if (strncmp(s, "pixels:", 7) != 0)
+        die_usage("--latent %s: expected pixels:P", s);
+    l->pixels = (int)opt_int("--latent pixels", s + 7, 1, 4096);
 }
 
 static const char *parse_format(const char *s)
@@ -186,6 +195,7 @@ static const struct {
     {"--image-size", OPT_IMAGE_SIZE, IN(LEARN)},
     {"--patch-size", OPT_PATCH_SIZE, IN(LEARN)},
     {"--image-codec", OPT_IMAGE_CODEC, IN(LEARN)},
+    {"--latent", OPT_LATENT, IN(LEARN)},
     {"--speech-codec", OPT_SPEECH_CODEC, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
     {"--device", OPT_DEVICE, IN(ENCODE) | IN(LEARN) | IN(DECODE) | IN(INFO)},
@@ -274,6 +284,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_IMAGE_SIZE: o->learn.image_size = (int)opt_int("--image-size", optarg, 1, 4096); break;
     case OPT_PATCH_SIZE: o->learn.patch_size = (int)opt_int("--patch-size", optarg, 1, 4096); break;
     case OPT_IMAGE_CODEC: parse_image_codec(&o->learn, optarg); break;
+    case OPT_LATENT: parse_latent(&o->learn, optarg); break;
     case OPT_SPEECH_CODEC: parse_speech_codec(&o->learn, optarg); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
     case OPT_DEVICE: o->device = o->learn.device = optarg; break;
@@ -318,6 +329,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"image-size", required_argument, NULL, OPT_IMAGE_SIZE},
         {"patch-size", required_argument, NULL, OPT_PATCH_SIZE},
         {"image-codec", required_argument, NULL, OPT_IMAGE_CODEC},
+        {"latent", required_argument, NULL, OPT_LATENT},
         {"speech-codec", required_argument, NULL, OPT_SPEECH_CODEC},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
         {"device", required_argument, NULL, OPT_DEVICE},

@@ -41,6 +41,16 @@ static int write_image(struct mot_tokenizer *t, const int32_t *id, int64_t n, co
     return rc;
 }
 
+static int write_vectors(struct mot_tokenizer *t, const struct mot_span *s, int32_t width, const uint16_t *value, const char *path)
+{
+    struct mot_image im = {0};
+    int rc = mot_decode_latent(t, &(struct mot_grid){s->rows, s->columns, width}, value, &im);
+    if (!rc)
+        rc = mot_image_save_png(&im, path);
+    mot_image_free(&im);
+    return rc;
+}
+
 static int write_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, const char *path)
 {
     struct mot_audio a = {0};
@@ -51,9 +61,13 @@ static int write_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, c
     return rc;
 }
 
-/* DIR/NNNNNN.SUFFIX, or DIR/NNNNNN.K.SUFFIX for the K-th of its kind in the document. */
-static void write_part(struct decoding *c, const char *modality, int k, const int32_t *id, int64_t n)
+/* Span i of the document, of which s is what is to be written: DIR/NNNNNN.SUFFIX, or DIR/NNNNNN.K.SUFFIX for the K-th of its
+ * kind in the document. */
+static void write_part(struct decoding *c, const struct mot_vocab *v, const struct mot_doc *d, int span, const struct mot_span *s,
+                       int k)
 {
+    const char *modality = v->modality[s->modality].name;
+    const int32_t *id = d->id + s->begin;
     static const struct {
         const char *modality, *suffix;
     } kinds[] = {{"text", "txt"}, {"image", "png"}, {"speech", "wav"}};
@@ -71,9 +85,10 @@ static void write_part(struct decoding *c, const char *modality, int k, const in
     if (i == 0)
         rc = mot_write_file(path, c->text.data, c->text.n);
     else if (i == 1)
-        rc = write_image(c->t, id, n, path);
+        rc = s->rows ? write_vectors(c->t, s, v->modality[s->modality].width, mot_doc_vectors(v, d, span), path)
+                     : write_image(c->t, id, s->n, path);
     else if (i == 2)
-        rc = write_speech(c->t, id, n, path);
+        rc = write_speech(c->t, id, s->n, path);
     else
         rc = mot_fail(MOT_EARG, "nothing here decodes %s", modality);
     if (rc == MOT_EIO || rc == MOT_ENOMEM)
@@ -115,7 +130,7 @@ static void decode_document(void *context, const struct mot_vocab *v, const stru
         if (s.modality == 0 && decode_text(c, d->id + s.begin, s.n))
             die_lib("document %lld", (long long)c->document);
         if (c->o->output)
-            write_part(c, v->modality[s.modality].name, ++seen[s.modality], d->id + s.begin, s.n);
+            write_part(c, v, d, i, &s, ++seen[s.modality]);
         else if (s.modality == 0)
             put_text(&c->text, &line_open);
         else

@@ -22,6 +22,7 @@ static void pack_lines(FILE *f, const char *name, const struct mot_vocab *v, str
     char *line = NULL, where[4352];
     size_t capacity = 0;
     struct mot_ids ids = {0};
+    struct mot_latents latents = {0};
     int64_t number = 0;
     for (ssize_t n; (n = getline(&line, &capacity, f)) > 0;) {
         int64_t text_bytes = 0;
@@ -29,8 +30,9 @@ static void pack_lines(FILE *f, const char *name, const struct mot_vocab *v, str
         if (strspn(line, " \t\r\n") == (size_t)n)
             continue;
         snprintf(where, sizeof where, "%s:%lld", name, (long long)number);
-        ids.n = 0;
-        if (mot_doc_parse(v, where, line, (size_t)n, &ids, &text_bytes) || mot_shard_add(unfinished, ids.id, ids.n, text_bytes))
+        ids.n = latents.n = latents.n_grids = 0;
+        if (mot_doc_parse(v, where, line, (size_t)n, &ids, &latents, &text_bytes) ||
+            mot_shard_add_latents(unfinished, ids.id, ids.n, &latents, text_bytes))
             die_lib(NULL);
         mark->documents++;
         mot_mark_count(mark, v, &(struct mot_encoded){.id = ids.id, .n = ids.n, .text_bytes = text_bytes});
@@ -38,6 +40,7 @@ static void pack_lines(FILE *f, const char *name, const struct mot_vocab *v, str
     if (ferror(f))
         die("%s: cannot read: %s", name, strerror(errno));
     mot_ids_free(&ids);
+    mot_latents_free(&latents);
     free(line);
 }
 

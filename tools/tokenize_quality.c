@@ -9,8 +9,11 @@
 static void row_text(const char *folder, const struct mot_survey_row *r)
 {
     tool_tsv_string(stdout, folder);
-    printf("\t%s\t%s\t%lld\t%lld\t%d\t%d", r->modality, r->codec, (long long)r->items, (long long)r->tokens, (int)r->codes,
-           (int)r->used);
+    printf("\t%s\t%s\t%lld\t%lld", r->modality, r->codec, (long long)r->items, (long long)r->tokens);
+    if (r->codes)
+        printf("\t%d\t%d", (int)r->codes, (int)r->used);
+    else
+        fputs("\t-\t-", stdout);
     const double x[] = {r->perplexity, r->psnr, r->psnr_least, r->ssim, r->distance};
     static const int digits[] = {1, 2, 2, 4, 2};
     for (int i = 0; i < 5; i++)
@@ -25,8 +28,12 @@ static void row_json(const char *folder, const struct mot_survey_row *r)
 {
     fputs("{\"tokenizer\":", stdout);
     tool_json_string(stdout, folder);
-    printf(",\"modality\":\"%s\",\"codec\":\"%s\",\"items\":%lld,\"tokens\":%lld,\"seconds\":%.3f,\"codes\":%d,\"used\":%d",
-           r->modality, r->codec, (long long)r->items, (long long)r->tokens, r->seconds, (int)r->codes, (int)r->used);
+    printf(",\"modality\":\"%s\",\"codec\":\"%s\",\"items\":%lld,\"tokens\":%lld,\"seconds\":%.3f,", r->modality, r->codec,
+           (long long)r->items, (long long)r->tokens, r->seconds);
+    if (r->codes)
+        printf("\"codes\":%d,\"used\":%d", (int)r->codes, (int)r->used);
+    else
+        fputs("\"codes\":null,\"used\":null", stdout);
     const double x[] = {r->perplexity, r->psnr, r->psnr_least, r->ssim, r->distance};
     static const char *const names[] = {"perplexity", "psnr", "psnr_least", "ssim", "log_spectral_distance"};
     for (int i = 0; i < 5; i++)

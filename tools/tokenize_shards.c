@@ -109,10 +109,14 @@ static void info_json(const struct info *f, const char *path)
         fputs("null", stdout);
     printf(",\"documents\":%lld,\"tokens\":%lld,\"bytes\":%lld,\"longest\":%lld,\"modalities\":[", (long long)f->documents,
            (long long)f->tokens, (long long)f->text_bytes, (long long)f->longest);
-    for (int m = 0; m < f->v.n_modalities; m++)
-        printf("%s{\"name\":\"%s\",\"first\":%d,\"size\":%d,\"documents\":%lld,\"segments\":%lld,\"tokens\":%lld}",
-               m ? "," : "", f->v.modality[m].name, (int)f->v.modality[m].first, (int)f->v.modality[m].n,
-               (long long)f->modality[m].documents, (long long)f->modality[m].segments, (long long)f->modality[m].tokens);
+    for (int m = 0; m < f->v.n_modalities; m++) {
+        printf("%s{\"name\":\"%s\",\"first\":%d,\"size\":%d,", m ? "," : "", f->v.modality[m].name,
+               (int)f->v.modality[m].first, (int)f->v.modality[m].n);
+        if (f->v.modality[m].width)
+            printf("\"width\":%d,", (int)f->v.modality[m].width);
+        printf("\"documents\":%lld,\"segments\":%lld,\"tokens\":%lld}", (long long)f->modality[m].documents,
+               (long long)f->modality[m].segments, (long long)f->modality[m].tokens);
+    }
     puts("]}");
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * attention.c - causal grouped-query attention inside segments, forward and backward, in tiles.
+ * attention.c - grouped-query attention inside segments, forward and backward, in tiles.
  *
- * Queries go in strips of STRIP, keys in blocks of BLOCK; blocks behind a strip's last query are
- * skipped.  Scores are held transposed, S[key][query]: the queries of a strip fill the lanes of the
+ * Queries go in strips of STRIP, keys in blocks of BLOCK; blocks behind the last key that a strip
+ * sees are skipped.  Scores are held transposed, S[key][query]: the queries of a strip fill the lanes of the
  * vectors, so that maxima, sums and exponentials of softmax run down a column without any
  * horizontal step, K and V are read as they lie, and P is at once the left operand of the next
  * product.  All that is packed is the strip's own q (and dO), once.
@@ -29,7 +29,7 @@ enum {
 struct args {
     const float *q, *k, *v, *o, *dO, *lse;
     float *out, *out_lse, *dq, *dk, *dv;
-    const int32_t *row;
+    const int32_t *row, *until;
     const struct mot_segment *segments;
     int64_t n_segments, N, H, K, D;
     float scale;
@@ -80,6 +80,24 @@ static int64_t segment_at(const struct args *a, int64_t s)
     return low;
 }
 
+/* The first key that query s does not see any more. */
+static int64_t seen(const struct args *a, int64_t s)
+{
+    return a->until ? a->until[s] : s + 1;
+}
+
+/* Put `value` where keys [t, t + n) are not seen by queries [s, s + m): a key by the first so many. */
+static void hide(const struct args *a, float *x, float value, int64_t s, int64_t m, int64_t t, int64_t n)
+{
+    int64_t hidden = 0, first = seen(a, s) - t;
+    for (int64_t j = first > 0 ? first : 0; j < n; j++) {
+        while (hidden < m && seen(a, s + hidden) <= t + j)
+            hidden++;
+        for (int64_t i = 0; i < hidden; i++)
+            x[j * STRIP + i] = value;
+    }
+}
+
 /* to[j][i] = scale from[i][j] for i < m, else 0 */
 static void transpose(float *to, const float *from, int64_t m, int64_t D, float scale)
 {
@@ -121,14 +139,11 @@ static void scale_row(float *to, const float *from, float factor, int64_t D)
 }
 
 /* One block of scores into exp(s - max), with the running max and sum of each query brought up to
- * date, and the strip's output with them.  `ahead`: keys that stand before the first query. */
-static void soften(struct space *w, int64_t n, int64_t ahead, int64_t D)
+ * date, and the strip's output with them. */
+static void soften(struct space *w, int64_t n, int64_t D)
 {
     float shrink[STRIP], *s = w->s, *max = w->max, *sum = w->sum;
     memcpy(shrink, max, sizeof shrink);
-    for (int64_t t = ahead + 1; t < n; t++) /* the future */
-        for (int64_t i = 0; i < t - ahead && i < STRIP; i++)
-            s[t * STRIP + i] = -FLT_MAX;
     for (int64_t t = 0; t < n; t++)
 #pragma omp simd
         for (int i = 0; i < STRIP; i++)
@@ -163,10 +178,11 @@ static void strip_forward(const struct args *a, struct space *w, int64_t h, int6
         w->max[i] = -FLT_MAX;
         w->sum[i] = 0;
     }
-    for (int64_t t = begin; t < s + m; t += BLOCK) {
-        int64_t n = s + m - t < BLOCK ? s + m - t : BLOCK;
+    for (int64_t t = begin, end = seen(a, s + m - 1); t < end; t += BLOCK) {
+        int64_t n = end - t < BLOCK ? end - t : BLOCK;
         scores(w->s, k + t * D, w->qt, n, D);
-        soften(w, n, s - t, D);
+        hide(a, w->s, -FLT_MAX, s, m, t, n);
+        soften(w, n, D);
         gather(w->o, w->s, v + t * D, m, n, D, true);
     }
     for (int64_t i = 0; i < m; i++) {
@@ -189,8 +205,9 @@ static void chunk_forward(const struct args *a, struct space *w, int64_t h, int6
 }
 
 void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *q, const float *k,
-                       const float *v, const int32_t *row, const struct mot_segment *segments,
-                       int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
+                       const float *v, const int32_t *row, const int32_t *until,
+                       const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
+                       int64_t K, int64_t D, float scale)
 {
     struct args a = {.q = q,
                      .k = k,
@@ -198,6 +215,7 @@ void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *
                      .out = o,
                      .out_lse = lse,
                      .row = row,
+                     .until = until,
                      .segments = segments,
                      .n_segments = n_segments,
                      .N = N,
@@ -224,9 +242,8 @@ void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *
 
 enum { DQ = 1, DKV = 2 }; /* which gradients a call makes */
 
-/* With P = exp(s - lse) and dP = dO V^T in w->p: leaves P in s and dS = scale P (dP - mean) in p.
- * */
-static void soften_back(struct space *w, int64_t n, int64_t ahead, float scale)
+/* With P = exp(s - lse) and dP = dO V^T in w->p: leaves P in s and dS = scale P (dP - mean) in p. */
+static void soften_back(struct space *w, int64_t n, float scale)
 {
     const float *lse = w->max, *mean = w->mean;
     for (int64_t t = 0; t < n; t++) {
@@ -237,8 +254,6 @@ static void soften_back(struct space *w, int64_t n, int64_t ahead, float scale)
             s[i] = e;
             p[i] = scale * e * (p[i] - mean[i]);
         }
-        for (int64_t i = 0; i < t - ahead && i < STRIP; i++)
-            s[i] = p[i] = 0;
     }
 }
 
@@ -274,7 +289,9 @@ static void strip_back(const struct args *a, struct space *w, int64_t h, int64_t
         int64_t n = last - t < BLOCK ? last - t : BLOCK, at = kv + t * D;
         scores(w->s, a->k + at, w->qt, n, D);
         scores(w->p, a->v + at, w->dOt, n, D);
-        soften_back(w, n, s - t, a->scale);
+        soften_back(w, n, a->scale);
+        hide(a, w->s, 0, s, m, t, n);
+        hide(a, w->p, 0, s, m, t, n);
         if (what & DQ)
             gather(a->dq + (h * a->N + s) * D, w->p, a->k + at, m, n, D, t > first);
         if (what & DKV) {
@@ -284,15 +301,14 @@ static void strip_back(const struct args *a, struct space *w, int64_t h, int64_t
     }
 }
 
-/* The queries of one segment from `from` on that see keys [first, last), for the heads [h, h_end).
- * */
+/* Queries of one segment against keys of it, for the heads [h, h_end). */
 static void heads_back(const struct args *a, struct space *w, int64_t h, int64_t h_end,
                        struct mot_range queries, struct mot_range keys, int what)
 {
     for (; h < h_end; h++)
         for (int64_t s = queries.begin; s < queries.end; s += STRIP) {
-            int64_t m = queries.end - s < STRIP ? queries.end - s : STRIP;
-            strip_back(a, w, h, s, m, keys.begin, keys.end < s + m ? keys.end : s + m, what);
+            int64_t m = queries.end - s < STRIP ? queries.end - s : STRIP, end = seen(a, s + m - 1);
+            strip_back(a, w, h, s, m, keys.begin, keys.end < end ? keys.end : end, what);
         }
 }
 
@@ -327,8 +343,10 @@ static void keys_back(const struct args *a, struct space *w, int64_t e, int64_t 
     memset(a->dk + (e * a->N + from) * a->D, 0, bytes);
     memset(a->dv + (e * a->N + from) * a->D, 0, bytes);
     for (int64_t n = segment_at(a, from); from < to; n++) {
-        int64_t end = a->segments[n].begin + a->segments[n].length;
-        struct mot_range queries = {from, end}, keys = {from, end < to ? end : to};
+        int64_t end = a->segments[n].begin + a->segments[n].length, first = from;
+        while (first > a->segments[n].begin && seen(a, first - 1) > from)
+            first--;
+        struct mot_range queries = {first, end}, keys = {from, end < to ? end : to};
         heads_back(a, w, e * (a->H / a->K), (e + 1) * (a->H / a->K), queries, keys, DKV);
         from = keys.end;
     }
@@ -351,9 +369,9 @@ static bool is_uneven(const struct args *a, int workers)
 
 void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *dv, const float *dO,
                             const float *o, const float *lse, const float *q, const float *k,
-                            const float *v, const int32_t *row, const struct mot_segment *segments,
-                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
-                            float scale)
+                            const float *v, const int32_t *row, const int32_t *until,
+                            const struct mot_segment *segments, int64_t n_segments, int64_t N,
+                            int64_t H, int64_t K, int64_t D, float scale)
 {
     struct args a = {.q = q,
                      .k = k,
@@ -365,6 +383,7 @@ void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *d
                      .dk = dk,
                      .dv = dv,
                      .row = row,
+                     .until = until,
                      .segments = segments,
                      .n_segments = n_segments,
                      .N = N,

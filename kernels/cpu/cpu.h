@@ -172,13 +172,14 @@ void mot_cpu_rope_back(struct mot_device *d, float *dqkv, float *grads, const fl
                        const float *cos, const float *sin, int64_t N, int64_t H, int64_t K,
                        int64_t D, enum mot_head_norm norm, float eps);
 void mot_cpu_attention(struct mot_device *d, float *o, float *lse, const float *q, const float *k,
-                       const float *v, const int32_t *row, const struct mot_segment *segments,
-                       int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+                       const float *v, const int32_t *row, const int32_t *until,
+                       const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
+                       int64_t K, int64_t D, float scale);
 void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *dv, const float *dO,
                             const float *o, const float *lse, const float *q, const float *k,
-                            const float *v, const int32_t *row, const struct mot_segment *segments,
-                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
-                            float scale);
+                            const float *v, const int32_t *row, const int32_t *until,
+                            const struct mot_segment *segments, int64_t n_segments, int64_t N,
+                            int64_t H, int64_t K, int64_t D, float scale);
 void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
                     int64_t C, int64_t V);
 void mot_cpu_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
@@ -198,6 +199,16 @@ void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n,
                       enum mot_nonlinearity act, int add);
 void mot_cpu_attend(struct mot_device *d, float *o, const float *qkv, int64_t N, int64_t H,
                     int64_t D, float scale);
+void mot_cpu_cast(struct mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);
+void mot_cpu_spread(struct mot_device *d, float *y, const float *e, const int32_t *of, int64_t row,
+                    int64_t rows, int64_t C);
+void mot_cpu_spread_back(struct mot_device *d, float *de, const float *dy, const int32_t *of,
+                         int64_t row, int64_t rows, int64_t M, int64_t C);
+void mot_cpu_squared_error(struct mot_device *d, float *loss, float *dx, const float *x,
+                           const float *target, const float *weight, int64_t row, int64_t rows,
+                           int64_t C);
+void mot_cpu_silu(struct mot_device *d, float *y, const float *x, int64_t n);
+void mot_cpu_silu_back(struct mot_device *d, float *dx, const float *dy, const float *x, int64_t n);
 void mot_cpu_swiglu(struct mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 void mot_cpu_swiglu_back(struct mot_device *d, float *dgu, const float *dh, const float *gu,
                          int64_t N, int64_t F);

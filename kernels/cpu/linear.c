@@ -18,7 +18,8 @@ struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 {
     (void)threads;
     int64_t hd = l->H * l->D, kd = l->K * l->D;
-    const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C}};
+    const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C},
+                               {l->C, l->W}, {l->W, l->C}};
     int64_t most = 0, deepest = l->C;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int64_t in = sizes[i][0], out = sizes[i][1];

@@ -120,7 +120,7 @@ static size_t shared_need(const mot_device *d, const mot_limits *l)
     return larger(most, head_need(l));
 }
 
-/* The weights' copy, and attention's spans: one int of begin and of end for each row. */
+/* The weights' copy, and attention's spans: four ints for each row. */
 template <class A> static size_t shadow_need(const mot_limits *l)
 {
     return sizeof(A) == sizeof(float) ? 0 : (size_t)l->values * sizeof(A);
@@ -128,7 +128,7 @@ template <class A> static size_t shadow_need(const mot_limits *l)
 
 static size_t span_need(const mot_limits *l)
 {
-    return (size_t)(l->N > 0 ? l->N : 1) * 2 * sizeof(int32_t);
+    return (size_t)(l->N > 0 ? l->N : 1) * 4 * sizeof(int32_t);
 }
 
 template <class A> static size_t workspace_need(const mot_device *d, const mot_limits *l)
@@ -334,6 +334,12 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .layernorm = layernorm,
         .activate = activate,
         .attend = attend,
+        .cast = cast<A>,
+        .spread = spread<A>,
+        .spread_back = spread_back<A>,
+        .squared_error = squared_error<A>,
+        .silu = silu<A>,
+        .silu_back = silu_back<A>,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,

@@ -39,9 +39,9 @@ struct mot_device {
     int64_t values;
     bf16 *shadow;
     int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
-    /* attention's first and last key of each position, and the segments they were made of */
+    /* what attention asks of each position (attention.h), and what it was made of */
     int32_t *span;
-    const void *span_of;
+    const void *span_of, *span_until;
     int64_t span_rows;
 };
 
@@ -337,13 +337,13 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
                int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps);
 template <class A>
 void attention(mot_device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-               const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N,
-               int64_t H, int64_t K, int64_t D, float scale);
+               const int32_t *row, const int32_t *until, const mot_segment *segments,
+               int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 void attention_back(mot_device *d, float *dq, float *dk, float *dv, const float *dO, const float *o,
                     const float *lse, const float *q, const float *k, const float *v,
-                    const int32_t *row, const mot_segment *segments, int64_t n_segments, int64_t N,
-                    int64_t H, int64_t K, int64_t D, float scale);
+                    const int32_t *row, const int32_t *until, const mot_segment *segments,
+                    int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 void remember(mot_device *d, const mot_past *past, int64_t layer, const float *k, const float *v,
               const mot_segment *segments, int64_t n_segments, int64_t N, int64_t K, int64_t D);
@@ -364,6 +364,19 @@ void layernorm(mot_device *d, float *y, const float *x, const float *w, const fl
                int64_t C, float eps, mot_nonlinearity act);
 void activate(mot_device *d, float *y, const float *x, int64_t n, mot_nonlinearity act, int add);
 void attend(mot_device *d, float *o, const float *qkv, int64_t N, int64_t H, int64_t D, float scale);
+template <class A>
+void cast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);
+template <class A>
+void spread(mot_device *d, float *y, const float *e, const int32_t *of, int64_t row, int64_t rows,
+            int64_t C);
+template <class A>
+void spread_back(mot_device *d, float *de, const float *dy, const int32_t *of, int64_t row,
+                 int64_t rows, int64_t M, int64_t C);
+template <class A>
+void squared_error(mot_device *d, float *loss, float *dx, const float *x, const float *target,
+                   const float *weight, int64_t row, int64_t rows, int64_t C);
+template <class A> void silu(mot_device *d, float *y, const float *x, int64_t n);
+template <class A> void silu_back(mot_device *d, float *dx, const float *dy, const float *x, int64_t n);
 template <class A> void swiglu(mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 template <class A>
 void swiglu_back(mot_device *d, float *dgu, const float *dh, const float *gu, int64_t N, int64_t F);

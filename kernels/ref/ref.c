@@ -422,10 +422,17 @@ static void ref_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads,
 
 /* -- attention -------------------------------------------------------------------------------- */
 
+/* The first key that query s does not see any more. */
+static int64_t seen(const int32_t *until, int64_t s)
+{
+    return until ? until[s] : s + 1;
+}
+
 static void ref_attention(struct mot_device *d, mot_real *o, mot_real *lse, const mot_real *q,
                           const mot_real *k, const mot_real *v, const int32_t *row,
-                          const struct mot_segment *segments, int64_t n_segments, int64_t N,
-                          int64_t H, int64_t K, int64_t D, mot_real scale)
+                          const int32_t *until, const struct mot_segment *segments,
+                          int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
+                          mot_real scale)
 {
     for (int64_t h = 0; h < H; h++) {
         int64_t e = h * K / H;
@@ -435,9 +442,9 @@ static void ref_attention(struct mot_device *d, mot_real *o, mot_real *lse, cons
                 const mot_real *q_s = q + (h * N + s) * D;
                 const mot_real *k_e = k + e * N * D, *v_e = v + e * N * D;
                 double *sum = scratch(d, D), max = -INFINITY, z = 0;
-                for (int64_t t = begin; t <= s; t++)
+                for (int64_t t = begin; t < seen(until, s); t++)
                     max = fmax(max, (double)scale * dot(q_s, k_e + t * D, D));
-                for (int64_t t = begin; t <= s; t++) {
+                for (int64_t t = begin; t < seen(until, s); t++) {
                     double p = exp((double)scale * dot(q_s, k_e + t * D, D) - max);
                     z += p;
                     for (int64_t j = 0; j < D; j++)
@@ -507,9 +514,9 @@ static void ref_logits(struct mot_device *d, mot_real *z, const mot_act *x, cons
 static void ref_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv,
                                const mot_real *dO, const mot_real *o, const mot_real *lse,
                                const mot_real *q, const mot_real *k, const mot_real *v,
-                               const int32_t *row, const struct mot_segment *segments,
-                               int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
-                               mot_real scale)
+                               const int32_t *row, const int32_t *until,
+                               const struct mot_segment *segments, int64_t n_segments, int64_t N,
+                               int64_t H, int64_t K, int64_t D, mot_real scale)
 {
     for (int64_t n = 0; n < n_segments; n++) {
         int64_t begin = segments[n].begin, end = begin + segments[n].length;
@@ -519,7 +526,7 @@ static void ref_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk,
                 const mot_real *q_s = q + (h * N + s) * D;
                 const mot_real *dO_s = dO + (row[s] * H + h) * D, *o_s = o + (row[s] * H + h) * D;
                 double *sum = scratch(d, D), mean = dot(dO_s, o_s, D);
-                for (int64_t t = begin; t <= s; t++) {
+                for (int64_t t = begin; t < seen(until, s); t++) {
                     const mot_real *k_t = k + (h * K / H * N + t) * D,
                                    *v_t = v + (h * K / H * N + t) * D;
                     double p = exp((double)scale * dot(q_s, k_t, D) - (double)lse[h * N + s]);
@@ -536,7 +543,9 @@ static void ref_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk,
                 const mot_real *k_t = k + (e * N + t) * D, *v_t = v + (e * N + t) * D;
                 double *sum_k = scratch(d, 2 * D), *sum_v = sum_k + D;
                 for (int64_t h = e * (H / K); h < (e + 1) * (H / K); h++)
-                    for (int64_t s = t; s < end; s++) {
+                    for (int64_t s = begin; s < end; s++) {
+                        if (t >= seen(until, s))
+                            continue;
                         const mot_real *q_s = q + (h * N + s) * D;
                         const mot_real *dO_s = dO + (row[s] * H + h) * D;
                         double mean = dot(dO_s, o + (row[s] * H + h) * D, D);
@@ -710,6 +719,12 @@ const struct mot_kernels mot_kernels_ref = {
     .layernorm = mot_ref_layernorm,
     .activate = mot_ref_activate,
     .attend = mot_ref_attend,
+    .cast = mot_ref_cast,
+    .spread = mot_ref_spread,
+    .spread_back = mot_ref_spread_back,
+    .squared_error = mot_ref_squared_error,
+    .silu = mot_ref_silu,
+    .silu_back = mot_ref_silu_back,
     .swiglu = ref_swiglu,
     .swiglu_back = ref_swiglu_back,
     .head_loss = ref_head_loss,

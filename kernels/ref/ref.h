@@ -20,4 +20,16 @@ void mot_ref_activate(struct mot_device *d, mot_real *y, const mot_real *x, int6
 void mot_ref_attend(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,
                     int64_t D, mot_real scale);
 
+/* -- pictures whose tokens are vectors (patch.c) -- */
+void mot_ref_cast(struct mot_device *d, mot_real *y, const mot_real *x, int64_t row, int64_t rows, int64_t C);
+void mot_ref_spread(struct mot_device *d, mot_real *y, const mot_real *e, const int32_t *of, int64_t row,
+                    int64_t rows, int64_t C);
+void mot_ref_spread_back(struct mot_device *d, mot_real *de, const mot_real *dy, const int32_t *of,
+                         int64_t row, int64_t rows, int64_t M, int64_t C);
+void mot_ref_squared_error(struct mot_device *d, mot_real *loss, mot_real *dx, const mot_real *x,
+                           const mot_real *target, const mot_real *weight, int64_t row, int64_t rows,
+                           int64_t C);
+void mot_ref_silu(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n);
+void mot_ref_silu_back(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *x, int64_t n);
+
 #endif

@@ -43,6 +43,11 @@ int mot_bytes_reserve(struct mot_bytes *b, size_t more) MOT_CHECKED;
 /* Make room for one more element in a growing array: `GROW(&a, n, &capacity)`. */
 int mot_grow(void **array, int64_t n, int64_t *capacity, size_t size) MOT_CHECKED;
 
+/* -- pictures of vectors (latents.c) -- */
+bool mot_grid_fits(const struct mot_grid *g); /* sizes above 0, and their product can be computed */
+/* Append `more` values to a growing array of *n; NULL: make room for them, and leave it to the caller to set them. */
+int mot_values_append(uint16_t **a, int64_t *n, int64_t *capacity, const uint16_t *value, int64_t more) MOT_CHECKED;
+
 /* -- random numbers (rng.c): Philox 4x32-10 (Salmon et al. 2011), counter-based: every number is a pure function of
  * (seed, stream, index), so runs repeat and resume without stored state. -- */
 struct mot_u32x4 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch.c - a batch in sequence order: ids, targets, and where its pieces begin.
+ * batch.c - a batch in sequence order: ids, targets, where its pieces begin, and its pictures of vectors.
  *
  * It only grows; a batch that is refilled keeps its memory, so a step allocates nothing.
  */
@@ -11,7 +11,27 @@ void mot_batch_free(struct mot_batch *b)
     mot_free(b->id);
     mot_free(b->target);
     mot_free(b->piece);
+    mot_free(b->picture);
+    mot_free(b->latent);
     *b = (struct mot_batch){0};
+}
+
+void mot_batch_clear(struct mot_batch *b)
+{
+    b->n = b->n_pieces = b->n_pictures = b->n_latent = 0;
+}
+
+int mot_batch_add_picture(struct mot_batch *b, const struct mot_picture *p, const uint16_t *value, int64_t n)
+{
+    int64_t at = b->n_latent;
+    int rc = mot_grow((void **)&b->picture, b->n_pictures, &b->picture_capacity, sizeof *b->picture);
+    if (!rc)
+        rc = mot_values_append(&b->latent, &b->n_latent, &b->latent_capacity, value, n);
+    if (rc)
+        return rc;
+    b->picture[b->n_pictures] = *p;
+    b->picture[b->n_pictures++].latent = at;
+    return MOT_OK;
 }
 
 int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n)

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "../base/json.h"
+#include "../base/safetensors.h"
 #include "source.h"
 
 /* ---- records to ids ---- */
@@ -20,18 +21,38 @@ static int put(struct mot_ids *out, int32_t id)
     return id < 0 ? MOT_OK : mot_ids_append(out, &id, 1); /* a vocabulary may lack a delimiter */
 }
 
-static int put_media(struct mot_tokenizer *t, enum mot_kind kind, const struct mot_image *im, const struct mot_audio *a,
-                     struct mot_ids *out)
+static int put_sound(struct mot_tokenizer *t, const struct mot_audio *a, struct mot_ids *out)
 {
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
-    bool image = kind == MOT_KIND_IMAGE;
-    int rc = put(out, image ? v->boi : v->bos_speech);
+    int rc = put(out, v->bos_speech);
     int64_t before = out->n;
     if (!rc)
-        rc = image ? mot_encode_image(t, im, out) : mot_encode_speech(t, a, out);
+        rc = mot_encode_speech(t, a, out);
     if (!rc && out->n == before)
-        rc = mot_fail(MOT_EARG, "a %s too small for a single token", image ? "picture" : "sound");
-    return rc ? rc : put(out, image ? v->eoi : v->eos_speech);
+        rc = mot_fail(MOT_EARG, "a sound too small for a single token");
+    return rc ? rc : put(out, v->eos_speech);
+}
+
+/* A token for each of the picture's vectors. */
+static int put_vectors(struct mot_tokenizer *t, const struct mot_image *im, int32_t id, struct mot_ids *out,
+                       struct mot_latents *latents)
+{
+    int rc = mot_encode_latent(t, im, latents);
+    for (int64_t n = rc ? 0 : mot_grid_tokens(&latents->grid[latents->n_grids - 1]); !rc && n > 0; n--)
+        rc = put(out, id);
+    return rc;
+}
+
+static int put_picture(struct mot_tokenizer *t, const struct mot_image *im, struct mot_ids *out, struct mot_latents *latents)
+{
+    const struct mot_vocab *v = mot_tokenizer_vocab(t);
+    int m = mot_vocab_find(v, "image");
+    int rc = put(out, v->boi);
+    if (!rc && m >= 0 && v->modality[m].width)
+        rc = put_vectors(t, im, v->modality[m].first, out, latents);
+    else if (!rc)
+        rc = mot_encode_image(t, im, out);
+    return rc ? rc : put(out, v->eoi);
 }
 
 /* Ids as they are; what the file put around them goes where something of our own will be. */
@@ -42,6 +63,8 @@ static int put_ids_item(struct mot_tokenizer *t, const struct mot_doc_options *o
     for (int64_t i = 0; i < ids->n; i++)
         if (ids->id[i] < 0 || ids->id[i] >= v->size)
             return mot_fail(MOT_EARG, "id %d, the vocabulary has 0..%d", ids->id[i], v->size - 1);
+        else if (v->modality[mot_vocab_modality(v, ids->id[i])].width)
+            return mot_fail(MOT_EARG, "id %d stands for a picture's vector, and ids alone have none", ids->id[i]);
     if (!o->raw && begin < end && v->bos >= 0 && ids->id[begin] == v->bos)
         begin++;
     if (!o->raw && begin < end && v->eos >= 0 && ids->id[end - 1] == v->eos)
@@ -82,7 +105,7 @@ static int put_run(struct mot_tokenizer *t, const struct mot_item *item, int64_t
 {
     struct mot_audio sound = sound_of(item, begin, end);
     if (speech && sound.n > 0)
-        return put_media(t, MOT_KIND_SPEECH, NULL, &sound, out);
+        return put_sound(t, &sound, out);
     struct mot_bytes text = {0};
     int rc = mot_item_words(item, begin, end, &text);
     if (!rc)
@@ -119,17 +142,25 @@ static bool is_interleaved(const struct mot_doc_options *o, const struct mot_rec
 
 /* ---- parts in order ---- */
 
+/* Where a record's document goes. */
+struct sink {
+    struct mot_ids *ids;
+    struct mot_latents *latents;
+    int64_t text_bytes;
+};
+
 static int put_item(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_item *item, bool interleaved,
-                    int64_t index, struct mot_ids *out, int64_t *text_bytes)
+                    int64_t index, struct sink *out)
 {
     switch (item->kind) {
-    case MOT_KIND_TEXT: *text_bytes += (int64_t)item->text.n; return put_text(t, o, &item->text, out);
-    case MOT_KIND_IDS: return put_ids_item(t, o, &item->ids, out);
+    case MOT_KIND_TEXT: out->text_bytes += (int64_t)item->text.n; return put_text(t, o, &item->text, out->ids);
+    case MOT_KIND_IDS: return put_ids_item(t, o, &item->ids, out->ids);
+    case MOT_KIND_IMAGE: return put_picture(t, &item->image, out->ids, out->latents);
     default: break;
     }
     if (interleaved && item->n_aligned)
-        return put_interleaved(t, o, item, index, out, text_bytes);
-    return put_media(t, item->kind, &item->image, &item->speech, out);
+        return put_interleaved(t, o, item, index, out->ids, &out->text_bytes);
+    return put_sound(t, &item->speech, out->ids);
 }
 
 /* In which order the kinds of items go, of a record that does not say it. */
@@ -152,7 +183,7 @@ static void order_of(const struct mot_doc_options *o, int64_t index, enum mot_ki
 }
 
 static int put_body(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                    struct mot_ids *out, int64_t *text_bytes)
+                    struct sink *out)
 {
     bool given = r->ordered || (o->n_order == 0 && o->media_first < 0), interleaved = is_interleaved(o, r, index);
     enum mot_kind order[4];
@@ -163,7 +194,7 @@ static int put_body(struct mot_tokenizer *t, const struct mot_doc_options *o, co
             /* The text of a record is what its sound says; what is interleaved has it in it. */
             if ((!given && item->kind != order[pass]) || (interleaved && !r->ordered && item->kind == MOT_KIND_TEXT))
                 continue;
-            int rc = put_item(t, o, item, interleaved, index, out, text_bytes);
+            int rc = put_item(t, o, item, interleaved, index, out);
             if (rc)
                 return rc == MOT_ENOMEM ? rc : mot_fail(rc, "%s: %s", r->name, mot_error());
         }
@@ -172,7 +203,7 @@ static int put_body(struct mot_tokenizer *t, const struct mot_doc_options *o, co
 
 /* The ids around a document, and its body between them. */
 static int put_document(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                        struct mot_ids *out, int64_t *text_bytes)
+                        struct sink *out)
 {
     const struct mot_vocab *v = mot_tokenizer_vocab(t);
     struct mot_ids before = {0}, after = {0};
@@ -182,11 +213,11 @@ static int put_document(struct mot_tokenizer *t, const struct mot_doc_options *o
     else if (!o->raw)
         rc = put(&before, v->bos) ? MOT_ENOMEM : put(&after, v->eos);
     if (!rc)
-        rc = mot_ids_append(out, before.id, before.n);
+        rc = mot_ids_append(out->ids, before.id, before.n);
     if (!rc)
-        rc = put_body(t, o, r, index, out, text_bytes);
+        rc = put_body(t, o, r, index, out);
     if (!rc)
-        rc = mot_ids_append(out, after.id, after.n);
+        rc = mot_ids_append(out->ids, after.id, after.n);
     mot_ids_free(&before);
     mot_ids_free(&after);
     return rc;
@@ -212,22 +243,23 @@ static int count_bytes(struct mot_tokenizer *t, const struct mot_ids *ids, int64
 }
 
 int mot_doc_encode(struct mot_tokenizer *t, const struct mot_doc_options *o, const struct mot_record *r, int64_t index,
-                   struct mot_ids *out, int64_t *text_bytes)
+                   struct mot_ids *out, struct mot_latents *latents, int64_t *text_bytes)
 {
-    int64_t bytes = 0, n = out->n;
+    int64_t n = out->n, values = latents->n, grids = latents->n_grids;
+    struct sink sink = {out, latents, 0};
     bool empty = true;
     for (int i = 0; i < r->n_items; i++)
         empty &= r->item[i].kind == MOT_KIND_TEXT && r->item[i].text.n == 0;
     if (empty)
         return mot_fail(MOT_EARG, "%s: empty: no text, picture or sound in it", r->name);
-    int rc = put_document(t, o, r, index, out, &bytes);
+    int rc = put_document(t, o, r, index, &sink);
     for (int i = 0; !rc && i < r->n_items; i++)
         if (r->item[i].kind == MOT_KIND_IDS)
-            rc = count_bytes(t, &r->item[i].ids, &bytes);
+            rc = count_bytes(t, &r->item[i].ids, &sink.text_bytes);
     if (rc)
-        out->n = n;
+        out->n = n, latents->n = values, latents->n_grids = grids;
     else
-        *text_bytes = bytes;
+        *text_bytes = sink.text_bytes;
     return rc;
 }
 
@@ -302,6 +334,34 @@ struct mot_span mot_doc_part(const struct mot_vocab *v, const struct mot_doc *d,
     return s;
 }
 
+const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i)
+{
+    const uint16_t *value = d->latent;
+    for (int k = 0; k < i; k++)
+        value += d->span[k].rows ? d->span[k].n * v->modality[d->span[k].modality].width : 0;
+    return value;
+}
+
+/* A text token that is none of the delimiters. */
+static bool is_word(const struct mot_vocab *v, int32_t id)
+{
+    return id != v->bos && id != v->eos && id != v->boi && id != v->eoi && id != v->bos_speech && id != v->eos_speech;
+}
+
+bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i)
+{
+    bool before = false, after = false;
+    for (int k = 0; k < d->n_spans; k++) {
+        const struct mot_span *s = &d->span[k];
+        bool words = false;
+        for (int64_t j = s->begin; s->modality == 0 && !words && j < s->begin + s->n; j++)
+            words = is_word(v, d->id[j]);
+        before |= words && k < i;
+        after |= words && k > i;
+    }
+    return after && !before;
+}
+
 /* ---- JSON ---- */
 
 static int put_ids(struct mot_bytes *out, const int32_t *id, int64_t n)
@@ -327,12 +387,37 @@ static int put_ids(struct mot_bytes *out, const int32_t *id, int64_t n)
     return MOT_OK;
 }
 
+/* "rows":2,"columns":3,"vectors":[[..],..]: five digits tell all values of binary16 apart. */
+static int put_numbers(struct mot_bytes *out, const struct mot_span *s, int32_t width, const uint16_t *value)
+{
+    int rc = mot_bytes_format(out, "\"rows\":%d,\"columns\":%d,\"vectors\":[", s->rows, s->columns);
+    for (int64_t i = 0; !rc && i < s->n; i++)
+        for (int32_t k = 0; !rc && k < width; k++) {
+            char text[32];
+            uint16_t x = *value++;
+            /* JSON's -0 is a whole number, which has no sign. */
+            int n = snprintf(text, sizeof text, x == 0x8000 ? "%s%.1f" : "%s%.5g", k ? "," : i ? "],[" : "[",
+                             (double)mot_from_f16(x));
+            rc = mot_bytes_append(out, text, (size_t)n);
+        }
+    return rc ? rc : mot_bytes_append(out, "]]}", 3);
+}
+
 int mot_doc_format(const struct mot_vocab *v, const struct mot_doc *d, struct mot_bytes *out)
 {
+    const uint16_t *value = d->latent;
     int rc = mot_bytes_format(out, "{\"segments\":[");
     for (int i = 0; !rc && i < d->n_spans; i++) {
         const struct mot_span *s = &d->span[i];
-        rc = mot_bytes_format(out, "%s{\"modality\":\"%s\",\"ids\":[", i ? "," : "", v->modality[s->modality].name);
+        int32_t width = v->modality[s->modality].width;
+        rc = mot_bytes_format(out, "%s{\"modality\":\"%s\",", i ? "," : "", v->modality[s->modality].name);
+        if (!rc && width) {
+            rc = put_numbers(out, s, width, value);
+            value += s->n * width;
+            continue;
+        }
+        if (!rc)
+            rc = mot_bytes_append(out, "\"ids\":[", 7);
         if (!rc)
             rc = put_ids(out, d->id + s->begin, s->n);
         if (!rc)
@@ -341,7 +426,47 @@ int mot_doc_format(const struct mot_vocab *v, const struct mot_doc *d, struct mo
     return rc ? rc : mot_bytes_format(out, "],\"bytes\":%lld}\n", (long long)d->text_bytes);
 }
 
-static int parse_segment(const struct mot_vocab *v, const char *name, const json_t *o, struct mot_ids *out)
+static int parse_vector(const char *name, size_t i, const json_t *a, int32_t width, uint16_t *value)
+{
+    if (!json_is_array(a) || json_array_size(a) != (size_t)width)
+        return mot_fail(MOT_EFORMAT, "%s: vector %zu of a segment: expected an array of %d numbers", name, i, width);
+    for (int32_t k = 0; k < width; k++) {
+        const json_t *x = json_array_get(a, (size_t)k);
+        value[k] = mot_f16((float)json_number_value(x));
+        if (!json_is_number(x) || (value[k] & 0x7c00) == 0x7c00)
+            return mot_fail(MOT_EFORMAT, "%s: vector %zu of a segment: value %d: expected a number from -65504 to 65504", name,
+                            i, k);
+    }
+    return MOT_OK;
+}
+
+/* A picture of vectors of modality m. */
+static int parse_vectors(const struct mot_vocab *v, const char *name, const json_t *o, int m, struct mot_ids *out,
+                         struct mot_latents *latents)
+{
+    const json_t *vectors = json_object_get(o, "vectors");
+    int64_t rows = 0, columns = 0, n = (int64_t)json_array_size(vectors);
+    int32_t width = v->modality[m].width;
+    int rc = mot_json_int(o, name, "rows", 1, INT32_MAX, &rows);
+    if (!rc)
+        rc = mot_json_int(o, name, "columns", 1, INT32_MAX, &columns);
+    if (!rc && (!json_is_array(vectors) || n == 0 || rows * columns != n))
+        rc = mot_fail(MOT_EFORMAT, "%s: expected \"rows\", \"columns\" and \"vectors\": an array of rows x columns", name);
+    uint16_t *value = rc ? NULL : mot_alloc((size_t)n * (size_t)width, sizeof *value);
+    if (!rc && !value)
+        rc = MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = parse_vector(name, (size_t)i, json_array_get(vectors, (size_t)i), width, value + i * width);
+    if (!rc)
+        rc = mot_latents_append(latents, &(struct mot_grid){(int32_t)rows, (int32_t)columns, width}, value);
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = put(out, v->modality[m].first);
+    mot_free(value);
+    return rc;
+}
+
+static int parse_segment(const struct mot_vocab *v, const char *name, const json_t *o, struct mot_ids *out,
+                         struct mot_latents *latents)
 {
     const char *modality = NULL;
     if (!json_is_object(o))
@@ -352,6 +477,8 @@ static int parse_segment(const struct mot_vocab *v, const char *name, const json
     int m = modality ? mot_vocab_find(v, modality) : -1;
     if (m < 0)
         return mot_fail(MOT_EFORMAT, "%s: modality \"%.40s\" is not in the vocabulary", name, modality ? modality : "");
+    if (v->modality[m].width)
+        return parse_vectors(v, name, o, m, out, latents);
     const json_t *ids = json_object_get(o, "ids");
     if (!json_is_array(ids))
         return mot_fail(MOT_EFORMAT, "%s: expected \"ids\": an array", name);
@@ -370,20 +497,20 @@ static int parse_segment(const struct mot_vocab *v, const char *name, const json
 }
 
 int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line, size_t n, struct mot_ids *out,
-                  int64_t *text_bytes)
+                  struct mot_latents *latents, int64_t *text_bytes)
 {
     json_t *o = mot_json_parse(name, line, n);
     if (!o)
         return MOT_EFORMAT;
-    int64_t before = out->n, bytes = 0;
+    int64_t before = out->n, values = latents->n, grids = latents->n_grids, bytes = 0;
     const json_t *segments = json_object_get(o, "segments");
     int rc = json_is_array(segments) ? mot_json_int(o, name, "bytes", 0, INT64_MAX, &bytes)
                                      : mot_fail(MOT_EFORMAT, "%s: expected an object with \"segments\": an array", name);
     for (size_t i = 0; !rc && i < json_array_size(segments); i++)
-        rc = parse_segment(v, name, json_array_get(segments, i), out);
+        rc = parse_segment(v, name, json_array_get(segments, i), out, latents);
     json_decref(o);
     if (rc)
-        out->n = before;
+        out->n = before, latents->n = values, latents->n_grids = grids;
     else
         *text_bytes = bytes;
     return rc;

@@ -15,7 +15,7 @@
 #include "source.h"
 
 /* A batch is worth waking a thread for, and short enough to keep all busy to the end. */
-enum { BATCH_RECORDS = 256, BATCH_BYTES = 1 << 16, BATCHES_A_WORKER = 3 };
+enum { BATCH_RECORDS = 256, BATCH_BYTES = 1 << 16, BATCH_VALUES = 1 << 21, BATCHES_A_WORKER = 3 };
 static const size_t under_way_limit = (size_t)1 << 26;
 
 struct batch {
@@ -26,7 +26,8 @@ struct batch {
     size_t bytes;
     enum { EMPTY, READY, BUSY, DONE } state;
     struct mot_ids ids;
-    struct mot_encoded *result; /* their ids are offsets until the batch is done */
+    struct mot_latents latents;
+    struct mot_encoded *result; /* their ids and latents are offsets until the batch is done */
     int64_t n_results, capacity;
     int status; /* not MOT_OK: no memory ... */
     int64_t failed; /* ... for this record */
@@ -43,6 +44,7 @@ struct worker {
 struct mot_encoder {
     struct mot_encode_options o;
     struct mot_source *source;
+    int batch_records;
     int64_t records; /* read */
     uint32_t digest;
     bool ended; /* the source has */
@@ -93,9 +95,13 @@ static int encode_variation(struct worker *w, struct batch *b, struct mot_encode
             return rc;
         r = &w->varied.r;
     }
-    d.offset = b->ids.n;
-    int rc = mot_doc_encode(w->t, &o->doc, r, d.record, &b->ids, &d.text_bytes);
-    d.n = b->ids.n - d.offset;
+    d.id_at = b->ids.n;
+    d.grid_at = b->latents.n_grids;
+    d.value_at = b->latents.n;
+    int rc = mot_doc_encode(w->t, &o->doc, r, d.record, &b->ids, &b->latents, &d.text_bytes);
+    d.n = b->ids.n - d.id_at;
+    d.latents.n_grids = b->latents.n_grids - d.grid_at;
+    d.latents.n = b->latents.n - d.value_at;
     count_items(r, &d);
     return rc ? rc : add_result(b, &d);
 }
@@ -113,7 +119,7 @@ static int encode_record(struct worker *w, struct batch *b, int i)
 {
     const struct mot_encode_options *o = &w->e->o;
     struct mot_encoded d = {.record = b->record + i, .digest = b->digest[i]};
-    int64_t results = b->n_results, ids = b->ids.n;
+    int64_t results = b->n_results, ids = b->ids.n, grids = b->latents.n_grids, values = b->latents.n;
     int rc = mot_raw_decode(b->raw[i], &w->record);
     if (!rc && o->split)
         d.validation = mot_split(b->raw[i], &w->record, o->by_caption, o->train, o->doc.seed);
@@ -126,6 +132,8 @@ static int encode_record(struct worker *w, struct batch *b, int i)
         return rc;
     b->n_results = results;
     b->ids.n = ids;
+    b->latents.n_grids = grids;
+    b->latents.n = values;
     d.variation = 0;
     d.skipped = mot_strdup(mot_error());
     return d.skipped ? add_result(b, &d) : MOT_ENOMEM;
@@ -140,8 +148,12 @@ static void encode_batch(struct worker *w, struct batch *b)
         mot_raw_free(b->raw[i]);
         b->raw[i] = NULL;
     }
-    for (int64_t i = 0; i < b->n_results; i++)
-        b->result[i].id = b->ids.id + b->result[i].offset;
+    for (int64_t i = 0; i < b->n_results; i++) {
+        struct mot_encoded *d = &b->result[i];
+        d->id = b->ids.id + d->id_at;
+        d->latents.grid = b->latents.grid + d->grid_at;
+        d->latents.value = b->latents.value + d->value_at;
+    }
 }
 
 static void *work(void *context)
@@ -187,8 +199,8 @@ static void read_batch(struct mot_encoder *e, struct batch *b)
 {
     b->n = 0;
     b->bytes = 0;
-    b->n_results = b->ids.n = 0;
-    while (!e->ended && b->n < BATCH_RECORDS && b->bytes < BATCH_BYTES) {
+    b->n_results = b->ids.n = b->latents.n = b->latents.n_grids = 0;
+    while (!e->ended && b->n < e->batch_records && b->bytes < BATCH_BYTES) {
         struct mot_raw *r;
         e->status = mot_source_take(e->source, &r);
         e->ended = e->status || !r;
@@ -252,6 +264,8 @@ static void release(struct batch *b)
     b->state = EMPTY;
     if (b->ids.capacity > 1 << 20) /* a giant should not stay */
         mot_ids_free(&b->ids);
+    if (b->latents.capacity > 1 << 22)
+        mot_latents_free(&b->latents);
 }
 
 int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d)
@@ -327,6 +341,14 @@ static int start_workers(struct mot_encoder *e, struct mot_tokenizer *t, int n)
     return MOT_OK;
 }
 
+/* However small a picture's file is, it becomes as many vectors as any. */
+static int batch_records(const struct mot_tokenizer *t)
+{
+    struct mot_grid g;
+    int64_t n = mot_tokenizer_grid(t, &g) ? BATCH_VALUES / mot_grid_values(&g) : BATCH_RECORDS;
+    return n < 1 ? 1 : n < BATCH_RECORDS ? (int)n : BATCH_RECORDS;
+}
+
 struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *s, const struct mot_encode_options *o)
 {
     struct mot_encoder *e = mot_alloc(1, sizeof *e);
@@ -334,6 +356,7 @@ struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *
         return NULL;
     e->o = *o;
     e->source = s;
+    e->batch_records = batch_records(t);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake_workers, NULL);
     pthread_cond_init(&e->wake_caller, NULL);
@@ -363,6 +386,7 @@ void mot_encoder_free(struct mot_encoder *e)
     for (int i = 0; e->batch && i < e->n_batches; i++) {
         release(&e->batch[i]);
         mot_ids_free(&e->batch[i].ids);
+        mot_latents_free(&e->batch[i].latents);
         mot_free(e->batch[i].result);
     }
     mot_free(e->worker);

@@ -8,13 +8,17 @@
  * is reading the pass again up to there.
  *
  * Packing: a batch has `batch` sequences of `seq` rows.  A document of n tokens gives n - 1 rows (its last token predicts
- * nothing); it goes on in the next sequence, as a piece of its own, where one ends.
+ * nothing); it goes on in the next sequence, as a piece of its own, where one ends.  A picture of vectors is one thing,
+ * whose rows see each other: where it would not fit, the sequence ends before its <|boi|>, short of some rows.
  */
 #include "../base/base.h"
 
 struct held { /* a document in the buffer */
-    int32_t *id;
-    int64_t n;
+    int32_t *id; /* (rows + 1): what a row has for its target stands behind it */
+    int64_t n, rows;
+    struct mot_picture *picture; /* in the document's rows; their values in `latent` */
+    int64_t n_pictures, n_latent;
+    uint16_t *latent;
 };
 
 struct mot_loader {
@@ -37,13 +41,20 @@ struct mot_loader {
     bool ended;
 };
 
+static void drop_document(struct held *h)
+{
+    mot_free(h->id);
+    mot_free(h->picture);
+    mot_free(h->latent);
+    *h = (struct held){0};
+}
+
 static void drop_buffer(struct mot_loader *l)
 {
     for (int64_t i = 0; i < l->n_held; i++)
-        mot_free(l->buffer[i].id);
+        drop_document(&l->buffer[i]);
     l->n_held = l->tokens_held = 0;
-    mot_free(l->current.id);
-    l->current = (struct held){0};
+    drop_document(&l->current);
     mot_shard_close(l->shard);
     l->shard = NULL;
 }
@@ -64,6 +75,49 @@ static void begin_pass(struct mot_loader *l, int64_t epoch)
         l->order[i] = l->order[k];
         l->order[k] = t;
     }
+}
+
+static bool is_vector(const struct mot_vocab *v, int32_t id)
+{
+    return v->modality[mot_vocab_modality(v, id)].width > 0;
+}
+
+static int64_t rows_of(const struct mot_vocab *v, const struct mot_doc *d)
+{
+    return d->n == 0 ? 0 : d->n - !is_vector(v, d->id[d->n - 1]);
+}
+
+static int copy_pictures(const struct mot_vocab *v, const struct mot_doc *d, struct held *out)
+{
+    out->picture = mot_alloc((size_t)d->n_spans, sizeof *out->picture);
+    out->latent = mot_alloc((size_t)d->n_latent, sizeof *out->latent);
+    if (!out->picture || !out->latent)
+        return MOT_ENOMEM;
+    memcpy(out->latent, d->latent, (size_t)d->n_latent * sizeof *d->latent);
+    out->n_latent = d->n_latent;
+    int64_t value = 0;
+    for (int i = 0; i < d->n_spans; i++) {
+        const struct mot_span *s = &d->span[i];
+        if (!s->rows)
+            continue;
+        out->picture[out->n_pictures++] = (struct mot_picture){.begin = s->begin, .n = s->n, .rows = s->rows, .columns = s->columns,
+                                                               .latent = value, .leads = mot_doc_leads(v, d, i)};
+        value += s->n * v->modality[s->modality].width;
+    }
+    return MOT_OK;
+}
+
+static int copy_document(const struct mot_vocab *v, const struct mot_doc *d, struct held *out)
+{
+    *out = (struct held){.n = d->n, .rows = rows_of(v, d), .id = mot_alloc((size_t)d->n + 1, sizeof *out->id)};
+    if (!out->id)
+        return MOT_ENOMEM;
+    memcpy(out->id, d->id, (size_t)d->n * sizeof *out->id);
+    out->id[d->n] = d->id[d->n - 1]; /* the target of a last token that has a row */
+    int rc = d->n_latent ? copy_pictures(v, d, out) : MOT_OK;
+    if (rc)
+        drop_document(out);
+    return rc;
 }
 
 /* The next document with at least one row, copied; out->id = NULL at the end of the pass. */
@@ -93,14 +147,8 @@ static int read_document(struct mot_loader *l, struct held *out)
             l->shard = NULL;
             continue;
         }
-        if (d->n < 2)
-            continue;
-        out->id = mot_alloc((size_t)d->n, sizeof *out->id);
-        if (!out->id)
-            return MOT_ENOMEM;
-        memcpy(out->id, d->id, (size_t)d->n * sizeof *out->id);
-        out->n = d->n;
-        return MOT_OK;
+        if (rows_of(&l->vocab, d) > 0)
+            return copy_document(&l->vocab, d, out);
     }
     return MOT_OK;
 }
@@ -108,8 +156,7 @@ static int read_document(struct mot_loader *l, struct held *out)
 /* Draw the next document of the pass into l->current; current.id = NULL at the end of the pass. */
 static int draw(struct mot_loader *l)
 {
-    mot_free(l->current.id);
-    l->current = (struct held){0};
+    drop_document(&l->current);
     while (!l->exhausted && (l->n_held == 0 || l->tokens_held < l->o.shuffle)) {
         struct held h;
         int rc = read_document(l, &h);
@@ -138,7 +185,7 @@ static int draw(struct mot_loader *l)
 /* Make l->current a document with rows left, starting passes as needed; l->ended when there is no more. */
 static int advance(struct mot_loader *l)
 {
-    while (!l->ended && (!l->current.id || l->at.offset >= l->current.n - 1)) {
+    while (!l->ended && (!l->current.id || l->at.offset >= l->current.rows)) {
         int rc = draw(l);
         if (rc)
             return rc;
@@ -154,9 +201,47 @@ static int advance(struct mot_loader *l)
     return MOT_OK;
 }
 
+/* How many of the document's rows from its offset on come into `room` rows; 0: a picture wants more, but no more than there
+ * are in a sequence. */
+static int piece_rows(const struct mot_loader *l, int64_t room, int64_t *n)
+{
+    const struct held *h = &l->current;
+    int64_t begin = l->at.offset, end = begin + room < h->rows ? begin + room : h->rows;
+    for (int64_t i = 0; i < h->n_pictures; i++) {
+        const struct mot_picture *p = &h->picture[i];
+        int64_t first = p->begin - (p->begin > begin && h->id[p->begin - 1] == l->vocab.boi);
+        if (end <= first || end >= p->begin + p->n)
+            continue;
+        if (p->begin + p->n - first > l->o.seq)
+            return mot_fail(MOT_EARG, "a picture of %d x %d tokens does not fit a sequence of %lld: give --seq %lld or more",
+                            p->rows, p->columns, (long long)l->o.seq, (long long)(p->begin + p->n - first));
+        end = first;
+    }
+    *n = end - begin;
+    return MOT_OK;
+}
+
+/* The current document's next n rows, as a piece. */
+static int add_piece(struct mot_loader *l, struct mot_batch *b, int64_t n)
+{
+    const struct held *h = &l->current;
+    int64_t from = l->at.offset, row = b->n - from;
+    int rc = mot_batch_add(b, h->id + from, n);
+    for (int64_t i = 0; !rc && i < h->n_pictures; i++) {
+        struct mot_picture p = h->picture[i];
+        int64_t end = i + 1 < h->n_pictures ? h->picture[i + 1].latent : h->n_latent;
+        if (p.begin < from || p.begin >= from + n)
+            continue;
+        p.begin += row;
+        rc = mot_batch_add_picture(b, &p, h->latent + p.latent, end - p.latent);
+    }
+    l->at.offset += n;
+    return rc;
+}
+
 int mot_loader_next(struct mot_loader *l, struct mot_batch *b)
 {
-    b->n = b->n_pieces = 0;
+    mot_batch_clear(b);
     for (int64_t s = 0; s < l->o.batch; s++) {
         for (int64_t room = l->o.seq; room > 0;) {
             int rc = advance(l);
@@ -164,14 +249,13 @@ int mot_loader_next(struct mot_loader *l, struct mot_batch *b)
                 return rc;
             if (l->ended)
                 return MOT_OK;
-            int64_t n = l->current.n - 1 - l->at.offset;
-            if (n > room)
-                n = room;
-            rc = mot_batch_add(b, l->current.id + l->at.offset, n);
+            int64_t n = 0;
+            rc = piece_rows(l, room, &n);
+            if (!rc && n > 0)
+                rc = add_piece(l, b, n);
             if (rc)
                 return rc;
-            l->at.offset += n;
-            room -= n;
+            room = n > 0 ? room - n : 0;
         }
     }
     return MOT_OK;
@@ -193,7 +277,7 @@ int mot_loader_seek(struct mot_loader *l, struct mot_position p)
             return mot_fail(MOT_EARG, "%s: the data end before the position to resume from: not the run's shards",
                             l->path[0]);
     }
-    if (p.offset > (l->current.id ? l->current.n - 1 : 0))
+    if (p.offset > (l->current.id ? l->current.rows : 0))
         return mot_fail(MOT_EARG, "%s: the document to resume in is shorter: not the run's shards", l->path[0]);
     l->at.offset = p.offset;
     return MOT_OK;

@@ -231,12 +231,12 @@ int mot_series_add(struct mot_series *s, const struct mot_encoded *d, int64_t sk
     if (d->record == m->record && d->variation < m->variations)
         return MOT_OK;
     int rc = MOT_OK;
-    if (s->w && s->o.size && s->documents && mot_shard_size_with(s->w, d->id, d->n) + note_room(s) > s->o.size)
+    if (s->w && s->o.size && s->documents && mot_shard_size_with(s->w, d->id, d->n, &d->latents) + note_room(s) > s->o.size)
         rc = end_shard(s);
     if (!rc && !s->w)
         rc = open_next(s);
     if (!rc)
-        rc = mot_shard_add(s->w, d->id, d->n, d->text_bytes);
+        rc = mot_shard_add_latents(s->w, d->id, d->n, &d->latents, d->text_bytes);
     if (rc)
         return rc;
     s->documents++;

@@ -13,6 +13,8 @@
  * The CRC of the frame's head makes its lengths trustworthy before they are used; against malice,
  * which can compute CRCs, lengths are limited and buffers grow only with the bytes that arrive.
  *
+ * A picture of vectors is a segment of its own: its grid, then its values as binary16.
+ *
  * Ids are plain u16 or u32, whichever a segment needs: nothing decodes faster, and u16 (every
  * vocabulary up to 65536) takes about half the room of the text.  Documents share small frames, so
  * that damage to one costs little.
@@ -25,8 +27,8 @@
 #include "../base/base.h"
 
 enum { VERSION = 1, HEAD = 32, TAG = 8, FLAG_ZLIB = 1 };
-enum { KIND_U32 = 0, KIND_U16 = 1 }; /* segments: ids as u32, ids as u16 */
-enum { DOC_HEAD = 16, SEGMENT_HEAD = 8 };
+enum { KIND_U32 = 0, KIND_U16 = 1, KIND_F16 = 2 }; /* segments: ids as u32, ids as u16, vectors of binary16 */
+enum { DOC_HEAD = 16, SEGMENT_HEAD = 8, GRID = 12 }; /* a segment of vectors has its grid behind the head */
 /* Damage costs the documents of its frame, so frames are small: 2 KiB, a percent or two of heads.
  * Packed ones are larger, or zlib would find nothing. */
 enum { FRAME_RAW = 1 << 11, FRAME_PACKED = 1 << 18, INPUT = 1 << 17 };
@@ -147,10 +149,66 @@ static int put_segment(struct mot_bytes *b, int m, const int32_t *id, int64_t n)
     return MOT_OK;
 }
 
+/* A picture of vectors of modality m. */
+static int put_picture(struct mot_bytes *b, int m, const struct mot_grid *g, const uint16_t *value)
+{
+    size_t n = (size_t)mot_grid_values(g);
+    const uint32_t head[] = {KIND_F16 | (uint32_t)m << 16, (uint32_t)mot_grid_tokens(g), (uint32_t)g->width, (uint32_t)g->rows,
+                             (uint32_t)g->columns};
+    int rc = mot_bytes_reserve(b, sizeof head + 2 * n);
+    if (rc)
+        return rc;
+    unsigned char *p = b->data + b->n;
+    for (int i = 0; i < MOT_COUNT(head); i++, p += 4)
+        mot_put32(p, head[i]);
+    for (size_t i = 0; i < n; i++)
+        mot_put16(p + 2 * i, value[i]);
+    b->n += sizeof head + 2 * n;
+    return MOT_OK;
+}
+
+static bool any_not_finite(const uint16_t *value, int64_t n)
+{
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < n; i++)
+        bad |= (value[i] & 0x7c00u) == 0x7c00;
+    return bad;
+}
+
+/* Are the pictures of l those that the document's tokens stand for? */
+static int check_pictures(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l)
+{
+    int64_t grid = 0, value = 0;
+    for (int64_t i = 0, end; i < n; i = end) {
+        int m = mot_vocab_modality(&w->vocab, id[i]);
+        int32_t width = w->vocab.modality[m].width;
+        end = i + 1;
+        if (!width)
+            continue;
+        const struct mot_grid *g = grid < l->n_grids ? &l->grid[grid++] : NULL;
+        if (!g || !mot_grid_fits(g) || g->width != width || mot_grid_tokens(g) > n - i)
+            return mot_fail(MOT_EARG, "%s: token %lld of a document stands for a vector of %d values: there is no such picture",
+                            w->name, (long long)i, width);
+        for (end = i + mot_grid_tokens(g); i < end; i++)
+            if (id[i] != w->vocab.modality[m].first)
+                return mot_fail(MOT_EARG, "%s: token %lld of a document should belong to a picture of %d x %d vectors", w->name,
+                                (long long)i, g->rows, g->columns);
+        if (any_not_finite(l->value + value, mot_grid_values(g)))
+            return mot_fail(MOT_EARG, "%s: a picture's vectors have values that are no finite numbers", w->name);
+        value += mot_grid_values(g);
+    }
+    if (grid < l->n_grids || value != l->n)
+        return mot_fail(MOT_EARG, "%s: a document with %lld pictures of vectors has tokens for %lld", w->name,
+                        (long long)l->n_grids, (long long)grid);
+    return MOT_OK;
+}
+
 /* Append the document to the payload; *counts is brought up to date. */
-static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n,
+static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l,
                         int64_t text_bytes, struct counts *counts)
 {
+    const struct mot_grid *grid = l->grid;
+    const uint16_t *value = l->value;
     struct mot_bytes *b = &w->payload;
     size_t begin = b->n;
     uint32_t segments = 0;
@@ -160,9 +218,15 @@ static int put_document(struct mot_shard_writer *w, const int32_t *id, int64_t n
     for (int64_t i = 0, end; !rc && i < n; i = end) {
         int m = mot_vocab_modality(&w->vocab, id[i]);
         int32_t first = w->vocab.modality[m].first, last = first + (w->vocab.modality[m].n - 1);
-        for (end = i + 1; end < n && id[end] >= first && id[end] <= last; end++)
-            ;
-        rc = put_segment(b, m, id + i, end - i);
+        if (w->vocab.modality[m].width) {
+            rc = put_picture(b, m, grid, value);
+            end = i + mot_grid_tokens(grid);
+            value += mot_grid_values(grid++);
+        } else {
+            for (end = i + 1; end < n && id[end] >= first && id[end] <= last; end++)
+                ;
+            rc = put_segment(b, m, id + i, end - i);
+        }
         counts->tokens[m] += end - i;
         segments++;
     }
@@ -186,10 +250,16 @@ static size_t frame_target(const struct mot_shard_writer *w)
 
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes)
 {
+    return mot_shard_add_latents(w, id, n, &(struct mot_latents){0}, text_bytes);
+}
+
+int mot_shard_add_latents(struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l,
+                          int64_t text_bytes)
+{
     if (n < 0 || text_bytes < 0 || text_bytes > INT64_MAX - w->counts.text_bytes)
         return mot_fail(MOT_EARG, "%s: a document of %lld tokens and %lld bytes makes no sense",
                         w->name, (long long)n, (long long)text_bytes);
-    if ((uint64_t)n > FRAME_LIMIT / 2)
+    if ((uint64_t)n > FRAME_LIMIT / 2 || (uint64_t)l->n > FRAME_LIMIT / 2)
         return mot_fail(MOT_EARG, "%s: document of %lld tokens: a document takes at most 1 GiB",
                         w->name, (long long)n);
     for (int64_t i = 0; i < n; i++)
@@ -197,13 +267,15 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
             return mot_fail(MOT_EARG,
                             "%s: token %lld of a document is id %d, the vocabulary has 0..%d",
                             w->name, (long long)i, id[i], w->vocab.size - 1);
+    int rc = check_pictures(w, id, n, l);
     /* A large document gets a frame of its own, so that only its own size limits it. */
-    int rc = w->payload.n && (size_t)n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
+    if (!rc && w->payload.n && (size_t)(n + 2 * l->n) >= frame_target(w))
+        rc = write_frame(w, tag_docs);
     if (rc)
         return rc;
     size_t before = w->payload.n;
     struct counts counts = w->counts;
-    rc = put_document(w, id, n, text_bytes, &counts);
+    rc = put_document(w, id, n, l, text_bytes, &counts);
     if (rc) {
         w->payload.n = before;
         return rc;
@@ -212,15 +284,17 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
     return w->payload.n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
 }
 
-int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n)
+int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l)
 {
     int64_t size = w->written + (int64_t)w->payload.n + DOC_HEAD + 3 * HEAD + 16 + 8 * w->vocab.n_modalities;
+    size += l->n_grids * (SEGMENT_HEAD + GRID) + 2 * l->n;
     for (int64_t i = 0, end; i < n; i = end) {
         int m = mot_vocab_modality(&w->vocab, id[i]);
         int32_t largest = 0;
         for (end = i; end < n && mot_vocab_modality(&w->vocab, id[end]) == m; end++)
             largest = id[end] > largest ? id[end] : largest;
-        size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
+        if (!w->vocab.modality[m].width)
+            size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
     }
     return size + (w->note ? (int64_t)strlen(w->note) : 0);
 }
@@ -292,7 +366,7 @@ struct mot_shard {
     int64_t documents, tokens;       /* served in all, for messages */
     struct mot_doc doc;
     struct mot_ids ids;
-    int64_t span_capacity;
+    int64_t span_capacity, latent_capacity;
     size_t input_at, input_n; /* what of the input buffer has not been taken yet */
     unsigned char input[INPUT];
 };
@@ -437,7 +511,8 @@ static bool same_ids(const struct mot_vocab *a, const struct mot_vocab *b)
     bool same = a->n_modalities == b->n_modalities && a->size == b->size;
     for (int m = 0; same && m < a->n_modalities; m++)
         same = strcmp(a->modality[m].name, b->modality[m].name) == 0 &&
-               a->modality[m].first == b->modality[m].first && a->modality[m].n == b->modality[m].n;
+               a->modality[m].first == b->modality[m].first && a->modality[m].n == b->modality[m].n &&
+               a->modality[m].width == b->modality[m].width;
     return same;
 }
 
@@ -494,10 +569,9 @@ static int bad_document(const struct mot_shard *s, int code, const char *what)
     return damaged(s, code, text);
 }
 
-/* Ids of a segment to the end of s->ids, each within its modality's range. */
-static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, int m, int64_t n)
+/* Room for n more ids. */
+static int reserve_ids(struct mot_ids *a, int64_t n)
 {
-    struct mot_ids *a = &s->ids;
     if (n > a->capacity - a->n) {
         int64_t capacity = a->n + n > 2 * a->capacity ? a->n + n : 2 * a->capacity;
         int32_t *id = mot_realloc(a->id, (size_t)capacity, sizeof *id);
@@ -506,6 +580,16 @@ static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, 
         a->id = id;
         a->capacity = capacity;
     }
+    return MOT_OK;
+}
+
+/* Ids of a segment to the end of s->ids, each within its modality's range. */
+static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, int m, int64_t n)
+{
+    struct mot_ids *a = &s->ids;
+    int rc = reserve_ids(a, n);
+    if (rc)
+        return rc;
     int32_t *id = a->id + a->n;
     if (kind == KIND_U16)
         for (int64_t i = 0; i < n; i++)
@@ -523,18 +607,66 @@ static int read_ids(struct mot_shard *s, const unsigned char *p, uint32_t kind, 
     return MOT_OK;
 }
 
-static int add_span(struct mot_shard *s, int m, int64_t n)
+/* The last n ids; g: of a picture of vectors, or no such: all zero. */
+static int add_span(struct mot_shard *s, int m, int64_t n, const struct mot_grid *g)
 {
     struct mot_doc *d = &s->doc;
     struct mot_span *last = d->n_spans ? &d->span[d->n_spans - 1] : NULL;
-    if (last && last->modality == m) { /* runs are maximal, however they were written */
+    if (last && last->modality == m && !g->rows) { /* runs are maximal, however they were written */
         last->n += n;
         return MOT_OK;
     }
     int rc = mot_grow((void **)&d->span, d->n_spans, &s->span_capacity, sizeof *d->span);
     if (!rc)
-        d->span[d->n_spans++] = (struct mot_span){m, s->ids.n - n, n, 0, 0};
+        d->span[d->n_spans++] = (struct mot_span){m, s->ids.n - n, n, g->rows, g->columns};
     return rc;
+}
+
+/* The vectors of a picture, of which there are as many in the payload as its head says: to the end of the document's, and
+ * the token of each to the end of s->ids. */
+static int read_vectors(struct mot_shard *s, const unsigned char *p, int m, const struct mot_grid *g)
+{
+    struct mot_doc *d = &s->doc;
+    int64_t n = mot_grid_values(g), tokens = mot_grid_tokens(g), begin = d->n_latent;
+    int rc = mot_values_append(&d->latent, &d->n_latent, &s->latent_capacity, NULL, n);
+    if (!rc)
+        rc = reserve_ids(&s->ids, tokens);
+    if (rc)
+        return rc;
+    for (int64_t i = 0; i < n; i++)
+        d->latent[begin + i] = (uint16_t)mot_get16(p + 2 * i);
+    for (int64_t i = 0; i < tokens; i++)
+        s->ids.id[s->ids.n++] = s->vocab.modality[m].first;
+    if (any_not_finite(d->latent + begin, n))
+        return bad_document(s, MOT_ECORRUPT, "a picture with values that are no finite numbers");
+    return add_span(s, m, tokens, g);
+}
+
+/* A segment's n tokens as ids, or as vectors; *bytes: how many they take behind p, of `left` that are there. */
+static int read_tokens(struct mot_shard *s, const unsigned char *p, size_t left, uint32_t kind, int m, uint32_t n, size_t *bytes)
+{
+    int32_t width = s->vocab.modality[m].width;
+    if ((kind == KIND_F16) != (width > 0))
+        return bad_document(s, MOT_ECORRUPT, width ? "ids where vectors belong" : "vectors where ids belong");
+    if (kind != KIND_F16) {
+        *bytes = (size_t)n * (kind == KIND_U16 ? 2 : 4);
+        if (*bytes > left)
+            return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
+        int rc = read_ids(s, p, kind, m, n);
+        return rc ? rc : add_span(s, m, n, &(struct mot_grid){0});
+    }
+    if (left < GRID)
+        return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
+    uint32_t rows = mot_get32(p + 4), columns = mot_get32(p + 8);
+    if (mot_get32(p) != (uint32_t)width)
+        return bad_document(s, MOT_ECORRUPT, "vectors of another width than the vocabulary's");
+    if (rows == 0 || rows > INT32_MAX || columns == 0 || columns > INT32_MAX || (uint64_t)rows * columns != n)
+        return bad_document(s, MOT_ECORRUPT, "a picture whose rows and columns are not its tokens");
+    if (n > (left - GRID) / 2 / (size_t)width)
+        return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
+    const struct mot_grid g = {(int32_t)rows, (int32_t)columns, width};
+    *bytes = GRID + 2 * (size_t)mot_grid_values(&g);
+    return read_vectors(s, p + GRID, m, &g);
 }
 
 /* The segments in [p, p + size) fill it exactly. */
@@ -547,14 +679,12 @@ static int read_segments(struct mot_shard *s, const unsigned char *p, size_t siz
             return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
         uint32_t kind = mot_get16(p), m = mot_get16(p + 2), n = mot_get32(p + 4);
         p += SEGMENT_HEAD;
-        if (kind != KIND_U16 && kind != KIND_U32)
+        if (kind > KIND_F16)
             return bad_document(s, MOT_EVERSION, "a kind of segment that only newer programs know");
-        size_t bytes = (size_t)n * (kind == KIND_U16 ? 2 : 4);
-        if (n == 0 || m >= (uint32_t)s->vocab.n_modalities || bytes > (size_t)(end - p))
+        if (n == 0 || m >= (uint32_t)s->vocab.n_modalities)
             return bad_document(s, MOT_ECORRUPT, "its segments do not fit it");
-        int rc = read_ids(s, p, kind, (int)m, n);
-        if (!rc)
-            rc = add_span(s, (int)m, n);
+        size_t bytes = 0;
+        int rc = read_tokens(s, p, (size_t)(end - p), kind, (int)m, n, &bytes);
         if (rc)
             return rc;
         p += bytes;
@@ -574,6 +704,7 @@ static int read_document(struct mot_shard *s)
     struct mot_doc *d = &s->doc;
     s->ids.n = 0;
     d->n_spans = 0;
+    d->n_latent = 0;
     int rc = read_segments(s, p + DOC_HEAD, mot_get32(p + 12), mot_get32(p + 8));
     if (rc)
         return rc;
@@ -686,6 +817,7 @@ void mot_shard_close(struct mot_shard *s)
     mot_bytes_free(&s->note);
     mot_ids_free(&s->ids);
     mot_free(s->doc.span);
+    mot_free(s->doc.latent);
     mot_free(s->damage);
     mot_free(s->name);
     mot_free(s);

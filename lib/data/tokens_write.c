@@ -86,6 +86,9 @@ static int put_ids(struct mot_tokens_writer *w, const int32_t *id, int64_t n)
 
 int mot_tokens_add(struct mot_tokens_writer *w, const struct mot_doc *d)
 {
+    if (d->n_latent)
+        return mot_fail(MOT_EARG, "a picture of vectors is in it, and files of llm.c hold ids alone: pictures must be codes "
+                                  "(mot-tokenize --learn image=N)");
     int64_t begin = 0, end = d->n, width = w->wide ? 4 : 2;
     if (begin < end && w->vocab.bos >= 0 && d->id[begin] == w->vocab.bos)
         begin++;

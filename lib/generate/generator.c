@@ -178,7 +178,7 @@ static void lane_free(struct mot_generator *g, struct lane *l)
 
 static int run_pieces(struct mot_generator *g, struct mot_past *past)
 {
-    int rc = mot_model_grow(g->m, &g->batch, past);
+    int rc = mot_model_grow(g->m, &g->batch, past, NULL);
     g->batch.n = g->batch.n_pieces = 0;
     return rc;
 }

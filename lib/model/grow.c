@@ -31,7 +31,7 @@ static int check(const struct mot_model *m, const struct mot_batch *b, const str
     return MOT_OK;
 }
 
-int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_past *past)
+int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_past *past, const struct mot_seen *seen)
 {
     struct mot_routed *r = &m->batch;
     bool behind = b->n_pieces > 1;
@@ -39,14 +39,14 @@ int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_pa
         behind |= past[p].length > 0;
     int rc = check(m, b, past, behind);
     if (!rc)
-        rc = mot_model_route_behind(m, b, 0, past);
+        rc = mot_model_route_behind(m, b, 0, seen, past);
     if (rc)
         return rc;
     for (int64_t p = 0; p < b->n_pieces; p++) {
         r->host_piece_past[p] = past[p];
         for (int64_t s = b->piece[p]; behind && s < b->piece[p + 1]; s++) {
             r->host_row_past[s] = past[p];
-            r->host_row_past[s].length += s - b->piece[p];
+            r->host_row_past[s].length += (r->until ? r->host_until[s] - 1 : s) - b->piece[p];
         }
     }
     m->k->write(m->d, r->piece_past, r->host_piece_past, (size_t)b->n_pieces * sizeof *r->piece_past);

@@ -373,24 +373,24 @@ static double pairs_of(const struct mot_probe *p)
 }
 
 static void probe_attention(struct mot_device *d, mot_real *o, mot_real *lse, const mot_real *q, const mot_real *k,
-                            const mot_real *v, const int32_t *row, const struct mot_segment *segments, int64_t n_segments,
-                            int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
+                            const mot_real *v, const int32_t *row, const int32_t *until, const struct mot_segment *segments,
+                            int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
 {
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
-    p->k->attention(p->d, o, lse, q, k, v, row, segments, n_segments, N, H, K, D, scale);
+    p->k->attention(p->d, o, lse, q, k, v, row, until, segments, n_segments, N, H, K, D, scale);
     end_whole(p, from, MOT_OP_ATTENTION, MOT_FORWARD, 2 * 2 * pairs_of(p) * (double)(H * D),
               act(p) * (double)(N * (2 * H * D + 2 * K * D)) + size * (double)(N * H));
 }
 
 static void probe_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv, const mot_real *dO,
                                  const mot_real *o, const mot_real *lse, const mot_real *q, const mot_real *k,
-                                 const mot_real *v, const int32_t *row, const struct mot_segment *segments,
-                                 int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
+                                 const mot_real *v, const int32_t *row, const int32_t *until,
+                                 const struct mot_segment *segments, int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
 {
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
-    p->k->attention_back(p->d, dq, dk, dv, dO, o, lse, q, k, v, row, segments, n_segments, N, H, K, D, scale);
+    p->k->attention_back(p->d, dq, dk, dv, dO, o, lse, q, k, v, row, until, segments, n_segments, N, H, K, D, scale);
     end_whole(p, from, MOT_OP_ATTENTION, MOT_BACKWARD, 2 * 2 * 2 * pairs_of(p) * (double)(H * D),
               act(p) * (double)(N * (4 * H * D + 4 * K * D)) + size * (double)(N * H));
 }

@@ -68,7 +68,7 @@ static int make_batch(struct mot_profiler *p, const struct mot_vocab *v)
             left -= n;
         }
     mot_free(id);
-    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, w->batch * w->seq, pairs);
+    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &(struct mot_rows){.n = w->batch * w->seq, .pairs = pairs});
     return rc;
 }
 
@@ -150,7 +150,7 @@ int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
     struct mot_step s = {0};
     p->probe.recording = record;
     double from = mot_probe_now();
-    int rc = mot_model_route(p->m, &p->batch, 1 / mot_batch_weight(p->m, &p->batch));
+    int rc = mot_model_route(p->m, &p->batch, 1 / mot_batch_weight(p->m, &p->batch), NULL);
     if (!rc)
         rc = mot_model_run(p->m, !p->o.forward_only);
     if (!rc && !p->o.forward_only)

@@ -15,27 +15,35 @@
 /* Told now and then while something is learned: what is being done and the share done, 0 to 1. */
 typedef void mot_progress(void *context, const char *what, double share);
 
-/* -- pictures (image_codec.c; embedded: image_vq.c, a VQGAN: vqgan.c): codes of squares, rows from the top -- */
+/* -- pictures (image_codec.c): squares, rows from the top, as codes (embedded: image_vq.c, a VQGAN: vqgan.c) or as vectors
+ * (pixels: patches.c) -- */
 struct mot_image_codec;
 struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);
 /* A net runs there from now on, before its first picture; others do not care. */
 int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k) MOT_CHECKED;
-int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are */
-int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes a picture */
+int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are; of vectors: 1 */
+int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes or vectors a picture */
+bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g); /* of a picture's vectors; false: codes */
 void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n);
 bool mot_image_codec_decodes(const struct mot_image_codec *c);
 int mot_image_codec_side(const struct mot_image_codec *c);   /* pictures are squares of so many pixels */
 /* The square that encode sees: shorter side resized to the codec's size, centre cropped; the resizing is the codec's own. */
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
                             struct mot_image *out) MOT_CHECKED;
-/* Appends mot_image_codec_tokens codes in [0, size). */
+/* Appends mot_image_codec_tokens codes in [0, size).  This and the next are for codes, those after them for vectors. */
 int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im,
                            struct mot_ids *out) MOT_CHECKED;
 /* Any n from 0 on: what a cut-short picture lacks is grey.  More than a picture's codes, or a code
  * out of range: MOT_EARG. */
 int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code, int64_t n,
                            struct mot_image *out) MOT_CHECKED;
+/* Appends a picture. */
+int mot_image_codec_encode_latent(const struct mot_image_codec *c, const struct mot_image *im,
+                                  struct mot_latents *out) MOT_CHECKED;
+/* Values are cut to those of pixels. */
+int mot_image_codec_decode_latent(const struct mot_image_codec *c, const struct mot_grid *g, const uint16_t *value,
+                                  struct mot_image *out) MOT_CHECKED;
 
 struct mot_image_learner;
 /* image_size 0: 64; patch_size 0: 8; codes 2 to 65536; image_size a multiple of patch_size. */

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * image_codec.c - a folder's picture codec, whichever it is: the embedded one (image_vq.c) or a VQGAN (vqgan.c).  The
- * file's metadata "format" tells.  Here is what they have in common: how pictures become the square that they see, and
- * the checks of codes.
+ * image_codec.c - a folder's picture codec, whichever it is: the embedded one (image_vq.c) or a VQGAN (vqgan.c), which
+ * give codes, or the pixels themselves (patches.c), which are vectors.  The file's metadata "format" tells.  Here is what
+ * they have in common: how pictures become the square that they see, and the checks of codes and grids.
  */
 #include "../base/safetensors.h"
 #include "image_vq.h"
+#include "patches.h"
 #include "vqgan.h"
 
-struct mot_image_codec { /* one of the two */
+struct mot_image_codec { /* one of them */
     struct mot_image_vq *vq;
     struct mot_vqgan *vqgan;
+    struct mot_pixels *pixels;
 };
 
 struct mot_image_codec *mot_image_codec_load(const char *path)
@@ -22,13 +24,15 @@ struct mot_image_codec *mot_image_codec_load(const char *path)
         return NULL;
     }
     const char *format = mot_st_metadata(&s, "format");
-    bool vqgan = format && strcmp(format, "mot-vqgan") == 0;
+    bool vqgan = format && strcmp(format, "mot-vqgan") == 0, pixels = format && strcmp(format, "mot-pixels") == 0;
     mot_st_close(&s);
     if (vqgan)
         c->vqgan = mot_vqgan_load(path);
+    else if (pixels)
+        c->pixels = mot_pixels_load(path);
     else
         c->vq = mot_image_vq_load(path);
-    if (c->vq || c->vqgan)
+    if (c->vq || c->vqgan || c->pixels)
         return c;
     mot_free(c);
     return NULL;
@@ -40,6 +44,7 @@ void mot_image_codec_free(struct mot_image_codec *c)
         return;
     mot_image_vq_free(c->vq);
     mot_vqgan_free(c->vqgan);
+    mot_pixels_free(c->pixels);
     mot_free(c);
 }
 
@@ -48,19 +53,36 @@ int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k)
     return c->vqgan ? mot_vqgan_send(c->vqgan, k) : MOT_OK;
 }
 
+bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g)
+{
+    if (!c->pixels)
+        return false;
+    int patch = mot_pixels_patch(c->pixels), across = mot_pixels_side(c->pixels) / patch;
+    *g = (struct mot_grid){across, across, 3 * patch * patch};
+    return true;
+}
+
 int mot_image_codec_size(const struct mot_image_codec *c)
 {
-    return c->vq ? mot_image_vq_size(c->vq) : mot_vqgan_size(c->vqgan);
+    return c->vq ? mot_image_vq_size(c->vq) : c->vqgan ? mot_vqgan_size(c->vqgan) : 1;
 }
 
 int mot_image_codec_tokens(const struct mot_image_codec *c)
 {
-    return c->vq ? mot_image_vq_tokens(c->vq) : mot_vqgan_tokens(c->vqgan);
+    struct mot_grid g;
+    return mot_image_codec_grid(c, &g) ? (int)mot_grid_tokens(&g)
+           : c->vq                     ? mot_image_vq_tokens(c->vq)
+                                       : mot_vqgan_tokens(c->vqgan);
 }
 
 int mot_image_codec_side(const struct mot_image_codec *c)
 {
-    return c->vq ? mot_image_vq_side(c->vq) : mot_vqgan_side(c->vqgan);
+    return c->vq ? mot_image_vq_side(c->vq) : c->vqgan ? mot_vqgan_side(c->vqgan) : mot_pixels_side(c->pixels);
+}
+
+static const char *kind_of(const struct mot_image_codec *c)
+{
+    return c->vq ? "vq" : c->vqgan ? "vqgan" : "pixels";
 }
 
 void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n)
@@ -68,12 +90,12 @@ void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_
     int side = mot_image_codec_side(c), across = 1;
     while (across * across < mot_image_codec_tokens(c))
         across++;
-    snprintf(text, n, "%s image_size=%d patch_size=%d", c->vq ? "vq" : "vqgan", side, side / across);
+    snprintf(text, n, "%s image_size=%d patch_size=%d", kind_of(c), side, side / across);
 }
 
 bool mot_image_codec_decodes(const struct mot_image_codec *c)
 {
-    return c->vq || mot_vqgan_decodes(c->vqgan);
+    return !c->vqgan || mot_vqgan_decodes(c->vqgan);
 }
 
 /* n * size / shorter, to the nearest, halves to even, by way of double: as Chameleon's Python does it. */
@@ -99,13 +121,14 @@ static int prepare_vqgan(const struct mot_image *im, int size, struct mot_image 
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im, struct mot_image *out)
 {
     *out = (struct mot_image){0};
-    return c->vq ? mot_image_vq_prepare(c->vq, im, out) : prepare_vqgan(im, mot_vqgan_side(c->vqgan), out);
+    int side = mot_image_codec_side(c);
+    return c->vqgan ? prepare_vqgan(im, side, out) : mot_image_square(im, side, out);
 }
 
 int mot_image_codec_encode(const struct mot_image_codec *c, const struct mot_image *im, struct mot_ids *out)
 {
     struct mot_image square;
-    int rc = mot_image_codec_prepare(c, im, &square);
+    int rc = c->pixels ? mot_fail(MOT_EARG, "this codec's pictures are vectors, not codes") : mot_image_codec_prepare(c, im, &square);
     if (rc)
         return rc;
     int n = mot_image_codec_tokens(c);
@@ -122,6 +145,8 @@ int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code,
 {
     *out = (struct mot_image){0};
     int tokens = mot_image_codec_tokens(c), size = mot_image_codec_size(c);
+    if (c->pixels)
+        return mot_fail(MOT_EARG, "this codec's pictures are vectors, not codes");
     if (n < 0 || n > tokens)
         return mot_fail(MOT_EARG, "a picture of %lld codes, this codec's have %d", (long long)n, tokens);
     for (int64_t i = 0; i < n; i++)
@@ -133,4 +158,29 @@ int mot_image_codec_decode(const struct mot_image_codec *c, const int32_t *code,
     int rc = !whole ? MOT_ENOMEM : c->vq ? mot_image_vq_decode(c->vq, whole, out) : mot_vqgan_decode(c->vqgan, whole, out);
     mot_free(whole);
     return rc;
+}
+
+int mot_image_codec_encode_latent(const struct mot_image_codec *c, const struct mot_image *im, struct mot_latents *out)
+{
+    struct mot_image square = {0};
+    if (!c->pixels)
+        return mot_fail(MOT_EARG, "this codec's pictures are codes, not vectors");
+    int rc = mot_image_codec_prepare(c, im, &square);
+    if (!rc)
+        rc = mot_pixels_encode(c->pixels, &square, out);
+    mot_image_free(&square);
+    return rc;
+}
+
+int mot_image_codec_decode_latent(const struct mot_image_codec *c, const struct mot_grid *g, const uint16_t *value,
+                                  struct mot_image *out)
+{
+    struct mot_grid own;
+    *out = (struct mot_image){0};
+    if (!mot_image_codec_grid(c, &own))
+        return mot_fail(MOT_EARG, "this codec's pictures are codes, not vectors");
+    if (!mot_grid_fits(g) || g->width != own.width)
+        return mot_fail(MOT_EARG, "a picture of %d x %d vectors of %d values; this codec's have %d", g->rows, g->columns, g->width,
+                        own.width);
+    return mot_pixels_decode(c->pixels, g, value, out);
 }

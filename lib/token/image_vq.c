@@ -45,7 +45,7 @@ struct mot_image_learner {
 
 /* ---- pictures and patches ---- */
 
-static int prepare(const struct mot_image *im, int size, struct mot_image *out)
+int mot_image_square(const struct mot_image *im, int size, struct mot_image *out)
 {
     *out = (struct mot_image){0};
     if (im->width < 1 || im->height < 1)
@@ -152,7 +152,7 @@ int mot_image_learner_add(struct mot_image_learner *l, const struct mot_image *i
     if (at[0] < 0 && at[1] < 0)
         return MOT_OK;
     struct mot_image square;
-    int rc = prepare(im, l->size, &square);
+    int rc = mot_image_square(im, l->size, &square);
     if (rc)
         return rc;
     if (at[0] >= 0)
@@ -384,12 +384,6 @@ int mot_image_vq_tokens(const struct mot_image_vq *c)
 }
 
 /* ---- there and back ---- */
-
-int mot_image_vq_prepare(const struct mot_image_vq *c, const struct mot_image *im,
-                            struct mot_image *out)
-{
-    return prepare(im, c->size, out);
-}
 
 int mot_image_vq_encode(const struct mot_image_vq *c, const struct mot_image *square, int32_t *code)
 {

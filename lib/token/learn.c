@@ -8,6 +8,7 @@
 #include <omp.h>
 
 #include "../base/device.h"
+#include "patches.h"
 #include "token.h"
 #include "vqgan.h"
 
@@ -24,7 +25,7 @@ struct mot_learner {
 
 static bool has_image(const struct mot_learner *l)
 {
-    return l->o.image > 0 || l->o.image_net;
+    return l->o.image > 0 || l->o.image_net || l->o.pixels;
 }
 
 static bool has_speech(const struct mot_learner *l)
@@ -54,6 +55,11 @@ static int begin_learners(struct mot_learner *l)
         return mot_fail(MOT_EARG, "nothing to learn: give a size for text, image or speech");
     if (o->image && o->image_net)
         return mot_fail(MOT_EARG, "image=%d: the codebook of %s has its own size", o->image, o->image_net);
+    if (o->pixels && (o->image || o->image_net))
+        return mot_fail(MOT_EARG, "pictures are either codes or vectors");
+    if (o->pixels && o->patch_size)
+        return mot_fail(MOT_EARG, "patches of %d pixels, and of %d? Pictures of vectors have the size of their own", o->patch_size,
+                        o->pixels);
     if (o->speech && o->speech_centres)
         return mot_fail(MOT_EARG, "speech=%d: %s has so many units as it has", o->speech, o->speech_centres);
     if (!o->speech && o->speech_net && !o->speech_centres)
@@ -70,8 +76,10 @@ static int begin_learners(struct mot_learner *l)
                         o->text, least, l->n_special, MAX_TEXT);
     if (!o->image_net) {
         o->image_size = o->image_size ? o->image_size : 64;
-        o->patch_size = o->patch_size ? o->patch_size : 8;
+        o->patch_size = o->pixels ? o->pixels : o->patch_size ? o->patch_size : 8;
     }
+    if (o->pixels && mot_pixels_check(o->image_size, o->pixels))
+        return MOT_EARG;
     l->text = mot_bpe_learner_new(0);
     if (!l->text)
         return MOT_ENOMEM;
@@ -120,26 +128,32 @@ int mot_learner_speech(struct mot_learner *l, const struct mot_audio *a)
 
 /* ---- the folder ---- */
 
-static void add_range(struct mot_vocab *v, const char *name, int32_t n)
+static void add_range(struct mot_vocab *v, const char *name, int32_t n, int32_t width)
 {
     int m = v->n_modalities++;
     memcpy(v->modality[m].name, name, strlen(name) + 1);
     v->modality[m].first = v->size;
     v->modality[m].n = n;
+    v->modality[m].width = width;
     v->size += n;
 }
 
-static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes)
+/* The codec's file, and how many codes it has, or one that stands for vectors. */
+static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes, int32_t *width)
 {
     char *path = mot_path(folder, "image.safetensors");
     int rc = !path ? MOT_ENOMEM
              : l->o.image_net ? mot_vqgan_import(l->o.image_net, l->o.image_config, l->o.image_size, path)
+             : l->o.pixels    ? mot_pixels_save(l->o.image_size, l->o.pixels, path)
                               : mot_image_learner_save(l->image, path, l->o.progress, l->o.context);
     struct mot_image_codec *c = rc ? NULL : mot_image_codec_load(path);
     mot_free(path);
     if (!rc && !c)
         rc = MOT_ECORRUPT;
+    struct mot_grid g = {0};
     if (c) {
+        mot_image_codec_grid(c, &g);
+        *width = g.width;
         *codes = mot_image_codec_size(c);
         l->o.image_size = mot_image_codec_side(c);
     }
@@ -209,6 +223,9 @@ static int add_settings(const struct mot_learner *l, json_t *j)
     int failed = 0;
     if (l->o.image_net)
         failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i}", "kind", "vqgan", "image_size", l->o.image_size));
+    else if (l->o.pixels)
+        failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i, s:i}", "kind", "pixels", "image_size",
+                                                                 l->o.image_size, "patch_size", l->o.pixels));
     else if (l->o.image)
         failed |= json_object_set_new(
             codecs, "image",
@@ -248,7 +265,7 @@ static int make_text(struct mot_learner *l, const char *folder, struct mot_vocab
     if (!l->o.text_from) {
         int32_t text = 0;
         int rc = learn_text(l, folder, &text);
-        add_range(v, "text", text);
+        add_range(v, "text", text, 0);
         name_special(l, v);
         return rc;
     }
@@ -264,12 +281,12 @@ static int make_text(struct mot_learner *l, const char *folder, struct mot_vocab
 static int learn_all(struct mot_learner *l, const char *folder)
 {
     struct mot_vocab v = {0};
-    int32_t image = 0, speech = 0;
+    int32_t image = 0, speech = 0, width = 0;
     int rc = mot_make_folder(folder);
     if (!rc && l->o.text_from)
         rc = mot_adopt_check(l->o.text_from, folder);
     if (!rc && has_image(l))
-        rc = learn_image(l, folder, &image);
+        rc = learn_image(l, folder, &image, &width);
     if (!rc && has_speech(l))
         rc = learn_speech(l, folder, &speech);
     if (!rc)
@@ -277,9 +294,9 @@ static int learn_all(struct mot_learner *l, const char *folder)
     if (rc)
         return rc;
     if (image)
-        add_range(&v, "image", image);
+        add_range(&v, "image", image, width);
     if (speech)
-        add_range(&v, "speech", speech);
+        add_range(&v, "speech", speech, 0);
     return save_vocab(l, &v, folder);
 }
 

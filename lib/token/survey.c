@@ -8,7 +8,8 @@
 #include "token.h"
 
 struct tally {
-    int64_t *uses; /* of each code */
+    bool there;
+    int64_t *uses; /* of each code; vectors have none */
     int64_t returned;
     struct mot_survey_row row;
 };
@@ -18,6 +19,7 @@ struct mot_survey {
     int image_at, speech_at;
     struct tally tally[2]; /* pictures, sounds */
     struct mot_ids ids;
+    struct mot_latents latents;
 };
 
 static int begin_tally(struct mot_survey *s, struct tally *y, int modality)
@@ -27,7 +29,8 @@ static int begin_tally(struct mot_survey *s, struct tally *y, int modality)
     if (modality < 0 || !mot_tokenizer_describe(s->t, modality, y->row.codec, sizeof y->row.codec))
         return MOT_OK;
     memcpy(y->row.modality, v->modality[modality].name, sizeof y->row.modality);
-    y->row.codes = v->modality[modality].n;
+    y->there = true;
+    y->row.codes = v->modality[modality].width ? 0 : v->modality[modality].n;
     y->uses = mot_alloc((size_t)y->row.codes, sizeof *y->uses);
     return y->uses ? MOT_OK : MOT_ENOMEM;
 }
@@ -52,6 +55,7 @@ void mot_survey_free(struct mot_survey *s)
     mot_free(s->tally[0].uses);
     mot_free(s->tally[1].uses);
     mot_ids_free(&s->ids);
+    mot_latents_free(&s->latents);
     mot_free(s);
 }
 
@@ -76,22 +80,33 @@ static double limited(double psnr)
     return fmin(psnr, 78);
 }
 
+/* The picture to s->ids, or to s->latents, and counted. */
+static int encode_image(struct mot_survey *s, struct tally *y, const struct mot_image *im)
+{
+    s->ids.n = s->latents.n = s->latents.n_grids = 0;
+    int rc = y->row.codes ? mot_encode_image(s->t, im, &s->ids) : mot_encode_latent(s->t, im, &s->latents);
+    if (rc)
+        return rc;
+    count_ids(s, y, s->image_at);
+    y->row.tokens += y->row.codes ? 0 : mot_grid_tokens(s->latents.grid);
+    return MOT_OK;
+}
+
 int mot_survey_image(struct mot_survey *s, const struct mot_image *im)
 {
     struct tally *y = &s->tally[0];
     struct mot_image square = {0}, back = {0};
-    s->ids.n = 0;
-    if (!y->uses)
+    if (!y->there)
         return MOT_OK;
-    int rc = mot_encode_image(s->t, im, &s->ids);
+    int rc = encode_image(s, y, im);
     if (rc)
         return rc;
-    count_ids(s, y, s->image_at);
     if (!mot_tokenizer_decodes(s->t, s->image_at))
         return MOT_OK;
     rc = mot_tokenizer_prepare_image(s->t, im, &square);
     if (!rc)
-        rc = mot_decode_image(s->t, s->ids.id, s->ids.n, &back);
+        rc = y->row.codes ? mot_decode_image(s->t, s->ids.id, s->ids.n, &back)
+                          : mot_decode_latent(s->t, s->latents.grid, s->latents.value, &back);
     if (!rc) {
         double psnr = limited(mot_image_psnr(&square, &back));
         mean_in(&y->row.psnr, y->returned, psnr);
@@ -110,7 +125,7 @@ int mot_survey_speech(struct mot_survey *s, const struct mot_audio *a)
     struct mot_audio back = {0};
     double distance;
     s->ids.n = 0;
-    if (!y->uses)
+    if (!y->there)
         return MOT_OK;
     int rc = mot_encode_speech(s->t, a, &s->ids);
     if (rc)
@@ -132,7 +147,7 @@ bool mot_survey_row(const struct mot_survey *s, int i, struct mot_survey_row *ro
 {
     const struct tally *y = &s->tally[i];
     *row = y->row;
-    if (!y->uses)
+    if (!y->there)
         return false;
     double entropy = 0;
     for (int32_t k = 0; k < row->codes; k++) {
@@ -140,6 +155,6 @@ bool mot_survey_row(const struct mot_survey *s, int i, struct mot_survey_row *ro
         row->used += y->uses[k] > 0;
         entropy -= share > 0 ? share * log(share) : 0;
     }
-    row->perplexity = row->tokens ? exp(entropy) : NAN;
+    row->perplexity = row->tokens && row->codes ? exp(entropy) : NAN;
     return true;
 }

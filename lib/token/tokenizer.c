@@ -68,6 +68,17 @@ static int check_size(const struct mot_tokenizer *t, int modality, int codes)
                     t->vocab.modality[modality].n);
 }
 
+/* Vectors of a picture codec, or ids, as vocab.json has them. */
+static int check_width(const struct mot_tokenizer *t)
+{
+    struct mot_grid g = {0};
+    mot_image_codec_grid(t->image, &g);
+    int32_t width = t->vocab.modality[t->image_at].width;
+    if (width == g.width)
+        return check_size(t, t->image_at, mot_image_codec_size(t->image));
+    return mot_fail(MOT_EARG, "%s: the image codec has vectors of %d values, vocab.json says %d", t->folder, g.width, width);
+}
+
 /* Where a modality's codec is, if it has one: ids may have been reserved for a codec elsewhere. */
 static char *codec_path(const struct mot_tokenizer *t, const char *modality, int *at, int *rc)
 {
@@ -89,7 +100,7 @@ static int open_codecs(struct mot_tokenizer *t)
     char *image = codec_path(t, "image", &t->image_at, &rc), *speech = codec_path(t, "speech", &t->speech_at, &rc);
     if (!rc && image) {
         t->image = mot_image_codec_load(image);
-        rc = t->image ? check_size(t, t->image_at, mot_image_codec_size(t->image)) : MOT_EFORMAT;
+        rc = t->image ? check_width(t) : MOT_EFORMAT;
     }
     if (!rc && speech) {
         t->speech = mot_speech_codec_load(speech);
@@ -242,6 +253,21 @@ int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct
     if (!rc)
         shift(out, from, t->vocab.modality[t->image_at].first);
     return rc;
+}
+
+int mot_encode_latent(struct mot_tokenizer *t, const struct mot_image *im, struct mot_latents *out)
+{
+    return t->image ? mot_image_codec_encode_latent(t->image, im, out) : no_codec(t, "image");
+}
+
+int mot_decode_latent(struct mot_tokenizer *t, const struct mot_grid *g, const uint16_t *value, struct mot_image *out)
+{
+    return t->image ? mot_image_codec_decode_latent(t->image, g, value, out) : no_codec(t, "image");
+}
+
+bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g)
+{
+    return t->image && mot_image_codec_grid(t->image, g);
 }
 
 int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im,

@@ -379,7 +379,8 @@ int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, st
         rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->threads, memory);
     double rows = (double)(o->batch * o->seq), pairs = rows * (double)(o->seq + 1) / 2;
     if (!rc)
-        *flops_a_step = 3 * (double)o->accumulate * mot_forward_flops(c, o->batch * o->seq, pairs);
+        *flops_a_step = 3 * (double)o->accumulate *
+                        mot_forward_flops(c, &(struct mot_rows){.n = o->batch * o->seq, .pairs = pairs});
     return rc;
 }
 

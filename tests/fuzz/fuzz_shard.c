@@ -26,18 +26,25 @@ static void put_sums_right(uint8_t *p, size_t n)
 
 static void check(const struct mot_vocab *v, const struct mot_doc *d)
 {
-    int64_t at = 0;
+    int64_t at = 0, values = 0;
     for (int i = 0; i < d->n_spans; i++) {
         const struct mot_span *s = &d->span[i];
-        if (s->begin != at || s->n <= 0 || (i && s->modality == s[-1].modality))
+        int32_t width = v->modality[s->modality].width;
+        if (s->begin != at || s->n <= 0 || (i && s->modality == s[-1].modality && !width))
             abort();
+        if (width ? (int64_t)s->rows * s->columns != s->n : s->rows || s->columns)
+            abort();
+        values += s->n * width;
         for (; at < s->begin + s->n; at++)
             if (d->id[at] < 0 || d->id[at] >= v->size ||
                 mot_vocab_modality(v, d->id[at]) != s->modality)
                 abort();
     }
-    if (at != d->n || d->text_bytes < 0)
+    if (at != d->n || values != d->n_latent || d->text_bytes < 0)
         abort();
+    for (int64_t i = 0; i < values; i++)
+        if ((d->latent[i] & 0x7c00) == 0x7c00)
+            abort();
 }
 
 static void read_all(const uint8_t *data, size_t n, bool keep_going)

@@ -29,7 +29,7 @@ static void make(struct document *x, int32_t *id, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         int m = mot_vocab_modality(&v, id[i]);
         if (i == 0 || m != mot_vocab_modality(&v, id[i - 1]))
-            x->span[x->d.n_spans++] = (struct mot_span){m, i, 0};
+            x->span[x->d.n_spans++] = (struct mot_span){m, i, 0, 0, 0};
         x->span[x->d.n_spans - 1].n++;
     }
 }
@@ -109,13 +109,13 @@ static void test_round_trip(void)
     for (int i = 0; i < MOST; i++)
         id[i] = i % 32 == 31 ? INT32_MAX - 1 : (int32_t)(((uint32_t)i * 2654435761u) >> (i % 32)) & 0x3fffffff;
     for (int n = 0; n <= MOST; n += n < 2 || (n > 1022 && n < 1026) ? 1 : 511) {
-        struct mot_span span = {0, 0, n};
+        struct mot_span span = {0, 0, n, 0, 0};
         struct mot_doc d = {.n = n, .id = id, .n_spans = n > 0, .span = &span, .text_bytes = n};
         struct mot_bytes line = {0};
         struct mot_ids back = {0};
         int64_t bytes = -1;
         CHECK_INT(mot_doc_format(&v, &d, &line), MOT_OK);
-        CHECK_INT(mot_doc_parse(&v, "test", line.data, line.n, &back, &bytes), MOT_OK);
+        CHECK_INT(mot_doc_parse(&v, "test", line.data, line.n, &back, &(struct mot_latents){0}, &bytes), MOT_OK);
         CHECK_INT(back.n, n);
         CHECK_INT(bytes, n);
         CHECK(back.n == n && (n == 0 || memcmp(back.id, id, (size_t)n * sizeof *id) == 0));
@@ -154,7 +154,7 @@ static void test_parse_refuses(void)
         struct mot_ids ids = {0};
         int64_t bytes = 77;
         CHECK_INT(mot_ids_append(&ids, &before, 1), MOT_OK);
-        int rc = mot_doc_parse(&v, "file:3", bad[i].line, strlen(bad[i].line), &ids, &bytes);
+        int rc = mot_doc_parse(&v, "file:3", bad[i].line, strlen(bad[i].line), &ids, &(struct mot_latents){0}, &bytes);
         CHECK_INT(rc, MOT_EFORMAT);
         CHECK(strncmp(mot_error(), "file:3: ", 8) == 0);
         if (!strstr(mot_error(), bad[i].says))

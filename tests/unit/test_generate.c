@@ -177,7 +177,7 @@ static void feed(struct mot_model *m, struct mot_past *p, int sequence, int64_t 
         id[i - from] = id_of(sequence, i);
     int64_t last = to - from - 1;
     CHECK_INT(mot_batch_add(&b, id, to - from), MOT_OK);
-    CHECK_INT(mot_model_grow(m, &b, p), MOT_OK);
+    CHECK_INT(mot_model_grow(m, &b, p, NULL), MOT_OK);
     CHECK_INT(mot_model_logits(m, &last, 1, z), MOT_OK);
     mot_batch_free(&b);
 }
@@ -240,7 +240,7 @@ static void company(const struct mot_kernels *k, int many, int longer)
         position[s] = s;
         CHECK_INT(mot_batch_add(&b, (int32_t[]){id_of(s, length), 0}, 1), MOT_OK);
     }
-    CHECK_INT(mot_model_grow(m, &b, p), MOT_OK);
+    CHECK_INT(mot_model_grow(m, &b, p, NULL), MOT_OK);
     CHECK_INT(mot_model_logits(m, position, many, together), MOT_OK);
     for (int s = 0; s < many; s++) {
         CHECK(memcmp(alone[s], together + s * V, sizeof alone[s]) == 0);
@@ -271,7 +271,7 @@ static void test_room(void)
     CHECK_INT(mot_past_new(m, 10, &p), MOT_OK);
     feed(m, &p, 0, 0, 8, z);
     CHECK_INT(mot_batch_add(&b, (int32_t[]){1, 2, 3, 4}, 3), MOT_OK);
-    CHECK_INT(mot_model_grow(m, &b, &p), MOT_EARG);
+    CHECK_INT(mot_model_grow(m, &b, &p, NULL), MOT_EARG);
     CHECK_INT(p.length, 8);
     mot_batch_free(&b);
     m->k->free(m->d, p.kv);

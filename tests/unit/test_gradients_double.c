@@ -273,11 +273,13 @@ static void test_rope_distance(void)
 enum { AN = 9, AH = 6, AK = 2, AD = 4, AQ = AH * AN * AD, AE = AK * AN * AD };
 static const int32_t attention_row[AN] = {5, 0, 8, 2, 1, 7, 3, 6, 4};
 static const struct mot_segment attention_segments[4] = {{0, 4}, {4, 1}, {5, 0}, {5, 4}};
+static const int32_t causal[AN] = {1, 2, 3, 4, 5, 6, 7, 8, 9}, pictures[AN] = {1, 3, 3, 4, 5, 8, 8, 8, 9};
+static const int32_t *attention_until;
 static double attention_o[AQ], attention_lse[AH * AN];
 
 static void attention(double *y, const double *x)
 {
-    b->attention(d, y, attention_lse, x, x + AQ, x + AQ + AE, attention_row, attention_segments, 4,
+    b->attention(d, y, attention_lse, x, x + AQ, x + AQ + AE, attention_row, attention_until, attention_segments, 4,
                  AN, AH, AK, AD, 0.7);
 }
 
@@ -285,12 +287,16 @@ static void attention_back(double *dx, const double *dy, const double *x)
 {
     attention(attention_o, x);
     b->attention_back(d, dx, dx + AQ, dx + AQ + AE, dy, attention_o, attention_lse, x, x + AQ,
-                      x + AQ + AE, attention_row, attention_segments, 4, AN, AH, AK, AD, 0.7);
+                      x + AQ + AE, attention_row, attention_until, attention_segments, 4, AN, AH, AK, AD, 0.7);
 }
 
 static void test_attention(void)
 {
-    check("attention", attention, attention_back, AQ + 2 * AE, AQ, "ooo", (int64_t[]){AQ, AE, AE});
+    const int32_t *until[3] = {NULL, causal, pictures};
+    for (int i = 0; i < 3; i++) {
+        attention_until = until[i];
+        check("attention", attention, attention_back, AQ + 2 * AE, AQ, "ooo", (int64_t[]){AQ, AE, AE});
+    }
 }
 
 /* The first token of a segment sees itself alone; equal keys share evenly; lse is log sum exp. */
@@ -299,12 +305,66 @@ static void test_attention_values(void)
     double q[6] = {1, 2, 3, 4, 5, 6}, k[6] = {0}, v[6] = {1, 10, 2, 20, 6, 60}, o[6], lse[3];
     const int32_t row[3] = {2, 0, 1};
     const struct mot_segment segments[2] = {{0, 1}, {1, 2}};
-    b->attention(d, o, lse, q, k, v, row, segments, 2, 3, 1, 1, 2, 1);
+    b->attention(d, o, lse, q, k, v, row, NULL, segments, 2, 3, 1, 1, 2, 1);
     static const double expected[6] = {2, 20, 4, 40, 1, 10};
     for (int i = 0; i < 6; i++)
         CHECK_NEAR(o[i], expected[i], 0, 1e-14);
     CHECK_NEAR(lse[0], 0, 1e-14, 0);
     CHECK_NEAR(lse[2], log(2), 0, 1e-14);
+}
+
+/* -- pictures of vectors: rows 2 to 4 of six, in two pictures ------------------------------------ */
+
+static const int32_t picture_of[6] = {0, 0, 1, 0, 1, 1};
+
+static void spread(double *y, const double *x)
+{
+    memset(y, 0, 18 * sizeof *y);
+    b->spread(d, y, x, picture_of, 2, 3, 3);
+}
+
+static void spread_back(double *dx, const double *dy, const double *x)
+{
+    (void)x;
+    b->spread_back(d, dx, dy, picture_of, 2, 3, 2, 3);
+}
+
+static const double error_target[8] = {1, -1, .5, 2, 0, 3, -2, .25}, error_weight[4] = {2, .5, -1, 3};
+
+static void squared_error(double *y, const double *x)
+{
+    double loss[4];
+    b->squared_error(d, loss, NULL, x, error_target, error_weight, 1, 2, 2);
+    y[0] = error_weight[1] * loss[1] + error_weight[2] * loss[2];
+}
+
+static void squared_error_back(double *dx, const double *dy, const double *x)
+{
+    double loss[4];
+    memset(dx, 0, 8 * sizeof *dx);
+    b->squared_error(d, loss, dx, x, error_target, error_weight, 1, 2, 2);
+    for (int i = 0; i < 8; i++)
+        dx[i] *= dy[0];
+}
+
+static void silu(double *y, const double *x)
+{
+    b->silu(d, y, x, 9);
+}
+
+static void silu_back(double *dx, const double *dy, const double *x)
+{
+    b->silu_back(d, dx, dy, x, 9);
+}
+
+static void test_patches(void)
+{
+    check("spread", spread, spread_back, 6, 18, "o", (int64_t[]){6});
+    check("squared_error", squared_error, squared_error_back, 8, 1, "o", (int64_t[]){8});
+    check("silu", silu, silu_back, 9, 9, "o", (int64_t[]){9});
+    double one = 1, y;
+    b->silu(d, &y, &one, 1);
+    CHECK_NEAR(y, 1 / (1 + exp(-1.0)), 1e-15, 1e-15);
 }
 
 /* -- swiglu ------------------------------------------------------------------------------------ */
@@ -429,6 +489,7 @@ int main(void)
     RUN(test_rope_distance);
     RUN(test_attention);
     RUN(test_attention_values);
+    RUN(test_patches);
     RUN(test_swiglu);
     RUN(test_head_loss);
     RUN(test_adamw);

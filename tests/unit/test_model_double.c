@@ -87,7 +87,7 @@ static void check_gradient(const char *what, struct mot_config c, int without)
     scatter(m);
     struct mot_batch b = {0};
     fill(&b, &v, without);
-    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b)), MOT_OK);
+    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), NULL), MOT_OK);
     objective(m, true);
     int bad = 0;
     for (int64_t i = 0; i < m->table.n; i++) {
