@@ -162,6 +162,8 @@ void mot_audio_free(struct mot_audio *a);
 struct mot_tokenizer;
 struct mot_tokenizer *mot_tokenizer_open(const char *folder) MOT_CHECKED;
 void mot_tokenizer_close(struct mot_tokenizer *t);
+/* Where the folder's nets run, a VQGAN or HuBERT: "cpu" or "cuda"; once, before anything else is asked of t. */
+int mot_tokenizer_device(struct mot_tokenizer *t, const char *device) MOT_CHECKED;
 /* A second handle on the same tokenizer, for another thread; t is closed after it. */
 struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t) MOT_CHECKED;
 const struct mot_vocab *mot_tokenizer_vocab(const struct mot_tokenizer *t); /* owned by t */
@@ -225,6 +227,7 @@ struct mot_learn_options {
     const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
+    const char *device;          /* where nets run; NULL: "cpu" */
     int pixels;                  /* pictures are vectors: their own pixels, in patches of so many; image = 0 then; 0: codes */
     int threads;                 /* 0: all cores */
     uint64_t seed;

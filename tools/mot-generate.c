@@ -42,8 +42,8 @@ static void usage(FILE *f)
           " running:\n"
           "      --batch N           documents at a time (8)\n"
           "      --image-tokens N    of a picture, where FOLDER has no codec that says so\n"
-          "      --device D          cpu (cpu)\n"
-          "      --dtype T           operands of matrix products: f32, or bf16 where the processor multiplies it (f32)\n"
+          "      --device D          cpu or cuda (cpu)\n"
+          "      --dtype T           operands of matrix products: f32 or bf16 (f32)\n"
           "      --keep-going        use the whole documents of a damaged shard\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }

@@ -114,6 +114,13 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
         grouped(d, y, x, params, g, G, I, O, 1, I, add, true);
 }
 
+void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
+                    int64_t C, int64_t V)
+{
+    const struct mot_group g = {0, N, 0, -1};
+    few_rows(d, z, x, w, &g, 1, C, V, 0);
+}
+
 void mot_cpu_linear_back_x(struct mot_device *d, float *dx, const float *dy, const float *params,
                            const struct mot_group *g, int G, int64_t I, int64_t O, int add)
 {

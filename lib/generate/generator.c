@@ -74,8 +74,6 @@ static int load_model(struct mot_generator *g, const char *folder)
     const struct mot_kernels *k = mot_device_find(g->o.device, g->o.dtype);
     if (!k)
         return MOT_EDEVICE;
-    if (!k->attention_past)
-        return mot_fail(MOT_EDEVICE, "device %s cannot generate yet", k->name);
     int rc = mot_config_load_folder(&c, folder);
     if (!rc)
         rc = mot_config_settle(&c, folder, &g->vocab, NULL);

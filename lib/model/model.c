@@ -41,8 +41,9 @@ static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
 static void layout_growing(struct mot_model *m, struct carve *c)
 {
     struct mot_routed *r = &m->batch;
+    size_t act = m->k->activation;
     TAKE(r->piece_past, m->sequences, 1), TAKE(r->row_past, m->sequences, 1);
-    TAKE(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
+    TAKE_ACT(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
 }
 
 static void layout_patches(struct mot_model *m, struct carve *c)

@@ -8,7 +8,7 @@
 #ifndef MOT_MODEL_H
 #define MOT_MODEL_H
 
-#include "../../kernels/kernels.h"
+#include "../base/device.h"
 #include "../base/json.h"
 #include "../base/safetensors.h"
 
@@ -170,10 +170,6 @@ struct mot_routed {
     mot_real *host_time, *host_patch, *host_target_patch;
 };
 
-/* ---- device.c ---- */
-/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in. */
-const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
-
 /* ---- model.c, forward.c, backward.c ---- */
 
 /* What a layer leaves for its backward.  (N, ...) in sorted order unless noted. */
@@ -206,7 +202,8 @@ struct mot_model {
     struct mot_layer *layer;
     mot_act *final, *final_norm;               /* (N,C) */
     mot_real *final_rstd, *nll, *lse;          /* (N) */
-    mot_real *chosen, *logits;                 /* (MOT_FEW,C), (MOT_FEW,V), with sequences */
+    mot_act *chosen;                           /* (MOT_FEW,C), with sequences */
+    mot_real *logits;                          /* (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
     mot_act *act;                              /* (N,F) */
     mot_act *dx, *dside;                       /* (N,C) */

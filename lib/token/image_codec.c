@@ -48,6 +48,11 @@ void mot_image_codec_free(struct mot_image_codec *c)
     mot_free(c);
 }
 
+int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k)
+{
+    return c->vqgan ? mot_vqgan_send(c->vqgan, k) : MOT_OK;
+}
+
 bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g)
 {
     if (!c->pixels)

@@ -53,6 +53,7 @@ static void measure(struct mot_vqgan *v, const struct mot_vqgan_program *p)
         }
         v->floats = (size_t)greater((int64_t)v->floats, floats);
     }
+    v->ends = (size_t)greater(3 * (int64_t)v->side * v->side, (int64_t)v->latent * v->latent * v->dim);
 }
 
 static int finish_net(struct mot_vqgan *v)
@@ -64,7 +65,8 @@ static int finish_net(struct mot_vqgan *v)
                                     .conv = v->convs};
     measure(v, &v->encoder);
     measure(v, &v->decoder);
-    return mot_codebook_init(&v->search, v->codebook, v->codes, v->dim);
+    v->kernels = mot_device_find("cpu", "f32");
+    return v->kernels ? mot_codebook_init(&v->search, v->codebook, v->codes, v->dim) : MOT_EDEVICE;
 }
 
 /* ---- loading ---- */
@@ -111,12 +113,35 @@ struct mot_vqgan *mot_vqgan_load(const char *path)
     return NULL;
 }
 
+static void move_weights(const struct mot_keep *k, struct mot_vqgan_program *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        struct mot_vqgan_step *s = &p->step[i];
+        for (int j = 0; j < 2; j++)
+            mot_keep_move(k, &s->norm[j].w), mot_keep_move(k, &s->norm[j].b);
+        for (int j = 0; j < 3; j++)
+            mot_keep_move(k, &s->conv[j].w), mot_keep_move(k, &s->conv[j].b);
+    }
+}
+
+int mot_vqgan_send(struct mot_vqgan *v, const struct mot_kernels *k)
+{
+    int rc = mot_keep_send(&v->keep, k);
+    if (rc)
+        return rc;
+    move_weights(&v->keep, &v->encoder);
+    move_weights(&v->keep, &v->decoder);
+    v->kernels = k;
+    return MOT_OK;
+}
+
 static void free_runner(const struct mot_vqgan *v, struct mot_vqgan_runner *r)
 {
-    for (int i = 0; i < 3; i++)
-        mot_free(r->buffer[i]);
+    for (int i = 0; r->d && i < 3; i++)
+        v->kernels->free(r->d, r->buffer[i]);
     if (r->d)
         v->kernels->close(r->d);
+    mot_free(r->host);
     mot_free(r);
 }
 
@@ -170,13 +195,16 @@ static struct mot_vqgan_runner *borrow(struct mot_vqgan *v)
     if (r)
         *at = r->next;
     else if ((r = mot_alloc(1, sizeof *r)))
-        r->d = mot_net_device(&v->kernels, threads, &v->limits);
+        r->d = mot_net_device(v->kernels, threads, &v->limits);
     pthread_mutex_unlock(&v->lock);
     if (!r)
         return NULL;
     r->threads = threads;
-    for (int i = 0; r->d && i < 3 && !r->buffer[i]; i++)
-        r->buffer[i] = mot_alloc(v->floats, sizeof(float));
+    if (r->d && !r->host)
+        r->host = mot_alloc(v->ends, sizeof *r->host);
+    for (int i = 0; r->d && r->host && i < 3 && !r->buffer[i]; i++)
+        if (!(r->buffer[i] = v->kernels->alloc(r->d, v->floats * sizeof(float))))
+            mot_fail(MOT_ENOMEM, "%s: memory is short for pictures, of which each thread has one", v->kernels->name);
     if (r->d && r->buffer[2])
         return r;
     free_runner(v, r);
@@ -231,10 +259,15 @@ static void run_step(const struct mot_kernels *k, struct mot_vqgan_runner *r, co
     }
 }
 
-static void run(const struct mot_vqgan *v, struct mot_vqgan_runner *r, const struct mot_vqgan_program *p)
+/* From the first n values of r->host to the first m. */
+static int run(const struct mot_vqgan *v, struct mot_vqgan_runner *r, const struct mot_vqgan_program *p, int64_t n, int64_t m)
 {
+    const struct mot_kernels *k = v->kernels;
+    k->write(r->d, r->buffer[0], r->host, (size_t)n * sizeof *r->host);
     for (int i = 0; i < p->n; i++)
-        run_step(v->kernels, r, &p->step[i]);
+        run_step(k, r, &p->step[i]);
+    k->read(r->d, r->host, r->buffer[0], (size_t)m * sizeof *r->host);
+    return mot_net_wait(k, r->d);
 }
 
 int mot_vqgan_encode(struct mot_vqgan *v, const struct mot_image *square, int32_t *code)
@@ -244,12 +277,14 @@ int mot_vqgan_encode(struct mot_vqgan *v, const struct mot_image *square, int32_
     struct mot_vqgan_runner *r = borrow(v);
     if (!r)
         return MOT_ENOMEM;
-    for (int64_t i = 0; i < 3 * (int64_t)v->side * v->side; i++)
-        r->buffer[0][i] = (float)square->rgb[i] / 127.5f - 1;
-    run(v, r, &v->encoder);
-    mot_codebook_search(&v->search, r->buffer[0], mot_vqgan_tokens(v), NULL, code);
+    int64_t tokens = mot_vqgan_tokens(v), values = 3 * (int64_t)v->side * v->side;
+    for (int64_t i = 0; i < values; i++)
+        r->host[i] = (float)square->rgb[i] / 127.5f - 1;
+    int rc = run(v, r, &v->encoder, values, tokens * v->dim);
+    if (!rc)
+        mot_codebook_search(&v->search, r->host, tokens, NULL, code);
     give_back(v, r);
-    return MOT_OK;
+    return rc;
 }
 
 /* Grey where no code was. */
@@ -273,17 +308,21 @@ int mot_vqgan_decode(struct mot_vqgan *v, const int32_t *code, struct mot_image 
         mot_image_free(out);
         return MOT_ENOMEM;
     }
-    for (int64_t i = 0; i < mot_vqgan_tokens(v); i++) {
-        float *z = r->buffer[0] + i * v->dim;
+    int64_t tokens = mot_vqgan_tokens(v), values = 3 * (int64_t)v->side * v->side;
+    for (int64_t i = 0; i < tokens; i++) {
+        float *z = r->host + i * v->dim;
         if (code[i] >= 0)
             memcpy(z, v->codebook + (int64_t)code[i] * v->dim, (size_t)v->dim * sizeof *z);
         else
             memset(z, 0, (size_t)v->dim * sizeof *z);
     }
-    run(v, r, &v->decoder);
-    for (int64_t i = 0; i < 3 * (int64_t)v->side * v->side; i++)
-        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->buffer[0][i] + 1, 0), 2) / 2 * 255);
+    int rc = run(v, r, &v->decoder, tokens * v->dim, values);
+    for (int64_t i = 0; !rc && i < values; i++)
+        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->host[i] + 1, 0), 2) / 2 * 255);
     give_back(v, r);
-    blank(v, code, out);
-    return MOT_OK;
+    if (rc)
+        mot_image_free(out);
+    else
+        blank(v, code, out);
+    return rc;
 }

@@ -41,7 +41,8 @@ struct mot_vqgan_runner { /* what one call at a time needs */
     struct mot_vqgan_runner *next;
     int threads;
     struct mot_device *d;
-    float *buffer[3];
+    float *buffer[3]; /* on the device */
+    float *host;      /* what goes in and comes out */
 };
 
 struct mot_vqgan {
@@ -53,7 +54,7 @@ struct mot_vqgan {
     struct mot_codebook search;
     struct mot_vqgan_program encoder, decoder;
     const struct mot_kernels *kernels;
-    size_t floats; /* of each buffer */
+    size_t floats, ends; /* of each buffer; of the runners' host arrays */
     struct mot_limits limits;
     struct mot_conv *convs; /* limits.conv */
     pthread_mutex_t lock;
