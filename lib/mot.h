@@ -225,7 +225,13 @@ struct mot_learn_options {
     const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
-    int pixels;                  /* pictures are vectors: their own pixels, in patches of so many; image = 0 then; 0: codes */
+    /* Pictures whose tokens stand for vectors, image = 0 then: patches of so many of their own pixels, 0: no; or an
+     * AutoencoderKL: the net's file as above, its config.json, NULL: beside it if it is there; its own patches, 0: 2; and how
+     * its latents are shifted and scaled, NaN: as the configuration says or as those of Stable Diffusion and FLUX. */
+    int pixels;
+    const char *vae, *vae_config;
+    int vae_patch;
+    double vae_scale, vae_shift;
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);
