@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * nets.h - foreign nets for tests, made of the names and shapes of their tensors alone: as the PyTorch twins in tests/golden
- * make them.  Included once, behind test.h.
+ * make them.  Included once.
  */
 #ifndef MOT_TEST_NETS_H
 #define MOT_TEST_NETS_H
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "lib/base/safetensors.h"
+#include "test.h"
 
 enum { MOST = 400 };
 struct tensors {
