@@ -80,7 +80,7 @@ shim_obj := $(patsubst %.cu,$(B)/obj/shim/%.o,$(filter-out %/cublas.cu,$(cuda_sr
             $(patsubst %.cpp,$(B)/obj/%.o,$(wildcard tests/shim/*.cpp))
 ref_obj := $(ref_src:%.c=$(B)/obj/%.o)
 # The model once more in double, over the reference kernels: gradients are checked against differences there.
-double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c lib/model/weights.c lib/model/device.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
+double_obj := $(patsubst %.c,$(B)/obj/double/%.o,$(filter-out lib/model/folder.c lib/model/weights.c lib/base/device.c,$(wildcard lib/base/*.c lib/model/*.c)) lib/data/batch.c $(ref_src))
 
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -104,7 +104,7 @@ $(B)/test_%_double: $(B)/obj/double/tests/unit/test_%_double.o $(double_obj)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # Programs with the shim's cuda backend.
-$(B)/test_kernels $(B)/test_cuda: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(shim_obj) $(ref_obj) $(B)/libmot.a
+$(B)/test_kernels $(B)/test_cuda $(B)/test_generate $(B)/test_encoder_kernels $(B)/test_nets: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(shim_obj) $(ref_obj) $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 

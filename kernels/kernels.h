@@ -63,7 +63,7 @@ struct mot_group {
 /* What is kept of one sequence that grows: kv (layers, 2, K, capacity, D), keys and then values of each
  * layer; positions [0, length) are there. */
 struct mot_past {
-    mot_real *kv;
+    mot_act *kv;
     int64_t capacity, length;
 };
 
@@ -118,6 +118,7 @@ struct mot_limits {
     int64_t N;       /* rows of a batch */
     int64_t segment; /* longest piece of a document */
     int64_t C, H, K, D, F, V;
+    int64_t W; /* of products between C and something else than the above: vectors of patches; 0: there are none */
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     const struct mot_conv *conv; /* (n_conv) every convolution that will be called */
@@ -198,8 +199,7 @@ struct mot_kernels {
 
     /* y[i,o] (+)= sum_c x[i,c] w[o,c] + b[o], rows of one group with one (O,I) weight.
      * x (N,I), y (N,O); w = params + group.w; b = params + group.b if group.b >= 0.  1e-5 rel.
-     * In a backend that generates (see attention_past) a row's result does not depend on the other
-     * rows, and for at most MOT_FEW rows O may be larger than the limits have it: the head's words. */
+     * Where the limits have sequences, a row's result does not depend on the other rows. */
     void (*linear)(struct mot_device *d, mot_act *y, const mot_act *x, const mot_real *params,
                    const struct mot_group *g, int G, int64_t I, int64_t O, int add);
     /* dx[i,c] (+)= sum_o dy[i,o] w[o,c] */
@@ -253,20 +253,22 @@ struct mot_kernels {
 
     /* -- attention to the past, for sequences that grow ----------------------------------------------- */
 
-    /* Both NULL in a backend that does not generate, and in each whose activations are not mot_real. */
-
     /* Write k and v (K,N,D) of a layer behind the past of each segment's sequence: of segment n, position i of
      * it to position past[n].length + i, which is below past[n].capacity.  past (n_segments). */
     void (*remember)(struct mot_device *d, const struct mot_past *past, int64_t layer,
-                     const mot_real *k, const mot_real *v, const struct mot_segment *segments,
+                     const mot_act *k, const mot_act *v, const struct mot_segment *segments,
                      int64_t n_segments, int64_t N, int64_t K, int64_t D);
     /* Each row is one token of a sequence of its own, at position past[s].length, whose k and v are remembered:
      *   o[row[s], h] = sum_{t <= past[s].length} softmax_t(scale q[h,s] . k_s[e,t]) v_s[e,t]
      * q (H,N,D), o (N,H D) as in attention; k_s, v_s from past[s] at `layer`; past (N).  Depends on nothing but the
      * row's own sequence.  1e-5 rel. */
-    void (*attention_past)(struct mot_device *d, mot_real *o, const mot_real *q,
+    void (*attention_past)(struct mot_device *d, mot_act *o, const mot_act *q,
                            const struct mot_past *past, int64_t layer, const int32_t *row,
                            int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale);
+    /* z[i,j] = x[i] . w[j] for at most MOT_FEW rows: what head_loss makes and does not hand out.
+     * x (N,C), w (V,C), z (N,V).  A row's result depends on nothing but the row.  1e-5 rel. */
+    void (*logits)(struct mot_device *d, mot_real *z, const mot_act *x, const mot_real *w, int64_t N,
+                   int64_t C, int64_t V);
 
     /* -- encoders of pictures and sounds, forward only --------------------------------------------------- */
 
@@ -284,8 +286,9 @@ struct mot_kernels {
     /* The same over the C channels of each row: LayerNorm. */
     void (*layernorm)(struct mot_device *d, mot_real *y, const mot_real *x, const mot_real *w,
                       const mot_real *b, int64_t N, int64_t C, mot_real eps, enum mot_nonlinearity act);
-    /* y[i] = act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
-    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n, enum mot_nonlinearity act);
+    /* y[i] (+)= act(x[i]), n values; y may be x.  1e-6 of max(1, |x|). */
+    void (*activate)(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
+                     enum mot_nonlinearity act, int add);
     /* Attention of every row to every row:  o[i,h] = sum_t softmax_t(scale q[i,h] . k[t,h]) v[t,h]
      * qkv (N, 3 H D): a row is q (H,D), k (H,D), v (H,D); o (N, H D).  1e-5 rel. */
     void (*attend)(struct mot_device *d, mot_real *o, const mot_real *qkv, int64_t N, int64_t H,

@@ -162,6 +162,8 @@ void mot_audio_free(struct mot_audio *a);
 struct mot_tokenizer;
 struct mot_tokenizer *mot_tokenizer_open(const char *folder) MOT_CHECKED;
 void mot_tokenizer_close(struct mot_tokenizer *t);
+/* Where the folder's nets run, a VQGAN, VAE or HuBERT: "cpu" or "cuda"; once, before anything else is asked of t. */
+int mot_tokenizer_device(struct mot_tokenizer *t, const char *device) MOT_CHECKED;
 /* A second handle on the same tokenizer, for another thread; t is closed after it. */
 struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t) MOT_CHECKED;
 const struct mot_vocab *mot_tokenizer_vocab(const struct mot_tokenizer *t); /* owned by t */
@@ -178,6 +180,8 @@ int mot_encode_latent(struct mot_tokenizer *t, const struct mot_image *im, struc
 int mot_decode_latent(struct mot_tokenizer *t, const struct mot_grid *g, const uint16_t *value, struct mot_image *out) MOT_CHECKED;
 /* The grid of every picture; false: the folder has no codec whose tokens stand for vectors. */
 bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g);
+/* The size that none of its values goes beyond; 0: there is none. */
+double mot_tokenizer_range(const struct mot_tokenizer *t);
 int mot_encode_speech(struct mot_tokenizer *t, const struct mot_audio *a, struct mot_ids *out) MOT_CHECKED;
 int mot_decode_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_audio *out) MOT_CHECKED;
 /* What the post-processor of tokenizer.json puts around a text (--add-special): ids before and after. */
@@ -225,6 +229,7 @@ struct mot_learn_options {
     const char *speech_net, *speech_config, *speech_centres; /* HuBERT: the same; config.json beside it if NULL; with a file
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
+    const char *device;          /* where nets run; NULL: "cpu" */
     /* Pictures whose tokens stand for vectors, image = 0 then: patches of so many of their own pixels, 0: no; or an
      * AutoencoderKL: the net's file as above, its config.json, NULL: beside it if it is there; its own patches, 0: 2; and how
      * its latents are shifted and scaled, NaN: as the configuration says or as those of Stable Diffusion and FLUX. */
@@ -470,6 +475,8 @@ int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line,
                   struct mot_latents *latents, int64_t *text_bytes) MOT_CHECKED;
 /* The values of span i's vectors; where its tokens are ids alone, they are none. */
 const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i);
+/* Has token i of a document a loss: it is a patch, or it is predicted from the token before it, which is none? */
+bool mot_has_loss(const struct mot_vocab *v, const int32_t *id, int64_t i);
 /* Does the picture of span i stand before its caption: text, beyond special tokens, follows it and none comes before? */
 bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i);
 
@@ -496,6 +503,12 @@ struct mot_batch {
 };
 void mot_batch_free(struct mot_batch *b);
 void mot_batch_clear(struct mot_batch *b); /* nothing in it, memory kept */
+struct mot_rows {
+    int64_t n, patches, pictures; /* patches of pictures of vectors are rows too, which the head does not see */
+    double pairs;
+};
+/* What a model has to do for it: rows, patches, and pairs of query and key, where pictures of vectors see all of themselves. */
+struct mot_rows mot_batch_rows(const struct mot_batch *b);
 /* Append one piece: n rows with ids id[0..n) and targets id[1..n]. */
 int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n) MOT_CHECKED;
 /* Append a picture, whose rows are or will be there; p->latent is set by this: the n values are copied. */
@@ -552,6 +565,17 @@ struct mot_rope_scaling {
  * with a weight and a bias of its own for each head (Chameleon). */
 enum mot_qk_norm { MOT_QK_NONE, MOT_QK_RMS, MOT_QK_LAYER };
 
+/* What a model learns about pictures whose tokens are vectors (diffusion.c): each is shown with noise of some level. */
+enum mot_objective {
+    MOT_DDPM, /* to tell the noise (Ho et al. 2020), which grows by the cosine schedule (Nichol & Dhariwal 2021): Transfusion's */
+    MOT_FLOW  /* rectified flow (Liu et al. 2022): to tell noise - picture; BAGEL's */
+};
+struct mot_diffusion {
+    enum mot_objective objective;
+    int64_t steps; /* DDPM: levels of noise */
+    double shift;  /* FLOW: levels t are drawn as shift t / (1 + (shift - 1) t), t the logistic of a normal number */
+};
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
@@ -571,6 +595,9 @@ struct mot_config {
     bool tower_of_given[MOT_COMPONENTS];
     double loss_weight[MOT_MAX_MODALITIES];
     bool loss_weights_given;
+    int64_t latent_size[MOT_MAX_MODALITIES]; /* values of a token's vector; 0: tokens are ids. One modality at most has vectors */
+    bool latent_sizes_given;
+    struct mot_diffusion diffusion; /* of no meaning without vectors */
 };
 /* A preset's name, a config.json or a folder that holds one. */
 int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
@@ -592,9 +619,9 @@ struct mot_size {
     int64_t params_tower[MOT_MAX_MODALITIES];
 };
 int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
-/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by `rows` rows (head
- * included, embedding look-up not) and attention over `pairs` query-key pairs.  Training takes three times as many. */
-double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs);
+/* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by the rows (head
+ * included, embedding look-up not) and attention over pairs of query and key.  Training takes three times as many. */
+double mot_forward_flops(const struct mot_config *c, const struct mot_rows *rows);
 /* Bytes that a model takes, by kind. */
 struct mot_memory {
     size_t weights, gradients, optimizer, activations, workspace;
@@ -610,10 +637,14 @@ struct mot_scorer;
 struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v, int64_t context, int64_t stride,
                                    const char *device, const char *dtype, int threads) MOT_CHECKED;
 const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s);
-/* The natural-log loss of each token given those before it in its document: nll[0] is NaN, the rest are set.  Calls collect
- * documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by flush. */
+/* At how many levels of noise each picture of vectors is scored, evenly spaced; at first 5. */
+void mot_scorer_levels(struct mot_scorer *s, int levels);
+/* The natural-log loss of each token given those before it in its document; of a token that stands for a vector, the mean squared
+ * error of what is told about it, over the levels of noise.  NaN where there is none (mot_has_loss).  Texts see clean pictures.
+ * Calls collect documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by
+ * flush. */
 typedef void mot_scored(void *context, const int32_t *id, const float *nll, int64_t n);
-int mot_scorer_add(struct mot_scorer *s, const int32_t *id, int64_t n, mot_scored *done, void *context) MOT_CHECKED;
+int mot_scorer_add(struct mot_scorer *s, const struct mot_doc *d, mot_scored *done, void *context) MOT_CHECKED;
 int mot_scorer_flush(struct mot_scorer *s) MOT_CHECKED;
 void mot_scorer_close(struct mot_scorer *s);
 
@@ -623,6 +654,8 @@ struct mot_pattern { /* tensors by name: a shell pattern as of fnmatch(3) */
     const char *glob;
     double value; /* learning-rate factor; 0 freezes: no update, no decay, not counted in grad_norm */
 };
+#define MOT_NOISE_LIMIT 0.5
+#define MOT_DROP 0.1
 struct mot_train_options {
     const char *config;    /* preset, file or folder; NULL with resume: the run's own */
     const char *arch;      /* "dense", "mot" or NULL */
@@ -635,6 +668,10 @@ struct mot_train_options {
     int64_t steps;          /* -1: one pass over the shards */
     int64_t batch, seq, accumulate, warmup, shuffle;
     double lr, min_lr, weight_decay, beta1, beta2, eps, clip;
+    /* Of pictures of vectors: those before their captions stay below this level of noise of [0, 1], so that captions have
+     * something to go by; and the share that is shown without what comes before, for guidance. */
+    double noise_limit, drop; /* usually MOT_NOISE_LIMIT and MOT_DROP */
+    const char *objective; /* "ddpm" or "flow", of a new run; NULL: as the config says */
     enum mot_schedule schedule;
     const struct mot_pattern *patterns;
     int n_patterns;
@@ -687,7 +724,7 @@ struct mot_workload {
 };
 enum mot_cost_part {
     MOT_COST_EMBED, MOT_COST_ATTN_NORM, MOT_COST_QKV, MOT_COST_QK_NORM, MOT_COST_ATTENTION, MOT_COST_O,
-    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COSTS
+    MOT_COST_FFN_NORM, MOT_COST_FFN, MOT_COST_FINAL_NORM, MOT_COST_HEAD, MOT_COST_PATCHES, MOT_COSTS
 };
 extern const char *const mot_cost_names[MOT_COSTS];
 struct mot_cost {
@@ -896,14 +933,30 @@ struct mot_sampling {
     double top_p;       /* only among the most probable ones that make up this share; 1: all */
     double min_p;       /* only among those at least so many times as probable as the first; 0: all */
 };
-/* A document, n tokens of which the first `prompt` were given. */
-typedef void mot_generated(void *context, int64_t document, int sample, const int32_t *id, int64_t n, int64_t prompt);
+/* How a picture of vectors is made of noise: `steps` levels of it are passed. */
+enum mot_sample {
+    MOT_SAMPLE_USUAL,     /* DDIM or Euler, as the model was trained for DDPM or flow */
+    MOT_SAMPLE_ANCESTRAL, /* DDPM's, with noise of its own at each step; only for DDPM */
+    MOT_SAMPLE_DDIM,      /* only for DDPM */
+    MOT_SAMPLE_EULER,     /* only for flow */
+    MOT_SAMPLE_MIDPOINT   /* only for flow; two evaluations a step */
+};
+struct mot_painting {
+    enum mot_sample sampler;
+    int steps;
+    double guidance; /* how far what is told goes from what would be told without all that came before; 1: as it is */
+    double clip;     /* a picture's values have no larger size; 0: they may, < 0: as the codec says */
+};
+/* A document, n tokens of which the first `prompt` were given, and its pictures of vectors. */
+typedef void mot_generated(void *context, int64_t document, int sample, const int32_t *id, int64_t n,
+                           const struct mot_latents *pictures, int64_t prompt);
 struct mot_generate_options {
     int64_t max_tokens;   /* new ones a document; a picture that would not fit does not begin */
     int batch, samples;   /* sequences at a time; documents for each prompt */
     double guidance;      /* of pictures: how far the logits go from those without all that came before; 1: as they are */
     const char *force;    /* "text", "image", "speech": the kind of segment to begin with; NULL: whatever comes */
     int64_t image_tokens; /* a picture has; 0: as the folder's codec says */
+    struct mot_painting painting; /* of pictures of vectors; its guidance is the one above */
     const char *device, *dtype; /* NULL: "cpu", "f32" */
     int threads;
     uint64_t seed;
@@ -920,7 +973,7 @@ struct mot_generator *mot_generator_open(const char *folder, const struct mot_vo
 struct mot_sampling *mot_generator_sampling(struct mot_generator *g, const char *modality);
 const struct mot_vocab *mot_generator_vocab(const struct mot_generator *g);
 /* A prompt: a document, whose end is left off; without tokens: what begins one. */
-int mot_generator_add(struct mot_generator *g, const int32_t *id, int64_t n) MOT_CHECKED;
+int mot_generator_add(struct mot_generator *g, const struct mot_doc *d) MOT_CHECKED;
 int mot_generator_flush(struct mot_generator *g) MOT_CHECKED; /* finish all */
 int64_t mot_generator_tokens(const struct mot_generator *g);  /* generated so far */
 void mot_generator_close(struct mot_generator *g);

@@ -15,7 +15,7 @@ enum {
     OPT_LEARN = OPT_LONG, OPT_DECODE, OPT_DUMP, OPT_PACK, OPT_INFO, OPT_CHECK, OPT_RAW, OPT_ADD_SPECIAL, OPT_ORDER, OPT_SEED,
     OPT_STRICT, OPT_COMPRESS, OPT_KEEP_GOING, OPT_JSON, OPT_IMAGE_SIZE, OPT_PATCH_SIZE, OPT_MERGE_REPEATS, OPT_SHARD_SIZE,
     OPT_RESUME, OPT_REPORT, OPT_AUGMENT, OPT_SPLIT, OPT_SPLIT_KEY, OPT_INTERLEAVE, OPT_SWITCH, OPT_SEPARATOR, OPT_EXPORT,
-    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY, OPT_LATENT
+    OPT_UTF8, OPT_SKIP_SPECIAL, OPT_IMAGE_CODEC, OPT_SPEECH_CODEC, OPT_QUALITY, OPT_LATENT, OPT_DEVICE
 };
 
 static void usage(FILE *f)
@@ -66,7 +66,8 @@ static void usage(FILE *f)
           "reading shards:\n"
           "      --skip-special      --decode without the text of special tokens\n"
           "      --keep-going        use the whole documents of a damaged shard\n"
-          "      --json              --info as JSON Lines\n" TOOL_HELP_THREADS TOOL_HELP,
+          "      --json              --info as JSON Lines\n"
+          "      --device D          where codecs that are nets run: cpu or cuda (cpu)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }
 
@@ -221,6 +222,7 @@ static const struct {
     {"--latent", OPT_LATENT, IN(LEARN)},
     {"--speech-codec", OPT_SPEECH_CODEC, IN(LEARN)},
     {"--merge-repeats", OPT_MERGE_REPEATS, IN(LEARN)},
+    {"--device", OPT_DEVICE, IN(ENCODE) | IN(LEARN) | IN(DECODE) | IN(INFO)},
 };
 enum { N_MEANINGS = sizeof meaning / sizeof meaning[0] };
 static const char *const mode_names[] = {"making shards", "--learn", "--decode", "--dump", "--pack", "--info", "--check",
@@ -309,6 +311,7 @@ static void set(struct tokenize_options *o, int c)
     case OPT_LATENT: parse_latent(&o->learn, optarg); break;
     case OPT_SPEECH_CODEC: parse_speech_codec(&o->learn, optarg); break;
     case OPT_MERGE_REPEATS: o->learn.merge_repeats = true; break;
+    case OPT_DEVICE: o->device = o->learn.device = optarg; break;
     case OPT_THREADS: o->encode.threads = o->learn.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
     default: tool_option(c, usage);
     }
@@ -353,6 +356,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {"latent", required_argument, NULL, OPT_LATENT},
         {"speech-codec", required_argument, NULL, OPT_SPEECH_CODEC},
         {"merge-repeats", no_argument, NULL, OPT_MERGE_REPEATS},
+        {"device", required_argument, NULL, OPT_DEVICE},
         TOOL_THREADS_OPTION,
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},

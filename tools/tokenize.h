@@ -17,7 +17,7 @@ struct tokenize_options {
     const char *tokenizers[TOKENIZE_MOST_TOKENIZERS]; /* all of them, for --quality */
     int n_tokenizers;
     bool quality;
-    const char *output, *format, *report, *export;
+    const char *output, *format, *report, *export, *device;
     bool strict, compress, keep_going, json, resume, skip_special;
     int64_t shard_size;
     int32_t separator; /* -1: as the vocabulary says */
@@ -51,6 +51,8 @@ struct tokenize_skips {
 };
 /* A record is skipped; a few are told one by one, so that a folder of another kind of files does not flood the terminal. */
 void tokenize_skip(void *skips, const char *sentence);
+/* A tokenizer folder, its nets where --device says; NULL: it cannot be used. */
+struct mot_tokenizer *tokenize_open(const struct tokenize_options *o, const char *folder);
 /* What separates documents in files of llm.c: as asked for, or -1: the vocabulary says it; a tokenizer.json alone names no begin
  * and end, then it is the usual token. */
 int32_t tokenize_separator(const struct tokenize_options *o, struct mot_tokenizer *t);

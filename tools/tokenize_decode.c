@@ -23,7 +23,7 @@ static void find_tokenizer(struct decoding *c, const struct mot_vocab *v)
     if (!v->folder[0])
         die("%s: its header does not say where its tokenizer is: give -t TOK", c->path);
     mot_tokenizer_close(c->t);
-    c->t = mot_tokenizer_open(v->folder);
+    c->t = tokenize_open(c->o, v->folder);
     if (!c->t)
         die_lib("%s: its tokenizer is not where it was, give -t TOK", c->path);
     if (strcmp(mot_tokenizer_vocab(c->t)->digest, v->digest) != 0)
@@ -146,7 +146,7 @@ void tokenize_decode(const struct tokenize_options *o)
 {
     struct decoding c = {.o = o, .p = tool_progress_start("decoding", "documents", 0)};
     const struct mot_vocab *expect = tokenize_expected(o);
-    if (o->tokenizer && !(c.t = mot_tokenizer_open(o->tokenizer)))
+    if (o->tokenizer && !(c.t = tokenize_open(o, o->tokenizer)))
         die_lib(NULL);
     if (o->output && mot_make_folder(o->output))
         die_lib(NULL);

@@ -143,7 +143,7 @@ static int64_t encode_all(const struct tokenize_options *o, struct mot_tokenizer
 
 void tokenize_encode(const struct tokenize_options *o)
 {
-    struct mot_tokenizer *t = mot_tokenizer_open(o->tokenizer);
+    struct mot_tokenizer *t = tokenize_open(o, o->tokenizer);
     if (!t)
         die_lib(NULL);
     struct tokenize_skips skips = {0};

@@ -65,6 +65,15 @@ void tokenize_skip(void *skips, const char *sentence)
 
 /* ---- sources ---- */
 
+struct mot_tokenizer *tokenize_open(const struct tokenize_options *o, const char *folder)
+{
+    struct mot_tokenizer *t = mot_tokenizer_open(folder);
+    if (t && mot_tokenizer_device(t, o->device) == MOT_OK)
+        return t;
+    mot_tokenizer_close(t);
+    return NULL;
+}
+
 int32_t tokenize_separator(const struct tokenize_options *o, struct mot_tokenizer *t)
 {
     static const char *const usual[] = {"<|endoftext|>", "<|begin_of_text|>", "</s>"};

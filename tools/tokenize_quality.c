@@ -75,7 +75,7 @@ void tokenize_quality(const struct tokenize_options *o)
     struct mot_tokenizer *t[TOKENIZE_MOST_TOKENIZERS];
     struct mot_survey *survey[TOKENIZE_MOST_TOKENIZERS];
     for (int k = 0; k < o->n_tokenizers; k++) {
-        t[k] = mot_tokenizer_open(o->tokenizers[k]);
+        t[k] = tokenize_open(o, o->tokenizers[k]);
         survey[k] = t[k] ? mot_survey_new(t[k]) : NULL;
         if (!survey[k])
             die_lib(NULL);

@@ -198,6 +198,7 @@ const struct mot_kernels mot_cpu_table = {
     .attention_back = mot_cpu_attention_back,
     .remember = mot_cpu_remember,
     .attention_past = mot_cpu_attention_past,
+    .logits = mot_cpu_logits,
     .conv2d = mot_cpu_conv2d,
     .groupnorm = mot_cpu_groupnorm,
     .layernorm = mot_cpu_layernorm,

@@ -180,6 +180,8 @@ void mot_cpu_attention_back(struct mot_device *d, float *dq, float *dk, float *d
                             const float *v, const int32_t *row, const int32_t *until,
                             const struct mot_segment *segments, int64_t n_segments, int64_t N,
                             int64_t H, int64_t K, int64_t D, float scale);
+void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
+                    int64_t C, int64_t V);
 void mot_cpu_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
                       const float *k, const float *v, const struct mot_segment *segments,
                       int64_t n_segments, int64_t N, int64_t K, int64_t D);
@@ -193,7 +195,8 @@ void mot_cpu_groupnorm(struct mot_device *d, float *y, const float *x, const flo
                        enum mot_nonlinearity act);
 void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const float *w,
                        const float *b, int64_t N, int64_t C, float eps, enum mot_nonlinearity act);
-void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_nonlinearity act);
+void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n,
+                      enum mot_nonlinearity act, int add);
 void mot_cpu_attend(struct mot_device *d, float *o, const float *qkv, int64_t N, int64_t H,
                     int64_t D, float scale);
 void mot_cpu_cast(struct mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);

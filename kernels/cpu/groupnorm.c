@@ -187,14 +187,31 @@ void mot_cpu_layernorm(struct mot_device *d, float *y, const float *x, const flo
     }
 }
 
-void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n, enum mot_nonlinearity act)
+/* y += act(x), by way of a few values at a time */
+static void add_activated(float *y, const float *x, int64_t n, enum mot_nonlinearity act)
+{
+    float some[256];
+    for (int64_t i = 0; i < n; i += 256) {
+        int64_t count = n - i < 256 ? n - i : 256;
+        finish(some, x + i, (struct affine){0}, count, act);
+#pragma omp simd
+        for (int64_t j = 0; j < count; j++)
+            y[i + j] += some[j];
+    }
+}
+
+void mot_cpu_activate(struct mot_device *d, float *y, const float *x, int64_t n,
+                      enum mot_nonlinearity act, int add)
 {
     int workers = mot_cpu_workers(d, 4 * n);
 #pragma omp parallel for num_threads(workers) schedule(static)
     for (int part = 0; part < workers; part++) {
         struct mot_range r = mot_cpu_share(n, 16, part, workers);
         double begin = mot_cpu_begin(d);
-        finish(y + r.begin, x + r.begin, (struct affine){0}, r.end - r.begin, act);
+        if (add)
+            add_activated(y + r.begin, x + r.begin, r.end - r.begin, act);
+        else
+            finish(y + r.begin, x + r.begin, (struct affine){0}, r.end - r.begin, act);
         mot_cpu_end(d, -1, begin);
     }
 }

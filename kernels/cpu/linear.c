@@ -18,7 +18,8 @@ struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 {
     (void)threads;
     int64_t hd = l->H * l->D, kd = l->K * l->D;
-    const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C}};
+    const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C},
+                               {l->C, l->W}, {l->W, l->C}};
     int64_t most = 0, deepest = l->C;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int64_t in = sizes[i][0], out = sizes[i][1];
@@ -111,6 +112,13 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
         few_rows(d, y, x, params, g, G, I, O, add);
     else
         grouped(d, y, x, params, g, G, I, O, 1, I, add, true);
+}
+
+void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
+                    int64_t C, int64_t V)
+{
+    const struct mot_group g = {0, N, 0, -1};
+    few_rows(d, z, x, w, &g, 1, C, V, 0);
 }
 
 void mot_cpu_linear_back_x(struct mot_device *d, float *dx, const float *dy, const float *params,

@@ -44,6 +44,7 @@
 #define mot_cpu_linear_back_w MOT_CPU_NAME(linear_back_w)
 #define mot_cpu_linear_back_x MOT_CPU_NAME(linear_back_x)
 #define mot_cpu_linear_need MOT_CPU_NAME(linear_need)
+#define mot_cpu_logits MOT_CPU_NAME(logits)
 #define mot_cpu_norm_need MOT_CPU_NAME(norm_need)
 #define mot_cpu_note MOT_CPU_NAME(note)
 #define mot_cpu_optim_need MOT_CPU_NAME(optim_need)

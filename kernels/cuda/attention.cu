@@ -230,12 +230,13 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
     constexpr int ROWS = 16 * M * WARPS;
     bf16 *q = (bf16 *)shared_memory(), *k = q + ROWS * pitch<PD>, *v = k + N * pitch<PD>;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, h = (int)blockIdx.y, e = h * c.K / c.H;
-    int begin = c.begin[first], end = first + ROWS < c.N ? first + ROWS : c.N;
+    int last = first + ROWS < c.N ? first + ROWS - 1 : c.N - 1;
+    int begin = c.begin[first], end = c.until[last];
     int row = 16 * M * warp(); /* of the warp in the tile */
     float o[M][PD / 8][4] = {}, scale = c.scale * LOG2_E;
     softmax<M> x;
     int own_first = first + row, own_end = own_first + 16 * M < c.N ? own_first + 16 * M : c.N;
-    int from[M][2];
+    int from[M][2], until[M][2];
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
@@ -243,10 +244,12 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
             int s = own_first + 16 * m + own_row(i);
             x.max[m][i] = -INFINITY, x.sum[m][i] = 0;
             from[m][i] = s < c.N ? c.begin[s] : c.N;
+            until[m][i] = s < c.N ? c.until[s] : 0;
         }
-    /* A warp whose rows are all beyond N sees nothing. */
-    int see_from = own_first < c.N ? c.begin[own_first] : c.N,
-        all_from = own_first < c.N ? c.begin[own_end - 1] : c.N;
+    /* What some of the warp's rows see, and what all do; where all are beyond N, nothing. */
+    bool any = own_first < c.N;
+    int see_from = any ? c.begin[own_first] : c.N, all_from = any ? c.begin[own_end - 1] : c.N;
+    int see_until = any ? c.until[own_end - 1] : 0, all_until = any ? c.until[own_first] : 0;
     fetch_head<PD, ROWS>(c, q, c.q, h, first);
     fetch_head<PD, N>(c, k, c.k, e, begin);
     copy_commit();
@@ -255,7 +258,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
         __syncthreads(); /* keys are there, and nobody reads the last values any more */
         fetch_head<PD, N>(c, v, c.v, e, t0);
         copy_commit();
-        bool sees = t0 < own_end && t0 + N > see_from;
+        bool sees = t0 < see_until && t0 + N > see_from;
         float s[M][N / 8][4];
         if (sees)
             scores<PD, M, N>(s, q, row, k);
@@ -266,7 +269,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
         copy_commit();
         if (!sees)
             continue;
-        if (t0 + N - 1 > own_first || t0 < all_from || own_first + 16 * M > c.N) {
+        if (t0 + N > all_until || t0 < all_from || own_first + 16 * M > c.N) {
 #pragma unroll
             for (int m = 0; m < M; m++)
 #pragma unroll
@@ -274,7 +277,7 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
 #pragma unroll
                     for (int i = 0; i < 4; i++) {
                         int t = t0 + own_column(j, i);
-                        if (t > own_first + 16 * m + own_row(i / 2) || t < from[m][i / 2])
+                        if (t >= until[m][i / 2] || t < from[m][i / 2])
                             s[m][j][i] = -INFINITY;
                     }
         }
@@ -307,14 +310,16 @@ static __global__ void __launch_bounds__(THREADS) back_queries(call<bf16> c)
     bf16 *q = (bf16 *)shared_memory(), *dO = q + ROWS * pitch<PD>, *k = dO + ROWS * pitch<PD>,
          *v = k + 2 * TILE;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * ROWS, h = (int)blockIdx.y, e = h * c.K / c.H;
-    int begin = c.begin[first], end = first + ROWS < c.N ? first + ROWS : c.N;
-    int own_first = first + 16 * warp(), from[2];
+    int last = first + ROWS < c.N ? first + ROWS - 1 : c.N - 1;
+    int begin = c.begin[first], end = c.until[last];
+    int own_first = first + 16 * warp(), from[2], until[2];
     float dq[1][PD / 8][4] = {}, scale = c.scale * LOG2_E, lse[2], mean[2];
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         int s = own_first + own_row(i);
         int64_t at = (int64_t)h * c.N + s;
         from[i] = s < c.N ? c.begin[s] : c.N;
+        until[i] = s < c.N ? c.until[s] : 0;
         lse[i] = s < c.N ? c.lse[at] * LOG2_E : 0;
         mean[i] = s < c.N ? c.mean[at] : 0;
     }
@@ -339,7 +344,7 @@ static __global__ void __launch_bounds__(THREADS) back_queries(call<bf16> c)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 int t = t0 + own_column(j, i);
-                bool sees = t <= own_first + own_row(i / 2) && t >= from[i / 2];
+                bool sees = t < until[i / 2] && t >= from[i / 2];
                 float p = fast_exp2(s[0][j][i] * scale - lse[i / 2]);
                 s[0][j][i] = sees ? p * (dp[0][j][i] - mean[i / 2]) : 0;
             }
@@ -372,7 +377,7 @@ DEVICE void fetch_queries(const call<bf16> &c, queries<PD, N> *to, int h, int fi
 }
 
 /* Block (x,e,z): columns [OUT z, OUT z + OUT) of dk and dv of keys [first, first + 64) of key head e.  It goes
- * through the heads that share e, and the queries of each from the first key on. */
+ * through the heads that share e, and the queries of each that see one of the keys. */
 template <int PD, int N, int OUT>
 static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
 {
@@ -381,27 +386,28 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
     queries<PD, N> *tile = (queries<PD, N> *)(v + ROWS * pitch<PD>);
     int first = (int)blockIdx.x * ROWS, e = (int)blockIdx.y, column = (int)blockIdx.z * OUT;
     int last = first + ROWS < c.N ? first + ROWS - 1 : c.N - 1, share = c.H / c.K;
-    int tiles = (c.end[last] - first + N - 1) / N; /* of one head */
-    int own_first = first + 16 * warp(), until[2];
+    int since = c.since[first], tiles = (c.end[last] - since + N - 1) / N; /* of one head */
+    int own_first = first + 16 * warp(), from[2], until[2];
     float dk[1][OUT / 8][4] = {}, dv[1][OUT / 8][4] = {}, scale = c.scale * LOG2_E;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         int t = own_first + own_row(i);
+        from[i] = t < c.N ? c.since[t] : c.N;
         until[i] = t < c.N ? c.end[t] : 0;
     }
     fetch_head<PD, ROWS>(c, k, c.k, e, first);
     fetch_head<PD, ROWS>(c, v, c.v, e, first);
-    fetch_queries(c, tile, e * share, first);
+    fetch_queries(c, tile, e * share, since);
     copy_commit();
     for (int n = 0; n < tiles * share; n++) {
         const queries<PD, N> *now = tile + n % 2;
         if (n + 1 < tiles * share)
             fetch_queries(c, tile + (n + 1) % 2, e * share + (n + 1) / tiles,
-                          first + (n + 1) % tiles * N);
+                          since + (n + 1) % tiles * N);
         copy_commit();
         copy_wait<1>();
         __syncthreads();
-        int s0 = first + n % tiles * N;
+        int s0 = since + n % tiles * N;
         float p[1][N / 8][4], ds[1][N / 8][4]; /* transposed: rows are keys */
         scores<PD, 1, N>(p, k, 16 * warp(), now->q);
         scores<PD, 1, N>(ds, v, 16 * warp(), now->dO);
@@ -410,7 +416,7 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 int at = own_column(j, i), s = s0 + at;
-                bool sees = s >= own_first + own_row(i / 2) && s < until[i / 2];
+                bool sees = s >= from[i / 2] && s < until[i / 2];
                 p[0][j][i] = sees ? fast_exp2(p[0][j][i] * scale - now->lse[at]) : 0;
                 ds[0][j][i] = sees ? p[0][j][i] * (ds[0][j][i] - now->mean[at]) : 0;
             }
@@ -449,8 +455,9 @@ template <int PD> static void backward(mot_device *d, const call<bf16> &c)
 
 template <>
 void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const float *k,
-                     const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
-                     int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
+                     const float *v, const int32_t *row, const int32_t *until,
+                     const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
+                     int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<bf16> c;

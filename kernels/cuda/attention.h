@@ -2,9 +2,9 @@
  *
  * attention.h - what attention in bf16 (attention.cu) and in float (attention_f32.cu) share.
  *
- * Queries and keys are cut into tiles without regard to segments; two numbers a position, the first
- * position of its segment and the first after it, say which keys a query sees and which queries see
- * a key.  Backward, one kernel goes through the keys of each query for dq and one through the
+ * Queries and keys are cut into tiles without regard to segments; four numbers a position say which keys
+ * a query sees, [begin, until), and which queries see a key, [since, end).  None of them descends from a
+ * position to the next.  Backward, one kernel goes through the keys of each query for dq and one through the
  * queries of each key for dk and dv, so that every sum has one owner.
  */
 #ifndef MOT_CUDA_ATTENTION_H
@@ -23,19 +23,20 @@ template <class A> struct call {
     const A *q, *k, *v, *dO;
     float *lse;        /* forward's result, backward's input */
     const float *mean; /* (H,N): dO . o of each query */
-    const int32_t *row, *begin, *end;
+    const int32_t *row, *begin, *until, *since, *end;
     int N, H, K, D;
     float scale;
 };
 
-/* begin (N) and end (N) of the segment of each position. */
-const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments, int64_t N);
+/* begin (N), until (N), since (N) and end (N). */
+const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments,
+                     const int32_t *until, int64_t N);
 
 /* The call of an operation; spans and, backward, mean are made. False: a fault. */
 template <class A>
 bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
-                const float *lse, const int32_t *row, const int32_t *until, const mot_segment *segments,
-                int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+                const float *lse, const int32_t *row, const int32_t *until,
+                const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
                 const float *o);

@@ -16,18 +16,18 @@ enum {
     MOST = 8 /* values of a vector a lane: heads of 256 */
 };
 
-/* One vector of D values, spread over a warp. */
-struct spread {
+/* One vector of D values, held by a warp. */
+struct held {
     float x[MOST];
 };
 
-DEVICE spread zeros()
+DEVICE held zeros()
 {
-    return spread{};
+    return held{};
 }
 
 /* y += a x, x in memory */
-DEVICE void add_times(spread &y, float a, const float *x, int D)
+DEVICE void add_times(held &y, float a, const float *x, int D)
 {
     int lane = (int)threadIdx.x % 32;
     for (int i = 0; i < MOST; i++)
@@ -35,7 +35,7 @@ DEVICE void add_times(spread &y, float a, const float *x, int D)
             y.x[i] += a * x[lane + 32 * i];
 }
 
-DEVICE void put(float *to, const spread &y, float times, int D)
+DEVICE void put(float *to, const held &y, float times, int D)
 {
     int lane = (int)threadIdx.x % 32;
     for (int i = 0; i < MOST; i++)
@@ -82,20 +82,21 @@ static __global__ void forward(call<float> c)
     const float *q = c.q + vector_at(c, h, s), *k = c.k + vector_at(c, h * c.K / c.H, 0);
     const float *v = c.v + vector_at(c, h * c.K / c.H, 0);
     float max = -INFINITY, sum = 0;
-    spread o = zeros();
-    for (int from = c.begin[s]; from <= s; from += 32) {
+    held o = zeros();
+    int until = c.until[s];
+    for (int from = c.begin[s]; from < until; from += 32) {
         int t = from + lane;
-        float z = t <= s ? c.scale * dot(q, k + (int64_t)t * c.D, c.D) : -INFINITY, most = z;
+        float z = t < until ? c.scale * dot(q, k + (int64_t)t * c.D, c.D) : -INFINITY, most = z;
         for (int step = 16; step > 0; step /= 2)
             most = fmaxf(most, shuffle_xor(most, step));
         float now = fmaxf(max, most), old = max == -INFINITY ? 0 : expf(max - now);
-        float p = t <= s ? expf(z - now) : 0;
+        float p = t < until ? expf(z - now) : 0;
         max = now;
         sum = sum * old + warp_sum(p);
         for (int i = 0; i < MOST; i++)
             o.x[i] *= old;
         const float *all = gather(p, 0);
-        for (int i = 0; i < 32 && from + i <= s; i++)
+        for (int i = 0; i < 32 && from + i < until; i++)
             add_times(o, all[i], v + (int64_t)(from + i) * c.D, c.D);
     }
     put(c.o + output_at(c, h, s), o, 1 / sum, c.D);
@@ -123,12 +124,13 @@ static __global__ void back_queries(call<float> c)
         return;
     const float *k = c.k + vector_at(c, h * c.K / c.H, 0),
                 *v = c.v + vector_at(c, h * c.K / c.H, 0);
-    spread dq = zeros();
-    for (int from = c.begin[s]; from <= s; from += 32) {
+    held dq = zeros();
+    int until = c.until[s];
+    for (int from = c.begin[s]; from < until; from += 32) {
         int64_t t = from + lane;
-        float ds = t <= s ? score_back(c, h, s, k + t * c.D, v + t * c.D).ds : 0;
+        float ds = t < until ? score_back(c, h, s, k + t * c.D, v + t * c.D).ds : 0;
         const float *all = gather(ds, 0);
-        for (int i = 0; i < 32 && from + i <= s; i++)
+        for (int i = 0; i < 32 && from + i < until; i++)
             add_times(dq, all[i], k + (int64_t)(from + i) * c.D, c.D);
     }
     put(c.dq + vector_at(c, h, s), dq, c.scale, c.D);
@@ -142,9 +144,9 @@ static __global__ void back_keys(call<float> c)
         return;
     int64_t at = vector_at(c, e, t);
     int share = c.H / c.K, end = c.end[t];
-    spread dk = zeros(), dv = zeros();
+    held dk = zeros(), dv = zeros();
     for (int h = e * share; h < (e + 1) * share; h++)
-        for (int from = t; from < end; from += 32) {
+        for (int from = c.since[t]; from < end; from += 32) {
             pair_of mine = from + lane < end ? score_back(c, h, from + lane, c.k + at, c.v + at)
                                              : pair_of{0, 0};
             const float *all = gather(mine.p, mine.ds);
@@ -159,8 +161,9 @@ static __global__ void back_keys(call<float> c)
 
 template <>
 void attention<float>(mot_device *d, float *o, float *lse, const float *q, const float *k,
-                      const float *v, const int32_t *row, const int32_t *until, const mot_segment *segments,
-                      int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
+                      const float *v, const int32_t *row, const int32_t *until,
+                      const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H,
+                      int64_t K, int64_t D, float scale)
 {
     watched w(d);
     call<float> c;

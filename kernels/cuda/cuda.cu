@@ -115,10 +115,12 @@ static size_t shared_need(const mot_device *d, const mot_limits *l)
     size_t most = larger(norm_need(d, l), linear_need(d, l));
     most = larger(most, larger(rope_need(d, l), attention_need(d, l)));
     most = larger(most, larger(embed_need(l), optim_need()));
+    most = larger(most, larger(past_need(l), conv_need(l)));
+    most = larger(most, larger(groupnorm_need(d, l), attend_need(l)));
     return larger(most, head_need(l));
 }
 
-/* The weights' copy, and attention's spans: one int of begin and of end for each row. */
+/* The weights' copy, and attention's spans: four ints for each row. */
 template <class A> static size_t shadow_need(const mot_limits *l)
 {
     return sizeof(A) == sizeof(float) ? 0 : (size_t)l->values * sizeof(A);
@@ -126,7 +128,7 @@ template <class A> static size_t shadow_need(const mot_limits *l)
 
 static size_t span_need(const mot_limits *l)
 {
-    return (size_t)(l->N > 0 ? l->N : 1) * 2 * sizeof(int32_t);
+    return (size_t)(l->N > 0 ? l->N : 1) * 4 * sizeof(int32_t);
 }
 
 template <class A> static size_t workspace_need(const mot_device *d, const mot_limits *l)
@@ -145,7 +147,7 @@ void *workspace(mot_device *d, size_t bytes)
 template <class A> static int reserve(mot_device *d, const mot_limits *l)
 {
     enum { MOST_HEAD = 256 };
-    if (l->D > MOST_HEAD) {
+    if (l->D > MOST_HEAD && l->attend == 0) {
         fault(d, "heads of %lld values are more than the %d that the GPU's attention can take",
               (long long)l->D, MOST_HEAD);
         return -1;
@@ -161,6 +163,7 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     }
     d->params = l->params;
     d->values = l->values;
+    d->past = l->sequences > 0 ? l->past : 0;
     if (d->shadow)
         refresh(d, l->params, (size_t)l->values * sizeof(float));
     return *d->error ? -1 : 0;
@@ -323,19 +326,20 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .rope_back = rope_back<A>,
         .attention = attention<A>,
         .attention_back = attention_back<A>,
-        .remember = NULL, /* nothing is generated here */
-        .attention_past = NULL,
-        .conv2d = NULL, /* nets of codecs run on the CPU */
-        .groupnorm = NULL,
-        .layernorm = NULL,
-        .activate = NULL,
-        .attend = NULL,
-        .cast = NULL, /* pictures of vectors */
-        .spread = NULL,
-        .spread_back = NULL,
-        .squared_error = NULL,
-        .silu = NULL,
-        .silu_back = NULL,
+        .remember = remember<A>,
+        .attention_past = attention_past<A>,
+        .logits = logits<A>,
+        .conv2d = conv2d,
+        .groupnorm = groupnorm,
+        .layernorm = layernorm,
+        .activate = activate,
+        .attend = attend,
+        .cast = cast<A>,
+        .spread = spread<A>,
+        .spread_back = spread_back<A>,
+        .squared_error = squared_error<A>,
+        .silu = silu<A>,
+        .silu_back = silu_back<A>,
         .swiglu = swiglu<A>,
         .swiglu_back = swiglu_back<A>,
         .head_loss = head_loss<A>,

@@ -13,6 +13,7 @@
 #define MOT_CUDA_H
 
 #include <gpu.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,9 +38,10 @@ struct mot_device {
     const float *params; /* the block of weights, and its copy in bf16 or NULL */
     int64_t values;
     bf16 *shadow;
-    /* attention's first and last key of each position, and the segments they were made of */
+    int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
+    /* what attention asks of each position (attention.h), and what it was made of */
     int32_t *span;
-    const void *span_of;
+    const void *span_of, *span_until;
     int64_t span_rows;
 };
 
@@ -87,6 +89,10 @@ size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
+size_t past_need(const mot_limits *l);
+size_t conv_need(const mot_limits *l);
+size_t groupnorm_need(const mot_device *d, const mot_limits *l);
+size_t attend_need(const mot_limits *l);
 size_t optim_need();
 
 /* The device's workspace as n values of T; a fault and NULL where it is too small. */
@@ -276,6 +282,20 @@ template <class T> DEVICE T block_sum(T x, T *space)
     return sum;
 }
 
+/* The same of the largest. */
+DEVICE float block_max(float x, float *space)
+{
+    for (int step = 16; step > 0; step /= 2)
+        x = fmaxf(x, shuffle_xor(x, step));
+    if (threadIdx.x % 32 == 0)
+        space[threadIdx.x / 32] = x;
+    __syncthreads();
+    for (int w = 0; w < (int)blockDim.x / 32; w++)
+        x = fmaxf(x, space[w]);
+    __syncthreads();
+    return x;
+}
+
 /* What threads of different blocks summed: grads[g.w + c] += sum over p of sums[p,k,c], (parts,n,C), in
  * order of p and then of the n groups, two of which may name the same place; none where g.w < 0.
  * (sums.cu) */
@@ -317,13 +337,46 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
                int64_t N, int64_t H, int64_t K, int64_t D, mot_head_norm norm, float eps);
 template <class A>
 void attention(mot_device *d, float *o, float *lse, const float *q, const float *k, const float *v,
-               const int32_t *row, const int32_t *until, const mot_segment *segments, int64_t n_segments, int64_t N,
-               int64_t H, int64_t K, int64_t D, float scale);
+               const int32_t *row, const int32_t *until, const mot_segment *segments,
+               int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 void attention_back(mot_device *d, float *dq, float *dk, float *dv, const float *dO, const float *o,
                     const float *lse, const float *q, const float *k, const float *v,
-                    const int32_t *row, const int32_t *until, const mot_segment *segments, int64_t n_segments, int64_t N,
-                    int64_t H, int64_t K, int64_t D, float scale);
+                    const int32_t *row, const int32_t *until, const mot_segment *segments,
+                    int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+template <class A>
+void remember(mot_device *d, const mot_past *past, int64_t layer, const float *k, const float *v,
+              const mot_segment *segments, int64_t n_segments, int64_t N, int64_t K, int64_t D);
+template <class A>
+void attention_past(mot_device *d, float *o, const float *q, const mot_past *past, int64_t layer,
+                    const int32_t *row, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
+template <class A>
+void logits(mot_device *d, float *z, const float *x, const float *w, int64_t N, int64_t C, int64_t V);
+/* linear, each row by itself (few.cu) */
+template <class A>
+void linear_by_row(mot_device *d, float *y, const float *x, const float *params, const mot_group *g,
+                   int G, int64_t I, int64_t O, int add);
+void conv2d(mot_device *d, float *y, const float *x, const float *w, const float *b,
+            const mot_conv *conv, int add);
+void groupnorm(mot_device *d, float *y, const float *x, const float *w, const float *b, int64_t N,
+               int64_t C, int64_t groups, float eps, mot_nonlinearity act);
+void layernorm(mot_device *d, float *y, const float *x, const float *w, const float *b, int64_t N,
+               int64_t C, float eps, mot_nonlinearity act);
+void activate(mot_device *d, float *y, const float *x, int64_t n, mot_nonlinearity act, int add);
+void attend(mot_device *d, float *o, const float *qkv, int64_t N, int64_t H, int64_t D, float scale);
+template <class A>
+void cast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);
+template <class A>
+void spread(mot_device *d, float *y, const float *e, const int32_t *of, int64_t row, int64_t rows,
+            int64_t C);
+template <class A>
+void spread_back(mot_device *d, float *de, const float *dy, const int32_t *of, int64_t row,
+                 int64_t rows, int64_t M, int64_t C);
+template <class A>
+void squared_error(mot_device *d, float *loss, float *dx, const float *x, const float *target,
+                   const float *weight, int64_t row, int64_t rows, int64_t C);
+template <class A> void silu(mot_device *d, float *y, const float *x, int64_t n);
+template <class A> void silu_back(mot_device *d, float *dx, const float *dy, const float *x, int64_t n);
 template <class A> void swiglu(mot_device *d, float *h, const float *gu, int64_t N, int64_t F);
 template <class A>
 void swiglu_back(mot_device *d, float *dgu, const float *dh, const float *gu, int64_t N, int64_t F);

@@ -46,19 +46,6 @@ DEVICE running with(running r, float z)
     return running{max, r.sum * kept + expf(z - max)};
 }
 
-DEVICE float block_max(float x, float *space)
-{
-    for (int step = 16; step > 0; step /= 2)
-        x = fmaxf(x, shuffle_xor(x, step));
-    if (threadIdx.x % 32 == 0)
-        space[threadIdx.x / 32] = x;
-    __syncthreads();
-    for (int w = 0; w < THREADS / 32; w++)
-        x = fmaxf(x, space[w]);
-    __syncthreads();
-    return x;
-}
-
 /* A row's logits are V floats; its gradient, V values of A, begins at the same place.  Values that are
  * written there stand no further than others that were read one round before. */
 template <class A>

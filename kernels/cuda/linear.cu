@@ -19,6 +19,7 @@ size_t linear_need(const mot_device *d, const mot_limits *l)
 {
     int64_t width = l->C > l->F ? l->C : l->F, heads = (l->H + 2 * l->K) * l->D;
     width = width > heads ? width : heads;
+    width = width > l->W ? width : l->W;
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
     size_t sums = (size_t)(parts_of(d, G) * G * width) * sizeof(float);
     return l->train && sums > gemm_need() ? sums : gemm_need();
@@ -37,6 +38,10 @@ void linear(mot_device *d, float *y, const float *x, const float *params, const 
             int64_t I, int64_t O, int add)
 {
     watched watch(d);
+    if (d->past > 0) {
+        linear_by_row<A>(d, y, x, params, g, G, I, O, add);
+        return;
+    }
     void *work = workspace(d, gemm_need());
     for (int k = 0; k < G && work; k++) {
         if (g[k].rows == 0)

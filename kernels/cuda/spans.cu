@@ -14,39 +14,59 @@ size_t attention_need(const mot_device *, const mot_limits *l)
     return l->train ? (size_t)(l->H * l->N) * sizeof(float) : 0;
 }
 
-static __global__ void span_kernel(int32_t *span, const mot_segment *segments, int64_t N)
+/* The first position from begin on that sees t: until does not descend, and t sees itself. */
+DEVICE int32_t first_that_sees(const int32_t *until, int32_t begin, int32_t t)
+{
+    int32_t low = begin, high = t;
+    while (low < high) {
+        int32_t mid = low + (high - low) / 2;
+        if (until[mid] > t)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    return low;
+}
+
+static __global__ void span_kernel(int32_t *span, const mot_segment *segments, const int32_t *until,
+                                   int64_t N)
 {
     mot_segment s = segments[blockIdx.x];
-    for (int64_t t = s.begin + threadIdx.x; t < s.begin + s.length; t += THREADS) {
-        span[t] = (int32_t)s.begin;
-        span[N + t] = (int32_t)(s.begin + s.length);
+    int32_t begin = (int32_t)s.begin, end = (int32_t)(s.begin + s.length);
+    for (int32_t t = begin + (int32_t)threadIdx.x; t < end; t += THREADS) {
+        span[t] = begin;
+        span[N + t] = until ? until[t] : t + 1;
+        span[2 * N + t] = until ? first_that_sees(until, begin, t) : t;
+        span[3 * N + t] = end;
     }
 }
 
 /* Made anew when another batch has been written. */
-const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments, int64_t N)
+const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segments,
+                     const int32_t *until, int64_t N)
 {
-    if (d->span_of == segments && d->span_rows == N)
+    if (d->span_of == segments && d->span_until == until && d->span_rows == N)
         return d->span;
-    run(d, "segments", span_kernel, dim3((unsigned)n_segments), THREADS, 0, d->span, segments, N);
+    run(d, "segments", span_kernel, dim3((unsigned)n_segments), THREADS, 0, d->span, segments, until,
+        N);
     d->span_of = segments;
+    d->span_until = until;
     d->span_rows = N;
     return d->span;
 }
 
 template <class A>
 bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const float *v,
-                const float *lse, const int32_t *row, const int32_t *until, const mot_segment *segments,
-                int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D, float scale)
+                const float *lse, const int32_t *row, const int32_t *until,
+                const mot_segment *segments, int64_t n_segments, int64_t N, int64_t H, int64_t K,
+                int64_t D, float scale)
 {
     *c = {};
-    if (until)
-        fault(d, "pictures of vectors: not on a GPU");
     c->q = (const A *)q, c->k = (const A *)k, c->v = (const A *)v;
     c->lse = (float *)lse;
     c->row = row;
-    c->begin = spans(d, segments, n_segments, N);
-    c->end = c->begin + N;
+    c->begin = spans(d, segments, n_segments, until, N);
+    c->until = c->begin + N, c->since = c->until + N, c->end = c->since + N;
     c->N = (int)N, c->H = (int)H, c->K = (int)K, c->D = (int)D;
     c->scale = scale;
     return N > 0 && !*d->error;

@@ -90,11 +90,11 @@ void mot_ref_layernorm(struct mot_device *d, mot_real *y, const mot_real *x, con
 }
 
 void mot_ref_activate(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n,
-                      enum mot_nonlinearity act)
+                      enum mot_nonlinearity act, int add)
 {
     (void)d;
     for (int64_t i = 0; i < n; i++)
-        y[i] = (mot_real)act_of((double)x[i], act);
+        y[i] = (mot_real)(act_of((double)x[i], act) + (add ? (double)y[i] : 0));
 }
 
 static double score(const mot_real *q, const mot_real *k, int64_t D, mot_real scale)

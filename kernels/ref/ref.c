@@ -498,6 +498,15 @@ static void ref_attention_past(struct mot_device *d, mot_real *o, const mot_real
         }
 }
 
+static void ref_logits(struct mot_device *d, mot_real *z, const mot_act *x, const mot_real *w,
+                       int64_t N, int64_t C, int64_t V)
+{
+    (void)d;
+    for (int64_t i = 0; i < N; i++)
+        for (int64_t j = 0; j < V; j++)
+            z[i * V + j] = (mot_real)dot(x + i * C, w + j * C, C);
+}
+
 /* With P[s,t] = exp(scale q_s k_t - lse_s) and o_s = sum_t P[s,t] v_t:
  *   dv_t = sum_s P[s,t] dO_s;   dP[s,t] = dO_s v_t;
  *   dS[s,t] = P[s,t] (dP[s,t] - sum_u P[s,u] dP[s,u]), and this sum is dO_s o_s;
@@ -704,6 +713,7 @@ const struct mot_kernels mot_kernels_ref = {
     .attention_back = ref_attention_back,
     .remember = ref_remember,
     .attention_past = ref_attention_past,
+    .logits = ref_logits,
     .conv2d = mot_ref_conv2d,
     .groupnorm = mot_ref_groupnorm,
     .layernorm = mot_ref_layernorm,

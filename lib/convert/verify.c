@@ -129,7 +129,7 @@ static int run(const struct mot_converter *side, const struct shared *s, int whi
                  ? mot_converter_load(side, m)
                  : MOT_ENOMEM;
     if (!rc)
-        rc = mot_model_route(m, &b, 0);
+        rc = mot_model_route(m, &b, 0, NULL);
     if (!rc)
         rc = mot_model_run(m, false);
     if (!rc)

@@ -61,8 +61,8 @@ static void attention_back(struct mot_model *m, int64_t l)
         dout = m->dside;
     }
     linear_back(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, m->dO, dout, a->o, heads * dim, width, 0);
-    m->k->attention_back(m->d, m->dq, m->dk, m->dv, m->dO, a->o, a->lse, a->q, a->k, a->v, r->row, r->until, r->segments,
-                         r->n_segments, r->n, heads, kv, dim, (mot_real)(1 / sqrt((double)dim)));
+    m->k->attention_back(m->d, m->dq, m->dk, m->dv, m->dO, a->o, a->lse, a->q, a->k, a->v, r->row, r->until,
+                         r->segments, r->n_segments, r->n, heads, kv, dim, (mot_real)(1 / sqrt((double)dim)));
     struct mot_group g[MOT_MAX_MODALITIES];
     int n = mot_groups(m, MOT_QK_NORM, l, c->qk_norm ? MOT_W_Q_NORM : MOT_WEIGHTS, MOT_W_K_NORM, g);
     m->k->rope_back(m->d, m->dqkv, m->grads, m->dq, m->dk, m->dv, c->qk_norm ? a->qkv : NULL, m->params, g, n,
@@ -77,7 +77,7 @@ static void attention_back(struct mot_model *m, int64_t l)
     }
 }
 
-/* m->dside holds the gradient of the final norm's output, left there by head_loss. */
+/* m->dside holds the gradient of the final norm's output, left there by head_loss and mot_patches_out_back. */
 void mot_backward_layers(struct mot_model *m)
 {
     const struct mot_config *c = &m->config;
@@ -89,6 +89,7 @@ void mot_backward_layers(struct mot_model *m)
         attention_back(m, l);
     }
     m->k->mark(m->d, -1, 1);
+    mot_patches_in_back(m);
     m->k->embed_back(m->d, m->grads + mot_offset(&m->table, MOT_W_EMBED, 0, 0), m->dx, m->batch.id, m->batch.n,
                      c->hidden_size, c->vocab_size);
 }

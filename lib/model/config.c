@@ -24,6 +24,7 @@ static void defaults(struct mot_config *c)
         .rope_theta = 10000,
         .rms_norm_eps = 1e-6,
         .initializer_range = 0.02,
+        .diffusion = {.objective = MOT_DDPM, .steps = 1000, .shift = 1},
     };
     for (int m = 0; m < MOT_MAX_MODALITIES; m++)
         c->loss_weight[m] = 1;
@@ -460,6 +461,8 @@ static int parse(struct mot_config *c, const json_t *j, const char *name)
         rc = read_tower_of(c, j, name);
     if (!rc)
         rc = read_loss_weights(c, j, name);
+    if (!rc)
+        rc = mot_vectors_read(c, j, name);
     return rc;
 }
 
@@ -510,7 +513,7 @@ static int settle_vocab(struct mot_config *c, const char *name, const struct mot
         if (!c->n_modalities)
             strcpy(c->modality[0], "text"), c->n_modalities = 1;
         if (!c->vocab_size)
-            c->vocab_size = 65536;
+            c->vocab_size = mot_vectors_of(c) < 0 ? 65536 : 32000 + 1; /* and the id that stands for a patch */
         return MOT_OK;
     }
     if (!c->n_modalities) {
@@ -567,6 +570,8 @@ int mot_config_settle(struct mot_config *c, const char *name, const struct mot_v
     int rc = settle_vocab(c, name, v);
     if (!rc)
         rc = settle_towers(c, name, arch);
+    if (!rc)
+        rc = mot_vectors_settle(c, name, v);
     if (rc)
         return rc;
     if (c->num_attention_heads % c->num_key_value_heads != 0)
@@ -590,6 +595,8 @@ static const char *model_type(const struct mot_config *c)
 {
     bool odd_bias = c->attention_bias != c->attention_out_bias;
     bool usual_heads = c->head_dim * c->num_attention_heads == c->hidden_size;
+    if (mot_vectors_of(c) >= 0)
+        return "mot";
     if (c->qk_norm == MOT_QK_LAYER)
         return odd_bias || !usual_heads ? "mot" : "chameleon";
     if (c->norm_post || (odd_bias && (c->qk_norm || !c->attention_bias)))
@@ -644,7 +651,9 @@ json_t *mot_config_json(const struct mot_config *c)
         "norm_placement", c->norm_post ? "post" : "pre", "qk_norm",
         c->qk_norm == MOT_QK_LAYER ? json_string("layernorm") : json_boolean(c->qk_norm == MOT_QK_RMS), "z_loss", c->z_loss,
         "loss_weights", weights);
-    if (!j)
+    if (j)
+        mot_vectors_write(c, j);
+    else
         mot_fail(MOT_ENOMEM, "out of memory writing config.json");
     if (j && strcmp(type, "chameleon") == 0) {
         json_object_set_new(j, "swin_norm", json_boolean(c->norm_post));

@@ -64,7 +64,8 @@ static void attention(struct mot_model *m, int64_t l)
     if (r->behind)
         m->k->attention_past(m->d, a->o, a->q, r->row_past, l, r->row, r->n, heads, kv, dim, scale);
     else
-        m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->until, r->segments, r->n_segments, r->n, heads, kv, dim, scale);
+        m->k->attention(m->d, a->o, a->lse, a->q, a->k, a->v, r->row, r->until, r->segments, r->n_segments, r->n, heads, kv, dim,
+                        scale);
     if (!c->norm_post) {
         linear_onto(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, a->mid, a->x, a->o, heads * dim);
     } else {
@@ -99,6 +100,7 @@ void mot_forward_layers(struct mot_model *m)
     const struct mot_config *c = &m->config;
     m->k->embed(m->d, mot_residual(m, 0), m->params + mot_offset(&m->table, MOT_W_EMBED, 0, 0), m->batch.id,
                 m->batch.n, c->hidden_size, c->vocab_size);
+    mot_patches_in(m);
     for (int64_t l = 0; l < c->num_hidden_layers; l++) {
         m->k->mark(m->d, l, 0);
         attention(m, l);

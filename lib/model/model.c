@@ -41,8 +41,23 @@ static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
 static void layout_growing(struct mot_model *m, struct carve *c)
 {
     struct mot_routed *r = &m->batch;
+    size_t act = m->k->activation;
     TAKE(r->piece_past, m->sequences, 1), TAKE(r->row_past, m->sequences, 1);
-    TAKE(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
+    TAKE_ACT(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
+}
+
+static void layout_patches(struct mot_model *m, struct carve *c)
+{
+    struct mot_routed *r = &m->batch;
+    int64_t n = m->rows, width = m->config.latent_size[m->vectors], C = m->config.hidden_size;
+    size_t act = m->k->activation;
+    TAKE(r->until_all, n, 1), TAKE(r->picture, n, 1);
+    TAKE(m->patch, n, width), TAKE(m->patch_target, n, width), TAKE(m->time, m->pictures, MOT_TIME_FEATURES);
+    TAKE_ACT(m->patch_in, n, width), TAKE_ACT(m->patch_out, n, width), TAKE_ACT(m->time_in, m->pictures, MOT_TIME_FEATURES);
+    TAKE_ACT(m->time_hidden, m->pictures, C), TAKE_ACT(m->time_act, m->pictures, C), TAKE_ACT(m->time_out, m->pictures, C);
+    if (!m->train)
+        return;
+    TAKE_ACT(m->dpatch, n, width), TAKE_ACT(m->dtime_act, m->pictures, C), TAKE_ACT(m->dtime_out, m->pictures, C);
 }
 
 static void layout_host(struct mot_model *m, struct carve *c)
@@ -53,6 +68,11 @@ static void layout_host(struct mot_model *m, struct carve *c)
     TAKE(r->host_seq, rows, 1), TAKE(r->host_row, rows, 1), TAKE(r->host_weight, rows, 1);
     TAKE(r->host_segments, rows, 1), TAKE(m->host_nll, rows, 1), TAKE(m->host_lse, rows, 1);
     TAKE(r->host_piece_past, m->sequences, 1), TAKE(r->host_row_past, m->sequences, 1);
+    if (m->vectors < 0)
+        return;
+    int64_t width = m->config.latent_size[m->vectors];
+    TAKE(r->host_until, rows, 1), TAKE(r->host_picture, rows, 1), TAKE(r->host_time, m->pictures, MOT_TIME_FEATURES);
+    TAKE(r->host_patch, rows, width), TAKE(r->host_target_patch, rows, width);
 }
 
 /* One layer's activations.  When only scoring, all layers share the first one's. */
@@ -79,6 +99,8 @@ static void layout(struct mot_model *m, struct carve *c)
     layout_batch(&m->batch, c, n);
     if (m->sequences)
         layout_growing(m, c);
+    if (m->vectors >= 0)
+        layout_patches(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
     /* dqkv doubles as the forward's qkv where no layer needs its own. */
     TAKE_ACT(m->dqkv, n, hd + 2 * kd);
@@ -106,6 +128,7 @@ static struct mot_limits limits_of(const struct mot_model *m)
     return (struct mot_limits){
         .N = m->rows, .segment = m->seq, .C = c->hidden_size, .H = c->num_attention_heads,
         .K = c->num_key_value_heads, .D = c->head_dim, .F = c->intermediate_size, .V = c->vocab_size,
+        .W = m->vectors < 0 ? 0 : c->latent_size[m->vectors] > MOT_TIME_FEATURES ? c->latent_size[m->vectors] : MOT_TIME_FEATURES,
         .G = c->n_modalities, .sequences = m->sequences, .past = m->sequences ? m->seq : 0, .train = m->train,
         .params = m->params, .values = m->table.values,
     };
@@ -212,6 +235,10 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->rows = rows;
     m->seq = seq < rows || m->sequences ? seq : rows;
     m->train = train;
+    m->vectors = mot_vectors_of(c);
+    m->pictures = m->vectors < 0 ? 0 : rows / MOT_LEAST_PATCHES + 1;
+    if (m->vectors >= 0 && !k->cast)
+        return mot_fail(MOT_EDEVICE, "%s: pictures of vectors are not there on this device", k->name);
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
     if (!m->layer)
@@ -286,6 +313,9 @@ float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64
 {
     bool is_norm = t->weight == MOT_W_Q_NORM || t->weight == MOT_W_K_NORM || t->weight == MOT_W_ATTN_NORM ||
                    t->weight == MOT_W_FFN_NORM || t->weight == MOT_W_FINAL_NORM;
+    /* What is told begins at 0, the best guess without knowing anything, as in DiT and BAGEL. */
+    if (t->weight == MOT_W_PATCH_OUT)
+        return 0;
     return mot_is_matrix(t) ? (float)(c->initializer_range * mot_random_normal(seed, stream, (uint64_t)j)) : (float)is_norm;
 }
 
@@ -316,18 +346,30 @@ int mot_model_init(struct mot_model *m, uint64_t seed)
     return MOT_OK;
 }
 
-int mot_model_run(struct mot_model *m, bool backward)
+/* Next-token losses of rows [row, row + rows). */
+static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backward)
 {
     const struct mot_config *c = &m->config;
-    int64_t n = m->batch.n;
-    enum mot_weight head = c->tie_word_embeddings ? MOT_W_EMBED : MOT_W_HEAD;
-    int64_t at = mot_offset(&m->table, head, 0, 0);
+    int64_t C = c->hidden_size, at = mot_offset(&m->table, c->tie_word_embeddings ? MOT_W_EMBED : MOT_W_HEAD, 0, 0);
+    /* The id that stands for a patch is never predicted: where it is the last one, the softmax is over the others. */
+    int64_t ids = m->vectors == c->n_modalities - 1 ? m->first[m->vectors] : c->vocab_size;
+    m->k->head_loss(m->d, m->nll + row, m->lse + row, backward ? mot_rows_of(m, m->dside, row, C) : NULL,
+                    backward ? m->grads + at : NULL, mot_rows_of(m, m->final_norm, row, C), m->params + at,
+                    m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
+}
+
+int mot_model_run(struct mot_model *m, bool backward)
+{
+    int64_t n = m->batch.n, patches = m->batch.n_patches, before = patches ? m->batch.begin[m->vectors] : n;
     mot_forward_layers(m);
-    m->k->head_loss(m->d, m->nll, m->lse, backward ? m->dside : NULL, backward ? m->grads + at : NULL, m->final_norm,
-                    m->params + at, m->batch.target, m->batch.weight, (mot_real)c->z_loss, n, c->hidden_size,
-                    c->vocab_size);
-    if (backward)
+    head_loss(m, 0, before, backward);
+    if (n > before + patches)
+        head_loss(m, before + patches, n - before - patches, backward);
+    mot_patches_out(m, true, backward);
+    if (backward) {
+        mot_patches_out_back(m);
         mot_backward_layers(m);
+    }
     m->k->read(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
     m->k->read(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
     if (m->k->sync(m->d))

@@ -8,7 +8,7 @@
 #ifndef MOT_MODEL_H
 #define MOT_MODEL_H
 
-#include "../../kernels/kernels.h"
+#include "../base/device.h"
 #include "../base/json.h"
 #include "../base/safetensors.h"
 
@@ -19,6 +19,47 @@ bool mot_preset_find(const char *name, struct mot_config *c, const char *const *
 /* ---- config.c ---- */
 /* config.json as an object, which the caller may change before it is written. New reference. */
 json_t *mot_config_json(const struct mot_config *c) MOT_CHECKED;
+
+/* ---- vectors.c: pictures whose tokens are vectors ---- */
+enum { MOT_TIME_FEATURES = 256, MOT_MAX_VECTOR = 1 << 16 };
+/* The modality whose tokens are vectors, or -1. */
+int mot_vectors_of(const struct mot_config *c);
+const char *mot_objective_name(enum mot_objective o);
+int mot_objective_find(enum mot_objective *o, const char *name) MOT_CHECKED;
+int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name) MOT_CHECKED;
+int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v) MOT_CHECKED;
+void mot_vectors_write(const struct mot_config *c, json_t *j);
+
+/* ---- diffusion.c: levels of noise ---- */
+struct mot_level {
+    double t;             /* 0: clean, 1: noise alone */
+    double time;          /* what the model is told, of 1000 */
+    double signal, noise; /* x = signal x0 + noise e */
+};
+struct mot_levels {
+    struct mot_diffusion d;
+    double *kept; /* (steps) DDPM: signal^2 */
+};
+int mot_levels_new(struct mot_levels *l, const struct mot_diffusion *d) MOT_CHECKED;
+void mot_levels_free(struct mot_levels *l);
+struct mot_level mot_level_clean(void);
+struct mot_level mot_level_at(const struct mot_levels *l, double t);
+/* As training draws it: the index-th number of a stream, below `limit` of the way to noise. */
+struct mot_level mot_level_draw(const struct mot_levels *l, double limit, uint64_t seed, uint64_t stream, uint64_t index);
+/* Of a sampler with n steps: i = 0 is noise alone, i = n the clean picture. */
+struct mot_level mot_level_step(const struct mot_levels *l, int64_t i, int64_t n);
+/* A picture of n values at a level, and what the model is to tell about it.  The noise is the stream's. */
+void mot_noised(const struct mot_levels *l, struct mot_level level, const uint16_t *picture, int64_t n, uint64_t seed,
+                uint64_t stream, float *x, float *target);
+enum mot_way {
+    MOT_ANCESTRAL, /* DDPM with its own noise at each step (Ho et al. 2020) */
+    MOT_STRAIGHT   /* DDIM (Song et al. 2021); for flow it is Euler's method */
+};
+/* Take x (n) from level a to b, given what the model told at a.  clip > 0: pictures have no values beyond. */
+void mot_denoise(const struct mot_levels *l, enum mot_way way, struct mot_level a, struct mot_level b, double clip,
+                 const float *told, int64_t n, uint64_t seed, uint64_t stream, float *x);
+/* cos and sin of time times MOT_TIME_FEATURES / 2 frequencies, from 1 down to 1/10000, as DiT and BAGEL have them. */
+void mot_time_features(double time, float *out);
 
 /* ---- keys.c ---- */
 enum mot_key { MOT_KEY_UNKNOWN, MOT_KEY_COMPUTED, MOT_KEY_HARMLESS };
@@ -37,6 +78,9 @@ enum mot_weight { /* the rows of the table; see rows[] in table.c for names and 
     MOT_W_ATTN_NORM, MOT_W_FFN_NORM,
     MOT_W_FINAL_NORM,
     MOT_W_HEAD,
+    /* of pictures of vectors: the projections of patches, and the embedding of the level of noise */
+    MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS,
+    MOT_W_TIME_1, MOT_W_TIME_1_BIAS, MOT_W_TIME_2, MOT_W_TIME_2_BIAS,
     MOT_WEIGHTS
 };
 
@@ -75,7 +119,7 @@ float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64
 /* What multiplies a row, and what AdamW decays; the others are norms and biases. */
 static inline bool mot_is_matrix(const struct mot_tensor *t)
 {
-    return t->weight <= MOT_W_DOWN || t->weight == MOT_W_HEAD;
+    return t->weight <= MOT_W_DOWN || t->weight == MOT_W_HEAD || (t->weight >= MOT_W_PATCH_IN && t->rank == 2);
 }
 /* How the kernels norm heads, and with which eps: Chameleon's is fixed in its code. */
 enum mot_head_norm mot_head_norm(const struct mot_config *c);
@@ -111,7 +155,9 @@ struct mot_routed {
     int32_t *id, *target, *pos, *seq, *row;
     mot_real *weight;
     struct mot_segment *segments;
-    int32_t *until; /* in sequence order, as attention wants it; NULL: no picture of vectors among the rows */
+    /* Pictures of vectors: how many, and their rows; until is in sequence order, as attention wants it, NULL without any. */
+    int64_t n_pictures, n_patches;
+    int32_t *until, *until_all, *picture;
     /* For sequences that grow: the past of each piece, and of each row with all before it in its piece. */
     struct mot_past *piece_past, *row_past;
     bool grows, behind; /* what is run is remembered; and there is a past already */
@@ -120,11 +166,9 @@ struct mot_routed {
     mot_real *host_weight;
     struct mot_segment *host_segments;
     struct mot_past *host_piece_past, *host_row_past;
+    int32_t *host_until, *host_picture;
+    mot_real *host_time, *host_patch, *host_target_patch;
 };
-
-/* ---- device.c ---- */
-/* The backend by name; NULL after mot_fail: not built in, or a dtype it cannot compute in. */
-const struct mot_kernels *mot_device_find(const char *device, const char *dtype) MOT_CHECKED;
 
 /* ---- model.c, forward.c, backward.c ---- */
 
@@ -158,12 +202,21 @@ struct mot_model {
     struct mot_layer *layer;
     mot_act *final, *final_norm;               /* (N,C) */
     mot_real *final_rstd, *nll, *lse;          /* (N) */
-    mot_real *chosen, *logits;                 /* (MOT_FEW,C), (MOT_FEW,V), with sequences */
+    mot_act *chosen;                           /* (MOT_FEW,C), with sequences */
+    mot_real *logits;                          /* (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
     mot_act *act;                              /* (N,F) */
     mot_act *dx, *dside;                       /* (N,C) */
     mot_act *dgate_up, *dact;                  /* (N,2F), (N,F) */
     mot_act *dqkv, *dq, *dk, *dv, *dO;         /* as their namesakes */
+    /* Where a modality has vectors, of width W; at most M pictures in a batch. */
+    int vectors;                                         /* that modality, or -1 */
+    int64_t pictures;                                    /* M */
+    mot_real *patch, *patch_target, *time;               /* (N,W), (N,W), (M,MOT_TIME_FEATURES) */
+    mot_act *patch_in, *patch_out, *dpatch;              /* (N,W) */
+    mot_act *time_in;                                    /* (M,MOT_TIME_FEATURES) */
+    mot_act *time_hidden, *time_act, *time_out;          /* (M,C) */
+    mot_act *dtime_act, *dtime_out;                      /* (M,C) */
     mot_real *host_nll, *host_lse;             /* (N), host */
 };
 
@@ -185,14 +238,24 @@ int mot_model_init(struct mot_model *m, uint64_t seed) MOT_CHECKED;
 int mot_model_load(struct mot_model *m, const char *folder) MOT_CHECKED;
 int mot_model_save(const struct mot_model *m, const char *folder) MOT_CHECKED; /* model.safetensors alone */
 
-/* Routing: fill m->batch from b and send it to the device. weight_scale multiplies the loss weight of each row. */
-int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale) MOT_CHECKED;
-/* The sum of loss weights of a batch's targets, which a mean is divided by. */
+/* How a batch's pictures of vectors are shown, and what is to be told about them. */
+enum { MOT_LEAST_PATCHES = 4 }; /* of a picture, over a batch's average */
+struct mot_seen {
+    const float *x, *target; /* vectors, as the batch has them: at their levels of noise; target NULL: no loss */
+    const double *time;      /* of each picture, of 1000 */
+    double weight;           /* of each patch's loss */
+};
+/* Routing: fill m->batch from b and send it to the device. weight_scale multiplies the loss weight of each row whose target
+ * is an id.  p may be NULL for batches without pictures of vectors. */
+int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_seen *p) MOT_CHECKED;
+/* The sum of loss weights of a batch's targets that are ids, which a mean is divided by. */
 double mot_batch_weight(const struct mot_model *m, const struct mot_batch *b);
+/* Row i of a batch predicts an id: neither is it a patch, nor does a patch follow. */
+bool mot_predicts_id(const struct mot_model *m, int32_t id, int32_t target);
 int mot_model_modality(const struct mot_model *m, int32_t id);
 
 /* Forward over the routed batch; with `backward` also the backward pass: gradients are added to m->grads.  Then per row, in
- * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target). */
+ * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target); of a patch host_nll is its mean squared error. */
 int mot_model_run(struct mot_model *m, bool backward) MOT_CHECKED;
 
 /* Memory for a sequence of at most `capacity` tokens, on the model's device; freed with k->free(d, p->kv). */
@@ -200,18 +263,31 @@ int mot_past_new(struct mot_model *m, int64_t capacity, struct mot_past *p) MOT_
 /* Forward over pieces that go on with sequences: piece i of b behind past[i], whose length moves on.  b's targets mean
  * nothing.  What comes out for a row depends on its own sequence alone, if b is one piece or all its pieces are single tokens
  * (pieces of other lengths may not be mixed). */
-int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_past *past) MOT_CHECKED;
+int mot_model_grow(struct mot_model *m, const struct mot_batch *b, struct mot_past *past, const struct mot_seen *p) MOT_CHECKED;
+/* What the model told about the batch's patches, as the batch has their vectors; after mot_model_grow. */
+int mot_model_told(struct mot_model *m, float *told) MOT_CHECKED;
 /* Logits (n,V) after the batch's sequence positions `position` (n), to host memory. */
 int mot_model_logits(struct mot_model *m, const int64_t *position, int64_t n, mot_real *z) MOT_CHECKED;
 
 /* Internal to the model: the pieces of mot_model_run. */
-int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_past *past)
-    MOT_CHECKED;
+int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_seen *p,
+                           const struct mot_past *past) MOT_CHECKED;
 void mot_forward_layers(struct mot_model *m);
 void mot_backward_layers(struct mot_model *m);
 /* The groups of a component at a layer: offsets of weights w and b (MOT_WEIGHTS: none). Returns their count. */
 int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, enum mot_weight w, enum mot_weight b,
                struct mot_group g[MOT_MAX_MODALITIES]);
+/* patches.c: routing of pictures of vectors, after that of rows, and their way in and out. */
+int mot_patches_route(struct mot_model *m, const struct mot_batch *b, const struct mot_seen *p) MOT_CHECKED;
+void mot_patches_in(struct mot_model *m);
+void mot_patches_out(struct mot_model *m, bool loss, bool backward);
+void mot_patches_out_back(struct mot_model *m);
+void mot_patches_in_back(struct mot_model *m);
+/* Row `row` of activations (N,width), of which only the backend knows the type. */
+static inline mot_act *mot_rows_of(const struct mot_model *m, mot_act *a, int64_t row, int64_t width)
+{
+    return (mot_act *)(void *)((char *)a + (size_t)(row * width) * m->k->activation);
+}
 /* The residual stream that enters layer l; l = num_hidden_layers: the last. */
 mot_act *mot_residual(const struct mot_model *m, int64_t l);
 

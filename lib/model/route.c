@@ -19,8 +19,14 @@ double mot_batch_weight(const struct mot_model *m, const struct mot_batch *b)
 {
     double sum = 0;
     for (int64_t i = 0; i < b->n; i++)
-        sum += m->config.loss_weight[mot_model_modality(m, b->target[i])];
+        if (mot_predicts_id(m, b->id[i], b->target[i]))
+            sum += m->config.loss_weight[mot_model_modality(m, b->target[i])];
     return sum;
+}
+
+bool mot_predicts_id(const struct mot_model *m, int32_t id, int32_t target)
+{
+    return m->vectors < 0 || (mot_model_modality(m, id) != m->vectors && mot_model_modality(m, target) != m->vectors);
 }
 
 static int check(const struct mot_model *m, const struct mot_batch *b)
@@ -40,13 +46,14 @@ static int check(const struct mot_model *m, const struct mot_batch *b)
     return MOT_OK;
 }
 
-int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale)
+int mot_model_route(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_seen *p)
 {
-    return mot_model_route_behind(m, b, weight_scale, NULL);
+    return mot_model_route_behind(m, b, weight_scale, p, NULL);
 }
 
 /* past: of each piece, or NULL: all begin at position 0. */
-int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_past *past)
+int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_seen *p,
+                           const struct mot_past *past)
 {
     int rc = check(m, b);
     if (rc)
@@ -61,22 +68,26 @@ int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, doubl
         next[k] = r->begin[k];
         r->begin[k + 1] = r->begin[k] + count[k];
     }
-    for (int64_t p = 0; p < b->n_pieces; p++) {
-        r->host_segments[p] = (struct mot_segment){b->piece[p], b->piece[p + 1] - b->piece[p]};
-        for (int64_t s = b->piece[p]; s < b->piece[p + 1]; s++) {
+    for (int64_t q = 0; q < b->n_pieces; q++) {
+        r->host_segments[q] = (struct mot_segment){b->piece[q], b->piece[q + 1] - b->piece[q]};
+        for (int64_t s = b->piece[q]; s < b->piece[q + 1]; s++) {
             int64_t i = next[mot_model_modality(m, b->id[s])]++;
             r->host_id[i] = b->id[s];
-            r->host_target[i] = b->target[s];
-            r->host_pos[i] = (int32_t)(s - b->piece[p] + (past ? past[p].length : 0));
+            /* The head reads targets of rows without a loss too, so they must be ids that it knows. */
+            r->host_target[i] = mot_predicts_id(m, b->id[s], b->target[s]) ? b->target[s] : b->id[s];
+            r->host_pos[i] = (int32_t)(s - b->piece[q] + (past ? past[q].length : 0));
             r->host_seq[i] = (int32_t)s;
             r->host_row[s] = (int32_t)i;
-            r->host_weight[i] =
-                (mot_real)(weight_scale * m->config.loss_weight[mot_model_modality(m, b->target[s])]);
+            double weight = m->config.loss_weight[mot_model_modality(m, b->target[s])];
+            r->host_weight[i] = (mot_real)(mot_predicts_id(m, b->id[s], b->target[s]) ? weight_scale * weight : 0);
         }
     }
     r->grows = r->behind = false;
     r->n = b->n;
     r->n_segments = b->n_pieces;
+    rc = mot_patches_route(m, b, p);
+    if (rc)
+        return rc;
     size_t n = (size_t)b->n;
     m->k->write(m->d, r->id, r->host_id, n * sizeof *r->id);
     m->k->write(m->d, r->target, r->host_target, n * sizeof *r->target);

@@ -4,9 +4,12 @@
  */
 #include "model.h"
 
-/* A token of modality m uses, of each component, the tower of m; embedding and head are everybody's. */
+/* A token of modality m uses, of each component, the tower of m; embedding and head are those of ids, what takes patches in
+ * and out those of vectors. */
 bool mot_tensor_serves(const struct mot_config *c, const struct mot_tensor *t, int m)
 {
+    if (t->weight >= MOT_W_PATCH_IN)
+        return c->latent_size[m] > 0;
     return t->tower < 0 || c->tower_of[t->component][m] == t->tower;
 }
 
@@ -22,9 +25,9 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s)
         s->params_total += w->count;
         if (mot_is_matrix(w))
             s->params_matrices += w->count;
-        if (w->tower < 0)
+        if (w->weight == MOT_W_EMBED || w->weight == MOT_W_HEAD)
             s->params_embedding += w->count;
-        else
+        else if (w->tower >= 0)
             s->params_tower[w->tower] += w->count;
         /* Every modality's share is the same by construction; the first one's is taken. */
         if (mot_tensor_serves(c, w, 0))
@@ -34,12 +37,15 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s)
     return MOT_OK;
 }
 
-double mot_forward_flops(const struct mot_config *c, int64_t rows, double pairs)
+double mot_forward_flops(const struct mot_config *c, const struct mot_rows *r)
 {
     double width = (double)c->hidden_size, layers = (double)c->num_hidden_layers;
     double hd = (double)(c->num_attention_heads * c->head_dim), kd = (double)(c->num_key_value_heads * c->head_dim);
-    double matrices = layers * width * (hd + 2 * kd + hd + 3 * (double)c->intermediate_size) +
-                      width * (double)c->vocab_size;
+    double layer = width * (hd + 2 * kd + hd + 3 * (double)c->intermediate_size);
+    int k = mot_vectors_of(c);
+    double patch = k < 0 ? 0 : 2 * width * (double)c->latent_size[k];
+    double matrices = layers * layer * (double)r->n + width * (double)c->vocab_size * (double)(r->n - r->patches) +
+                      patch * (double)r->patches + width * (MOT_TIME_FEATURES + width) * (double)r->pictures;
     /* Scores and their weighted sum of values: two products of head_dim multiply-adds a head and pair. */
-    return 2 * matrices * (double)rows + layers * 2 * 2 * pairs * hd;
+    return 2 * matrices + layers * 2 * 2 * r->pairs * hd;
 }

@@ -6,15 +6,15 @@
  * allocated all walk this one table; nobody lists tensors twice.
  *
  * Order in the block: embedding; then a tower after the other, its matrices layer by layer, then its
- * vectors; final norms; head.  So [Wq|Wk|Wv] and [Wgate|Wup] are each one matrix, biases of q, k, v one
+ * vectors; final norms; head; what takes patches in and out, by BAGEL's names.  So [Wq|Wk|Wv] and [Wgate|Wup] are each one matrix, biases of q, k, v one
  * vector, and what one tower decays is one stretch.  A stretch that a kernel sees as one begins at a
  * multiple of 16 values (a cache line); the gaps stay zero.
  */
 #include "model.h"
 
 enum place { SHARED, MATRIX, VECTOR, LAST };
-enum size { ONE, C, H, K, HD, KD, D, F, V }; /* dimensions by name; see size_of */
-enum when { ALWAYS, QKV_BIAS, O_BIAS, QK_RMS, QK_LAYER, UNTIED };
+enum size { ONE, C, H, K, HD, KD, D, F, V, W, TIME }; /* dimensions by name; see size_of */
+enum when { ALWAYS, QKV_BIAS, O_BIAS, QK_RMS, QK_LAYER, UNTIED, VECTORS };
 
 /* A row a tensor.  In a name, # is where the layer's number goes and % the tower's suffix ("" or "_image"). */
 static const struct row {
@@ -48,6 +48,14 @@ static const struct row {
     {MOT_W_FFN_NORM, "model.layers.#.post_attention_layernorm%.weight", VECTOR, MOT_FFN_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_FINAL_NORM, "model.norm%.weight", LAST, MOT_FINAL_NORM, {C, ONE}, ALWAYS, false},
     {MOT_W_HEAD, "lm_head.weight", SHARED, 0, {V, C}, UNTIED, false},
+    {MOT_W_PATCH_IN, "vae2llm.weight", SHARED, 0, {C, W}, VECTORS, false},
+    {MOT_W_PATCH_IN_BIAS, "vae2llm.bias", SHARED, 0, {C, ONE}, VECTORS, false},
+    {MOT_W_PATCH_OUT, "llm2vae.weight", SHARED, 0, {W, C}, VECTORS, false},
+    {MOT_W_PATCH_OUT_BIAS, "llm2vae.bias", SHARED, 0, {W, ONE}, VECTORS, false},
+    {MOT_W_TIME_1, "time_embedder.mlp.0.weight", SHARED, 0, {C, TIME}, VECTORS, false},
+    {MOT_W_TIME_1_BIAS, "time_embedder.mlp.0.bias", SHARED, 0, {C, ONE}, VECTORS, false},
+    {MOT_W_TIME_2, "time_embedder.mlp.2.weight", SHARED, 0, {C, C}, VECTORS, false},
+    {MOT_W_TIME_2_BIAS, "time_embedder.mlp.2.bias", SHARED, 0, {C, ONE}, VECTORS, false},
 };
 
 static int64_t size_of(const struct mot_config *c, enum size s)
@@ -62,6 +70,8 @@ static int64_t size_of(const struct mot_config *c, enum size s)
     case D: return c->head_dim;
     case F: return c->intermediate_size;
     case V: return c->vocab_size;
+    case W: return c->latent_size[mot_vectors_of(c)];
+    case TIME: return MOT_TIME_FEATURES;
     }
     return 0;
 }
@@ -75,6 +85,7 @@ static bool wanted(const struct mot_config *c, enum when w)
     case QK_RMS: return c->qk_norm == MOT_QK_RMS;
     case QK_LAYER: return c->qk_norm == MOT_QK_LAYER;
     case UNTIED: return !c->tie_word_embeddings;
+    case VECTORS: return mot_vectors_of(c) >= 0;
     }
     return false;
 }

@@ -15,6 +15,7 @@
 
 const char *const mot_cost_names[MOT_COSTS] = {
     "embed_tokens", "attn_norm", "attn_qkv", "qk_norm", "attention", "attn_o", "ffn_norm", "ffn", "final_norm", "lm_head",
+    "patches",
 };
 
 /* Which entry a tensor's parameters count for. */
@@ -30,6 +31,8 @@ static enum mot_cost_part part_of(enum mot_weight w)
     case MOT_W_FFN_NORM: return MOT_COST_FFN_NORM;
     case MOT_W_FINAL_NORM: return MOT_COST_FINAL_NORM;
     case MOT_W_HEAD: return MOT_COST_HEAD;
+    case MOT_W_PATCH_IN: case MOT_W_PATCH_IN_BIAS: case MOT_W_PATCH_OUT: case MOT_W_PATCH_OUT_BIAS:
+    case MOT_W_TIME_1: case MOT_W_TIME_1_BIAS: case MOT_W_TIME_2: case MOT_W_TIME_2_BIAS: return MOT_COST_PATCHES;
     case MOT_WEIGHTS: break;
     }
     return MOT_COST_EMBED;
@@ -77,7 +80,13 @@ static void count_flops(const struct mot_config *c, const struct mot_workload *w
     cost->forward[MOT_COST_QKV] = 2 * layers * width * (q + 2 * kv);
     cost->forward[MOT_COST_O] = 2 * layers * width * q;
     cost->forward[MOT_COST_FFN] = 2 * layers * width * 3 * (double)c->intermediate_size;
-    cost->forward[MOT_COST_HEAD] = 2 * width * (double)c->vocab_size;
+    /* Patches do not pass the head but their own projections; the embedding of a picture's level of noise, once a picture, is
+     * left out here. */
+    int vectors = mot_vectors_of(c);
+    double patches = vectors < 0 ? 0 : w->mix[vectors];
+    cost->forward[MOT_COST_HEAD] = 2 * width * (double)c->vocab_size * (1 - patches);
+    if (vectors >= 0)
+        cost->forward[MOT_COST_PATCHES] = 2 * 2 * width * (double)c->latent_size[vectors] * patches;
     cost->forward[MOT_COST_ATTENTION] = 2 * 2 * layers * q * pairs_of(w) / (double)w->seq;
     cost->attention_full = 2 * 2 * layers * q * (double)w->seq;
     for (int i = 0; i < MOT_COSTS; i++)
@@ -92,7 +101,8 @@ static void share_flops(const struct mot_config *c, const struct mot_workload *w
         enum mot_component component;
         enum mot_cost_part part;
     } towered[] = {{MOT_ATTN_QKV, MOT_COST_QKV}, {MOT_ATTN_O, MOT_COST_O}, {MOT_FFN, MOT_COST_FFN}};
-    cost->forward_shared = cost->forward[MOT_COST_ATTENTION] + cost->forward[MOT_COST_HEAD];
+    cost->forward_shared = cost->forward[MOT_COST_ATTENTION] + cost->forward[MOT_COST_HEAD] +
+                           cost->forward[MOT_COST_PATCHES];
     for (int i = 0; i < MOT_COUNT(towered); i++)
         for (int m = 0; m < c->n_modalities; m++)
             cost->forward_tower[c->tower_of[towered[i].component][m]] += w->mix[m] * cost->forward[towered[i].part];

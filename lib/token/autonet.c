@@ -44,6 +44,18 @@ static void measure(struct mot_autonet *a, struct mot_autonet_program *p)
     }
 }
 
+static int64_t values_in(const struct mot_autonet_program *p)
+{
+    return p->step[0].rows * p->step[0].C;
+}
+
+/* The last step is always a convolution. */
+static int64_t values_out(const struct mot_autonet_program *p)
+{
+    const struct mot_conv *c = &p->step[p->n - 1].conv[0].shape;
+    return c->OH * c->OW * c->O;
+}
+
 void mot_autonet_init(struct mot_autonet *a)
 {
     pthread_mutex_init(&a->lock, NULL);
@@ -56,17 +68,45 @@ int mot_autonet_finish(struct mot_autonet *a)
         return MOT_ENOMEM;
     a->limits = (struct mot_limits){.N = 1, .segment = 1, .C = 1, .H = 1, .K = 1, .D = 2, .F = 1, .V = 1, .G = 1,
                                     .conv = a->convs};
+    const struct mot_autonet_program *const programs[] = {&a->encoder, &a->decoder};
+    for (int i = 0; i < 2; i++)
+        if (programs[i]->n)
+            a->ends = (size_t)greater((int64_t)a->ends, greater(values_in(programs[i]), values_out(programs[i])));
     measure(a, &a->encoder);
     measure(a, &a->decoder);
+    a->kernels = mot_device_find("cpu", "f32");
+    return a->kernels ? MOT_OK : MOT_EDEVICE;
+}
+
+static void move_weights(const struct mot_keep *k, struct mot_autonet_program *p)
+{
+    for (int i = 0; i < p->n; i++) {
+        struct mot_autonet_step *s = &p->step[i];
+        for (int j = 0; j < 2; j++)
+            mot_keep_move(k, &s->norm[j].w), mot_keep_move(k, &s->norm[j].b);
+        for (int j = 0; j < 3; j++)
+            mot_keep_move(k, &s->conv[j].w), mot_keep_move(k, &s->conv[j].b);
+    }
+}
+
+int mot_autonet_send(struct mot_autonet *a, const struct mot_kernels *k)
+{
+    int rc = mot_keep_send(&a->keep, k);
+    if (rc)
+        return rc;
+    move_weights(&a->keep, &a->encoder);
+    move_weights(&a->keep, &a->decoder);
+    a->kernels = k;
     return MOT_OK;
 }
 
 static void free_runner(const struct mot_autonet *a, struct mot_autonet_runner *r)
 {
-    for (int i = 0; i < 3; i++)
-        mot_free(r->buffer[i]);
+    for (int i = 0; r->d && i < 3; i++)
+        a->kernels->free(r->d, r->buffer[i]);
     if (r->d)
         a->kernels->close(r->d);
+    mot_free(r->host);
     mot_free(r);
 }
 
@@ -85,15 +125,18 @@ void mot_autonet_free(struct mot_autonet *a)
 /* ---- running ---- */
 
 /* Buffers of so many floats. */
-static bool enlarge(struct mot_autonet_runner *r, size_t floats)
+static bool enlarge(const struct mot_kernels *k, struct mot_autonet_runner *r, size_t floats)
 {
     if (floats <= r->floats)
         return true;
     r->floats = 0;
     for (int i = 0; i < 3; i++) {
-        mot_free(r->buffer[i]);
-        if (!(r->buffer[i] = mot_alloc(floats, sizeof(float))))
+        k->free(r->d, r->buffer[i]);
+        r->buffer[i] = k->alloc(r->d, floats * sizeof(float));
+        if (!r->buffer[i]) {
+            mot_fail(MOT_ENOMEM, "%s: memory is short for pictures, of which each thread has one", k->name);
             return false;
+        }
     }
     r->floats = floats;
     return true;
@@ -111,12 +154,14 @@ struct mot_autonet_runner *mot_autonet_borrow(struct mot_autonet *a, const struc
     if (r)
         *at = r->next;
     else if ((r = mot_alloc(1, sizeof *r)))
-        r->d = mot_net_device(&a->kernels, threads, &a->limits);
+        r->d = mot_net_device(a->kernels, threads, &a->limits);
     pthread_mutex_unlock(&a->lock);
     if (!r)
         return NULL;
     r->threads = threads;
-    if (r->d && enlarge(r, p->floats))
+    if (r->d && !r->host)
+        r->host = mot_alloc(a->ends, sizeof *r->host);
+    if (r->d && r->host && enlarge(a->kernels, r, p->floats))
         return r;
     free_runner(a, r);
     return NULL;
@@ -170,17 +215,30 @@ static void run_step(const struct mot_kernels *k, struct mot_autonet_runner *r, 
     }
 }
 
-void mot_autonet_run(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_autonet_program *p)
+int mot_autonet_run(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_autonet_program *p)
 {
+    const struct mot_kernels *k = a->kernels;
+    k->write(r->d, r->buffer[0], r->host, (size_t)values_in(p) * sizeof *r->host);
     for (int i = 0; i < p->n; i++)
-        run_step(a->kernels, r, &p->step[i]);
+        run_step(k, r, &p->step[i]);
+    k->read(r->d, r->host, r->buffer[0], (size_t)values_out(p) * sizeof *r->host);
+    return mot_net_wait(k, r->d);
 }
 
-int mot_autonet_take_picture(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_image *square)
+int mot_autonet_encode(struct mot_autonet *a, const struct mot_image *square, struct mot_autonet_runner **r)
 {
+    *r = NULL;
     if (square->width != a->side || square->height != a->side)
         return mot_fail(MOT_EARG, "a picture of %d x %d, expected %d x %d", square->width, square->height, a->side, a->side);
+    struct mot_autonet_runner *mine = mot_autonet_borrow(a, &a->encoder);
+    if (!mine)
+        return MOT_ENOMEM;
     for (int64_t i = 0; i < 3 * (int64_t)a->side * a->side; i++)
-        r->buffer[0][i] = (float)square->rgb[i] / 127.5f - 1;
-    return MOT_OK;
+        mine->host[i] = (float)square->rgb[i] / 127.5f - 1;
+    int rc = mot_autonet_run(a, mine, &a->encoder);
+    if (rc)
+        mot_autonet_give_back(a, mine);
+    else
+        *r = mine;
+    return rc;
 }

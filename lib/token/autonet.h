@@ -4,7 +4,7 @@
  * have them: autonet_read.c reads one from its tensors, autonet.c runs it.
  *
  * A net is two lists of steps that take one array of pixels to the next.  Values lie as (rows, columns, channels)
- * everywhere.
+ * everywhere.  It runs on the CPU, or on the device that it was sent to.
  */
 #ifndef MOT_AUTONET_H
 #define MOT_AUTONET_H
@@ -44,8 +44,9 @@ struct mot_autonet_runner { /* what one call at a time needs */
     struct mot_autonet_runner *next;
     int threads;
     struct mot_device *d;
-    size_t floats;
-    float *buffer[3]; /* what a step starts from, and two beside it */
+    size_t floats;    /* of each buffer */
+    float *buffer[3]; /* on the device: what a step starts from, and two beside it */
+    float *host;      /* what goes in and comes out */
 };
 
 struct mot_autonet {
@@ -54,6 +55,7 @@ struct mot_autonet {
     struct mot_keep keep;
     struct mot_autonet_program encoder, decoder;
     const struct mot_kernels *kernels;
+    size_t ends; /* floats of the runners' host arrays */
     struct mot_limits limits;
     struct mot_conv *convs; /* limits.conv */
     pthread_mutex_t lock;
@@ -66,13 +68,16 @@ void mot_autonet_init(struct mot_autonet *a);
 /* What the steps need, when all have been read. */
 int mot_autonet_finish(struct mot_autonet *a) MOT_CHECKED;
 void mot_autonet_free(struct mot_autonet *a); /* all but itself */
+/* Run there from now on; at first it is the CPU.  Once, before the first run. */
+int mot_autonet_send(struct mot_autonet *a, const struct mot_kernels *k) MOT_CHECKED;
 /* A workspace for the program, given back after use.  Any number of threads may have one at once. */
 struct mot_autonet_runner *mot_autonet_borrow(struct mot_autonet *a, const struct mot_autonet_program *p) MOT_CHECKED;
 void mot_autonet_give_back(struct mot_autonet *a, struct mot_autonet_runner *r);
-/* From r->buffer[0] to r->buffer[0], which may be another one then. */
-void mot_autonet_run(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_autonet_program *p);
-/* r->buffer[0] from a picture of a->side pixels: x / 127.5 - 1. */
-int mot_autonet_take_picture(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_image *square) MOT_CHECKED;
+/* From the values of r->host that the program begins with to those that it ends with. */
+int mot_autonet_run(const struct mot_autonet *a, struct mot_autonet_runner *r, const struct mot_autonet_program *p) MOT_CHECKED;
+/* The encoder, from a picture of a->side pixels: x / 127.5 - 1; what comes out is in (*r)->host, of a workspace to be given
+ * back; NULL if it failed. */
+int mot_autonet_encode(struct mot_autonet *a, const struct mot_image *square, struct mot_autonet_runner **r) MOT_CHECKED;
 
 /* ---- reading (autonet_read.c): names are taming-transformers', which net.h's `rename` turns into the file's ---- */
 

@@ -9,6 +9,7 @@
 #ifndef MOT_CODEC_H
 #define MOT_CODEC_H
 
+#include "../../kernels/kernels.h"
 #include "../base/base.h"
 
 /* Told now and then while something is learned: what is being done and the share done, 0 to 1. */
@@ -19,8 +20,11 @@ typedef void mot_progress(void *context, const char *what, double share);
 struct mot_image_codec;
 struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);
+/* A net runs there from now on, before its first picture; others do not care. */
+int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k) MOT_CHECKED;
 int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are; of vectors: 1 */
 int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes or vectors a picture */
+double mot_image_codec_range(const struct mot_image_codec *c); /* of values of vectors; 0: not known */
 bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g); /* of a picture's vectors; false: codes */
 void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n);
 bool mot_image_codec_decodes(const struct mot_image_codec *c);
@@ -56,6 +60,7 @@ void mot_image_learner_free(struct mot_image_learner *l);
 struct mot_speech_codec;
 struct mot_speech_codec *mot_speech_codec_load(const char *path) MOT_CHECKED;
 void mot_speech_codec_free(struct mot_speech_codec *c);
+int mot_speech_codec_send(struct mot_speech_codec *c, const struct mot_kernels *k) MOT_CHECKED; /* as pictures' */
 int mot_speech_codec_size(const struct mot_speech_codec *c); /* how many units there are */
 void mot_speech_codec_describe(const struct mot_speech_codec *c, char *text, size_t n);
 bool mot_speech_codec_decodes(const struct mot_speech_codec *c);
@@ -72,10 +77,11 @@ struct mot_speech_learner;
 /* units 2 to 65536. */
 struct mot_speech_learner *mot_speech_learner_new(int units, bool merge_repeats,
                                                   uint64_t seed) MOT_CHECKED;
-/* Units of a HuBERT (mot_hubert_open) instead: by the centres in a file, and then nothing need be added, or, where it is
+/* Units of a HuBERT (mot_hubert_open) instead, which runs on k (NULL: the CPU): by the centres in a file, and then nothing need be added, or, where it is
  * NULL, by those that are learned. */
 struct mot_speech_learner *mot_speech_learner_net(const char *net, const char *config, int layer, const char *centres,
-                                                  int units, bool merge_repeats, uint64_t seed) MOT_CHECKED;
+                                                  int units, bool merge_repeats, uint64_t seed,
+                                                  const struct mot_kernels *k) MOT_CHECKED;
 int mot_speech_learner_add(struct mot_speech_learner *l, const struct mot_audio *a) MOT_CHECKED;
 int mot_speech_learner_save(struct mot_speech_learner *l, const char *path, mot_progress *progress,
                             void *context) MOT_CHECKED;

@@ -15,14 +15,53 @@
 
 static const float CONV_EPS = 1e-5f; /* of the norms among the convolutions */
 
-static void free_runner(const struct mot_hubert *h, struct mot_hubert_runner *r)
+static void free_arrays(const struct mot_hubert *h, struct mot_hubert_runner *r)
 {
+    float *const arrays[] = {r->x, r->a, r->b};
+    for (int i = 0; r->d && i < MOT_COUNT(arrays); i++)
+        h->kernels->free(r->d, arrays[i]);
     if (r->d)
         h->kernels->close(r->d);
-    mot_free(r->x);
-    mot_free(r->a);
-    mot_free(r->b);
+    r->x = r->a = r->b = NULL;
+    r->d = NULL;
+}
+
+static void free_runner(const struct mot_hubert *h, struct mot_hubert_runner *r)
+{
+    free_arrays(h, r);
     mot_free(r);
+}
+
+static void move(const struct mot_keep *k, struct mot_hubert_affine *a)
+{
+    mot_keep_move(k, &a->w);
+    mot_keep_move(k, &a->b);
+}
+
+static void move_conv(const struct mot_keep *k, struct mot_hubert_conv *c)
+{
+    mot_keep_move(k, &c->w);
+    mot_keep_move(k, &c->b);
+    move(k, &c->norm);
+}
+
+int mot_hubert_send(struct mot_hubert *h, const struct mot_kernels *kernels)
+{
+    const struct mot_keep *k = &h->keep;
+    int rc = mot_keep_send(&h->keep, kernels);
+    if (rc)
+        return rc;
+    for (int i = 0; i < h->n_convs; i++)
+        move_conv(k, &h->conv[i]);
+    move_conv(k, &h->position);
+    move(k, &h->project_norm), move(k, &h->project), move(k, &h->norm);
+    for (int i = 0; i < h->n_layers; i++) {
+        struct mot_hubert_layer *l = &h->layer[i];
+        move(k, &l->qkv), move(k, &l->out), move(k, &l->norm);
+        move(k, &l->up), move(k, &l->down), move(k, &l->last_norm);
+    }
+    h->kernels = kernels;
+    return MOT_OK;
 }
 
 void mot_hubert_free(struct mot_hubert *h)
@@ -90,17 +129,17 @@ static int make_room(struct mot_hubert *h, struct mot_hubert_runner *r, int64_t 
     struct mot_limits l = {.N = rows, .segment = 1, .C = h->C, .H = h->s.heads, .K = h->s.heads, .D = h->C / h->s.heads,
                            .F = greater(h->F, widest), .V = 1, .G = 1, .conv = shape, .n_conv = h->n_convs + 1,
                            .norm_rows = shape[0].OW, .norm_width = widest, .attend = rows};
-    if (r->d)
-        h->kernels->close(r->d);
-    mot_free(r->x);
-    mot_free(r->a);
-    mot_free(r->b);
+    free_arrays(h, r);
     r->samples = samples;
-    r->x = mot_alloc((size_t)x, sizeof *r->x);
-    r->a = mot_alloc((size_t)x, sizeof *r->a);
-    r->b = mot_alloc((size_t)(rows * h->C), sizeof *r->b);
-    r->d = r->x && r->a && r->b ? mot_net_device(&h->kernels, r->threads, &l) : NULL;
-    return r->d ? MOT_OK : MOT_ENOMEM;
+    r->d = mot_net_device(h->kernels, r->threads, &l);
+    if (!r->d)
+        return MOT_EDEVICE;
+    r->x = h->kernels->alloc(r->d, (size_t)x * sizeof *r->x);
+    r->a = h->kernels->alloc(r->d, (size_t)x * sizeof *r->a);
+    r->b = h->kernels->alloc(r->d, (size_t)(rows * h->C) * sizeof *r->b);
+    return r->x && r->a && r->b ? MOT_OK
+                                : mot_fail(MOT_ENOMEM, "%s: memory is short for sounds, of which each thread has one",
+                                           h->kernels->name);
 }
 
 static struct mot_hubert_runner *borrow(struct mot_hubert *h, int64_t samples)
@@ -115,7 +154,7 @@ static struct mot_hubert_runner *borrow(struct mot_hubert *h, int64_t samples)
         *at = r->next;
     else if ((r = mot_alloc(1, sizeof *r)))
         r->threads = threads;
-    int rc = r ? make_room(h, r, samples) : MOT_ENOMEM; /* sets h->kernels */
+    int rc = r ? make_room(h, r, samples) : MOT_ENOMEM;
     pthread_mutex_unlock(&h->lock);
     if (!rc)
         return r;
@@ -150,7 +189,7 @@ static void run_convs(const struct mot_hubert *h, struct mot_hubert_runner *r, c
         k->conv2d(r->d, r->a, r->x, c->w, c->b, &shape[i], 0);
         swap(r);
         if (!n->w)
-            k->activate(r->d, r->x, r->x, rows * O, MOT_ACT_GELU);
+            k->activate(r->d, r->x, r->x, rows * O, MOT_ACT_GELU, 0);
         else if (h->group_norm)
             k->groupnorm(r->d, r->x, r->x, n->w, n->b, rows, O, O, CONV_EPS, MOT_ACT_GELU);
         else
@@ -186,7 +225,7 @@ static void run_layer(const struct mot_hubert *h, struct mot_hubert_runner *r, c
     else
         norm(h, r, r->x, r->x, l->norm, rows, C);
     linear(h, r, r->a, h->s.stable ? r->b : r->x, l->up, rows, C, h->F, 0);
-    k->activate(r->d, r->a, r->a, rows * h->F, MOT_ACT_GELU);
+    k->activate(r->d, r->a, r->a, rows * h->F, MOT_ACT_GELU, 0);
     linear(h, r, r->x, r->a, l->down, rows, h->F, C, 1);
     if (!h->s.stable)
         norm(h, r, r->x, r->x, l->last_norm, rows, C);
@@ -200,25 +239,24 @@ static int run(struct mot_hubert *h, const float *wave, int64_t n, float *out)
     if (!r)
         return MOT_ENOMEM;
     int64_t rows = shapes(h, n, shape), last = shape[h->n_convs - 1].O;
-    memcpy(r->x, wave, (size_t)n * sizeof *wave);
+    h->kernels->write(r->d, r->x, wave, (size_t)n * sizeof *wave);
     run_convs(h, r, shape);
     if (h->project_norm.w)
         norm(h, r, r->x, r->x, h->project_norm, rows, last);
     linear(h, r, r->a, r->x, h->project, rows, last, h->C, 0);
     swap(r);
     h->kernels->conv2d(r->d, r->a, r->x, h->position.w, h->position.b, &shape[h->n_convs], 0);
-    h->kernels->activate(r->d, r->a, r->a, rows * h->C, MOT_ACT_GELU);
-    for (int64_t i = 0; i < rows * h->C; i++)
-        r->x[i] += r->a[i];
+    h->kernels->activate(r->d, r->x, r->a, rows * h->C, MOT_ACT_GELU, 1);
     if (!h->s.stable)
         norm(h, r, r->x, r->x, h->norm, rows, h->C);
     for (int i = 0; i < h->n_layers; i++)
         run_layer(h, r, &h->layer[i], rows);
     if (h->s.stable && h->norm.w)
         norm(h, r, r->x, r->x, h->norm, rows, h->C);
-    memcpy(out, r->x, (size_t)(rows * h->C) * sizeof *out);
+    h->kernels->read(r->d, out, r->x, (size_t)(rows * h->C) * sizeof *out);
+    int rc = mot_net_wait(h->kernels, r->d);
     give_back(h, r);
-    return MOT_OK;
+    return rc;
 }
 
 /* ---- sounds ---- */

@@ -15,6 +15,8 @@ struct mot_hubert *mot_hubert_open(const char *from, const char *config, int lay
 /* From a file that mot_hubert_save wrote; it has centres. */
 struct mot_hubert *mot_hubert_load(const char *path) MOT_CHECKED;
 void mot_hubert_free(struct mot_hubert *h);
+/* Run there from now on; at first it is the CPU.  Once, before the first sound. */
+int mot_hubert_send(struct mot_hubert *h, const struct mot_kernels *k) MOT_CHECKED;
 int mot_hubert_width(const struct mot_hubert *h); /* of a feature */
 int mot_hubert_size(const struct mot_hubert *h);  /* how many units there are; 0: no centres yet */
 /* The sound's features, a row each 20 ms, at the layer: *x (*n, width) is the caller's.  Any number of threads may call

@@ -255,9 +255,12 @@ static void read_net(struct mot_hubert *h, struct mot_net *n)
 
 static struct mot_hubert *new_hubert(void)
 {
-    struct mot_hubert *h = mot_alloc(1, sizeof *h);
-    if (h)
+    const struct mot_kernels *cpu = mot_device_find("cpu", "f32");
+    struct mot_hubert *h = cpu ? mot_alloc(1, sizeof *h) : NULL;
+    if (h) {
         pthread_mutex_init(&h->lock, NULL);
+        h->kernels = cpu;
+    }
     return h;
 }
 

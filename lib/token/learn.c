@@ -7,6 +7,7 @@
  */
 #include <omp.h>
 
+#include "../base/device.h"
 #include "patches.h"
 #include "token.h"
 #include "vae.h"
@@ -85,9 +86,12 @@ static int begin_learners(struct mot_learner *l)
     if (o->image &&
         !(l->image = mot_image_learner_new(o->image, o->image_size, o->patch_size, o->seed)))
         return MOT_EARG;
+    const struct mot_kernels *k = o->device ? mot_device_find(o->device, "f32") : NULL;
+    if (o->device && !k)
+        return MOT_EDEVICE;
     if (o->speech_net)
         l->speech = mot_speech_learner_net(o->speech_net, o->speech_config, o->speech_layer, o->speech_centres, o->speech,
-                                           o->merge_repeats, o->seed);
+                                           o->merge_repeats, o->seed, k);
     else if (o->speech)
         l->speech = mot_speech_learner_new(o->speech, o->merge_repeats, o->seed);
     return has_speech(l) && !l->speech ? MOT_EARG : MOT_OK;

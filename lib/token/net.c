@@ -20,19 +20,53 @@ float *mot_keep_floats(struct mot_keep *k, size_t a, size_t b)
         return NULL;
     }
     float *x = mot_alloc(n, sizeof *x);
-    if (!x || mot_grow((void **)&k->p, k->n, &k->capacity, sizeof *k->p)) {
+    if (!x || mot_grow((void **)&k->kept, k->n, &k->capacity, sizeof *k->kept)) {
         mot_free(x);
         return NULL;
     }
-    return k->p[k->n++] = x;
+    k->kept[k->n++] = (struct mot_kept){.p = x, .n = n};
+    return x;
 }
 
 void mot_keep_free(struct mot_keep *k)
 {
-    for (int64_t i = 0; i < k->n; i++)
-        mot_free(k->p[i]);
-    mot_free(k->p);
+    for (int64_t i = 0; i < k->n; i++) {
+        if (k->home)
+            k->kernels->free(k->home, k->kept[i].there);
+        mot_free(k->kept[i].p);
+    }
+    if (k->home)
+        k->kernels->close(k->home);
+    mot_free(k->kept);
     *k = (struct mot_keep){0};
+}
+
+int mot_keep_send(struct mot_keep *k, const struct mot_kernels *kernels)
+{
+    char err[256] = "";
+    k->kernels = kernels;
+    k->home = kernels->open(1, err, sizeof err);
+    if (!k->home)
+        return mot_fail(MOT_EDEVICE, "cannot start device %s: %s", kernels->name, err);
+    for (int64_t i = 0; i < k->n; i++) {
+        struct mot_kept *a = &k->kept[i];
+        a->there = kernels->alloc(k->home, a->n * sizeof *a->p);
+        if (!a->there)
+            return mot_fail(MOT_ENOMEM, "%s: memory is short for a net's weights", kernels->name);
+        kernels->write(k->home, a->there, a->p, a->n * sizeof *a->p);
+    }
+    return mot_net_wait(kernels, k->home);
+}
+
+void mot_keep_move(const struct mot_keep *k, const float **w)
+{
+    for (int64_t i = 0; *w && i < k->n; i++) {
+        const struct mot_kept *a = &k->kept[i];
+        if (*w >= a->p && *w < a->p + a->n) {
+            *w = a->there + (*w - a->p);
+            return;
+        }
+    }
 }
 
 /* ---- opening ---- */
@@ -284,7 +318,7 @@ float *mot_net_take_conv(struct mot_net *n, const struct mot_conv *v, int rank, 
     const int64_t shape[4] = {v->O, v->C / v->groups, rank == 4 ? v->kh : v->kw, v->kw};
     float *x = take(n, rank, shape, name), *y = x ? turn_conv(n, v, x) : NULL;
     if (y) { /* x was kept last but one: it has served */
-        n->keep->p[n->keep->n - 2] = y;
+        n->keep->kept[n->keep->n - 2] = n->keep->kept[n->keep->n - 1];
         n->keep->n--;
         mot_free(x);
     }
@@ -366,18 +400,27 @@ int mot_net_save(const struct mot_net *n, const char *path, const char *const *m
     return w && !rc ? mot_st_writer_commit(w) : rc;
 }
 
-struct mot_device *mot_net_device(const struct mot_kernels **k, int threads, const struct mot_limits *l)
+/* ---- devices ---- */
+
+struct mot_device *mot_net_device(const struct mot_kernels *k, int threads, const struct mot_limits *l)
 {
-    char err[200] = "";
-    *k = mot_kernels_cpu(NULL, NULL, err, sizeof err);
-    struct mot_device *d = *k ? (*k)->open(threads, err, sizeof err) : NULL;
+    char err[256] = "";
+    struct mot_device *d = k->open(threads, err, sizeof err);
     if (!d) {
-        mot_fail(MOT_ENOMEM, "%s", err);
+        mot_fail(MOT_EDEVICE, "cannot start device %s: %s", k->name, err);
         return NULL;
     }
-    if ((*k)->reserve(d, l) == 0)
+    if (k->reserve(d, l) == 0)
         return d;
-    (*k)->close(d);
-    mot_fail(MOT_ENOMEM, "out of memory for a net's workspace");
+    if (*k->error(d))
+        mot_fail(MOT_EDEVICE, "%s: %s", k->name, k->error(d));
+    else
+        mot_fail(MOT_ENOMEM, "%s: memory is short for a net's workspace, of which each thread has one", k->name);
+    k->close(d);
     return NULL;
+}
+
+int mot_net_wait(const struct mot_kernels *k, struct mot_device *d)
+{
+    return k->sync(d) == 0 ? MOT_OK : mot_fail(MOT_EDEVICE, "%s: %s", k->name, k->error(d));
 }

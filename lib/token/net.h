@@ -7,17 +7,27 @@
 #ifndef MOT_NET_H
 #define MOT_NET_H
 
-#include "../../kernels/kernels.h"
+#include "../base/device.h"
 #include "../base/json.h"
 #include "../base/safetensors.h"
 
-/* Arrays that live as long as the net. */
+/* Arrays that live as long as the net, in host memory, and what of them was sent to a device that has other memory. */
+struct mot_kept {
+    float *p, *there;
+    size_t n;
+};
 struct mot_keep {
-    float **p;
+    struct mot_kept *kept;
     int64_t n, capacity;
+    const struct mot_kernels *kernels; /* of home */
+    struct mot_device *home;           /* owns what was sent; NULL: nothing was */
 };
 float *mot_keep_floats(struct mot_keep *k, size_t a, size_t b) MOT_CHECKED; /* a * b zeros */
 void mot_keep_free(struct mot_keep *k);
+/* Send all to a device. */
+int mot_keep_send(struct mot_keep *k, const struct mot_kernels *kernels) MOT_CHECKED;
+/* *w, somewhere in an array that was sent, becomes its place there; NULL stays. */
+void mot_keep_move(const struct mot_keep *k, const float **w);
 
 struct mot_net {
     char *path, *prefix;
@@ -61,7 +71,9 @@ int mot_net_verdict(const struct mot_net *n, const char *what) MOT_CHECKED;
 int mot_net_save(const struct mot_net *n, const char *path, const char *const *metadata, int n_metadata,
                  const struct mot_st_decl *extra, const float *data) MOT_CHECKED;
 
-/* A device of the cpu backend that computes in float; NULL after mot_fail. */
-struct mot_device *mot_net_device(const struct mot_kernels **k, int threads, const struct mot_limits *l) MOT_CHECKED;
+/* A device of a backend that computes in float, with its workspace; NULL after mot_fail. */
+struct mot_device *mot_net_device(const struct mot_kernels *k, int threads, const struct mot_limits *l) MOT_CHECKED;
+/* Wait for what runs there. */
+int mot_net_wait(const struct mot_kernels *k, struct mot_device *d) MOT_CHECKED;
 
 #endif

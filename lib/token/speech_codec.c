@@ -49,6 +49,11 @@ void mot_speech_codec_free(struct mot_speech_codec *c)
     mot_free(c);
 }
 
+int mot_speech_codec_send(struct mot_speech_codec *c, const struct mot_kernels *k)
+{
+    return c->hubert ? mot_hubert_send(c->hubert, k) : MOT_OK;
+}
+
 int mot_speech_codec_size(const struct mot_speech_codec *c)
 {
     return c->vq ? mot_speech_vq_size(c->vq) : mot_hubert_size(c->hubert);
@@ -174,7 +179,7 @@ void mot_speech_learner_free(struct mot_speech_learner *l)
 }
 
 struct mot_speech_learner *mot_speech_learner_net(const char *net, const char *config, int layer, const char *centres,
-                                                  int units, bool merge_repeats, uint64_t seed)
+                                                  int units, bool merge_repeats, uint64_t seed, const struct mot_kernels *k)
 {
     if (!centres && (units < 2 || units > 65536)) {
         mot_fail(MOT_EARG, "speech units: %d is not in 2..65536", units);
@@ -185,7 +190,8 @@ struct mot_speech_learner *mot_speech_learner_net(const char *net, const char *c
         return NULL;
     *l = (struct mot_speech_learner){.units = units, .merge = merge_repeats, .seed = seed};
     l->hubert = mot_hubert_open(net, config, layer);
-    if (l->hubert && (!centres || mot_hubert_read_centres(l->hubert, centres) == MOT_OK)) {
+    if (l->hubert && (!k || mot_hubert_send(l->hubert, k) == MOT_OK) &&
+        (!centres || mot_hubert_read_centres(l->hubert, centres) == MOT_OK)) {
         l->capacity = SAMPLE_FLOATS / mot_hubert_width(l->hubert);
         return l;
     }

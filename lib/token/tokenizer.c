@@ -6,6 +6,7 @@
  * The vocabulary's digest is computed anew when the folder is opened: a file that was exchanged or
  * damaged since the folder was made would give ids another meaning without any sign.
  */
+#include "../base/device.h"
 #include "token.h"
 
 struct mot_tokenizer {
@@ -120,6 +121,19 @@ struct mot_tokenizer *mot_tokenizer_open(const char *folder)
         return t;
     mot_tokenizer_close(t);
     return NULL;
+}
+
+int mot_tokenizer_device(struct mot_tokenizer *t, const char *device)
+{
+    if (!device || strcmp(device, "cpu") == 0)
+        return MOT_OK;
+    const struct mot_kernels *k = mot_device_find(device, "f32");
+    int rc = k ? MOT_OK : MOT_EDEVICE;
+    if (!rc && t->image)
+        rc = mot_image_codec_send(t->image, k);
+    if (!rc && t->speech)
+        rc = mot_speech_codec_send(t->speech, k);
+    return rc;
 }
 
 struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t)
@@ -254,6 +268,11 @@ int mot_decode_latent(struct mot_tokenizer *t, const struct mot_grid *g, const u
 bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g)
 {
     return t->image && mot_image_codec_grid(t->image, g);
+}
+
+double mot_tokenizer_range(const struct mot_tokenizer *t)
+{
+    return t->image ? mot_image_codec_range(t->image) : 0;
 }
 
 int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im,

@@ -112,6 +112,11 @@ struct mot_vae *mot_vae_load(const char *path)
     return NULL;
 }
 
+int mot_vae_send(struct mot_vae *v, const struct mot_kernels *k)
+{
+    return mot_autonet_send(&v->net, k);
+}
+
 void mot_vae_free(struct mot_vae *v)
 {
     if (!v)
@@ -140,18 +145,16 @@ bool mot_vae_decodes(const struct mot_vae *v)
 
 int mot_vae_latent(struct mot_vae *v, const struct mot_image *square, float *z)
 {
-    struct mot_autonet_runner *r = mot_autonet_borrow(&v->net, &v->net.encoder);
-    int rc = r ? mot_autonet_take_picture(&v->net, r, square) : MOT_ENOMEM;
-    if (!rc) {
-        mot_autonet_run(&v->net, r, &v->net.encoder);
-        const float *moments = r->buffer[0]; /* of each pixel the means, then the variances */
-        for (int64_t i = 0; i < (int64_t)v->net.latent * v->net.latent; i++)
-            for (int c = 0; c < v->channels; c++)
-                *z++ = (moments[2 * i * v->channels + c] - v->shift) * v->scale;
-    }
-    if (r)
-        mot_autonet_give_back(&v->net, r);
-    return rc;
+    struct mot_autonet_runner *r;
+    int rc = mot_autonet_encode(&v->net, square, &r);
+    if (rc)
+        return rc;
+    const float *moments = r->host; /* of each pixel the means, then the variances */
+    for (int64_t i = 0; i < (int64_t)v->net.latent * v->net.latent; i++)
+        for (int c = 0; c < v->channels; c++)
+            *z++ = (moments[2 * i * v->channels + c] - v->shift) * v->scale;
+    mot_autonet_give_back(&v->net, r);
+    return MOT_OK;
 }
 
 int mot_vae_encode(struct mot_vae *v, const struct mot_image *square, struct mot_latents *out)
@@ -180,14 +183,16 @@ int mot_vae_decode(struct mot_vae *v, const uint16_t *value, struct mot_image *o
         mot_image_free(out);
         return MOT_ENOMEM;
     }
-    mot_patches_join(&g, value, v->channels, v->patch, r->buffer[0]);
+    mot_patches_join(&g, value, v->channels, v->patch, r->host);
     for (int64_t i = 0; i < mot_grid_values(&g); i++)
-        r->buffer[0][i] = r->buffer[0][i] / v->scale + v->shift;
-    mot_autonet_run(&v->net, r, &v->net.decoder);
-    for (int64_t i = 0; i < 3 * (int64_t)side * side; i++)
-        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->buffer[0][i], -1), 1) * 127.5f + 128);
+        r->host[i] = r->host[i] / v->scale + v->shift;
+    int rc = mot_autonet_run(&v->net, r, &v->net.decoder);
+    for (int64_t i = 0; !rc && i < 3 * (int64_t)side * side; i++)
+        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->host[i], -1), 1) * 127.5f + 128);
     mot_autonet_give_back(&v->net, r);
-    return MOT_OK;
+    if (rc)
+        mot_image_free(out);
+    return rc;
 }
 
 /* ---- import ---- */

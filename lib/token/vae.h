@@ -13,6 +13,8 @@ struct mot_vae;
 /* From a file that mot_vae_import wrote. */
 struct mot_vae *mot_vae_load(const char *path) MOT_CHECKED;
 void mot_vae_free(struct mot_vae *v);
+/* Run there from now on; at first it is the CPU.  Once, before the first picture. */
+int mot_vae_send(struct mot_vae *v, const struct mot_kernels *k) MOT_CHECKED;
 int mot_vae_side(const struct mot_vae *v); /* pictures are squares of so many pixels */
 void mot_vae_grid(const struct mot_vae *v, struct mot_grid *g);
 bool mot_vae_decodes(const struct mot_vae *v);

@@ -50,6 +50,11 @@ struct mot_vqgan *mot_vqgan_load(const char *path)
     return NULL;
 }
 
+int mot_vqgan_send(struct mot_vqgan *v, const struct mot_kernels *k)
+{
+    return mot_autonet_send(&v->net, k);
+}
+
 void mot_vqgan_free(struct mot_vqgan *v)
 {
     if (!v)
@@ -83,15 +88,13 @@ bool mot_vqgan_decodes(const struct mot_vqgan *v)
 
 int mot_vqgan_encode(struct mot_vqgan *v, const struct mot_image *square, int32_t *code)
 {
-    struct mot_autonet_runner *r = mot_autonet_borrow(&v->net, &v->net.encoder);
-    int rc = r ? mot_autonet_take_picture(&v->net, r, square) : MOT_ENOMEM;
-    if (!rc) {
-        mot_autonet_run(&v->net, r, &v->net.encoder);
-        mot_codebook_search(&v->search, r->buffer[0], mot_vqgan_tokens(v), NULL, code);
-    }
-    if (r)
-        mot_autonet_give_back(&v->net, r);
-    return rc;
+    struct mot_autonet_runner *r;
+    int rc = mot_autonet_encode(&v->net, square, &r);
+    if (rc)
+        return rc;
+    mot_codebook_search(&v->search, r->host, mot_vqgan_tokens(v), NULL, code);
+    mot_autonet_give_back(&v->net, r);
+    return MOT_OK;
 }
 
 /* Grey where no code was. */
@@ -116,16 +119,19 @@ int mot_vqgan_decode(struct mot_vqgan *v, const int32_t *code, struct mot_image 
         return MOT_ENOMEM;
     }
     for (int64_t i = 0; i < mot_vqgan_tokens(v); i++) {
-        float *z = r->buffer[0] + i * v->dim;
+        float *z = r->host + i * v->dim;
         if (code[i] >= 0)
             memcpy(z, v->codebook + (int64_t)code[i] * v->dim, (size_t)v->dim * sizeof *z);
         else
             memset(z, 0, (size_t)v->dim * sizeof *z);
     }
-    mot_autonet_run(&v->net, r, &v->net.decoder);
-    for (int64_t i = 0; i < 3 * (int64_t)v->net.side * v->net.side; i++)
-        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->buffer[0][i] + 1, 0), 2) / 2 * 255);
+    int rc = mot_autonet_run(&v->net, r, &v->net.decoder);
+    for (int64_t i = 0; !rc && i < 3 * (int64_t)v->net.side * v->net.side; i++)
+        out->rgb[i] = (unsigned char)(fminf(fmaxf(r->host[i] + 1, 0), 2) / 2 * 255);
     mot_autonet_give_back(&v->net, r);
-    blank(v, code, out);
-    return MOT_OK;
+    if (rc)
+        mot_image_free(out);
+    else
+        blank(v, code, out);
+    return rc;
 }

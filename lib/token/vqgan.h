@@ -11,6 +11,8 @@ struct mot_vqgan;
 /* From a file that mot_vqgan_import wrote. */
 struct mot_vqgan *mot_vqgan_load(const char *path) MOT_CHECKED;
 void mot_vqgan_free(struct mot_vqgan *v);
+/* Run there from now on; at first it is the CPU.  Once, before the first picture. */
+int mot_vqgan_send(struct mot_vqgan *v, const struct mot_kernels *k) MOT_CHECKED;
 int mot_vqgan_size(const struct mot_vqgan *v);   /* of the codebook */
 int mot_vqgan_side(const struct mot_vqgan *v);   /* pictures are squares of so many pixels */
 int mot_vqgan_tokens(const struct mot_vqgan *v); /* codes a picture */

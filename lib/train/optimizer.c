@@ -63,7 +63,7 @@ static int find_stretches(struct mot_optimizer *o, const struct mot_train_option
     int rc = MOT_OK;
     for (int64_t i = 0; i < t->n && !rc; i++) {
         const struct mot_tensor *w = &t->tensor[i];
-        if (w->tower < 0)
+        if (w->weight == MOT_W_EMBED || w->weight == MOT_W_HEAD)
             rc = add_rows(o, w, options, used);
         else
             add_piece(o, w, w->offset, w->count, factor_of(w->name, NULL, options, used));

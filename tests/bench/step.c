@@ -250,7 +250,7 @@ static struct contestant contestant_new(const struct net *net, const char *arch,
     check(mot_model_init(c.m, 1));
     check(mot_optimizer_new(&c.optimizer, c.m, &c.options));
     draw(&c.batch, net, &v, mix);
-    c.flops = 3 * mot_forward_flops(&config, c.batch.n, (double)net->batch * seq * (seq + 1) / 2);
+    c.flops = 3 * mot_forward_flops(&config, &(struct mot_rows){.n = c.batch.n, .pairs = (double)net->batch * seq * (seq + 1) / 2});
     return c;
 }
 
@@ -265,7 +265,7 @@ static double step(struct contestant *c)
 {
     struct mot_step s;
     double begin = now();
-    check(mot_model_route(c->m, &c->batch, 1 / mot_batch_weight(c->m, &c->batch)));
+    check(mot_model_route(c->m, &c->batch, 1 / mot_batch_weight(c->m, &c->batch), NULL));
     check(mot_model_run(c->m, true));
     check(mot_optimizer_norms(&c->optimizer, &s));
     mot_optimizer_step(&c->optimizer, &c->options, c->options.lr, ++c->steps);

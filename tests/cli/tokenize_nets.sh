@@ -32,6 +32,9 @@ mot-tokenize -q --decode -o out a.mot
 [ -s out/000007.png ]
 mv elsewhere.safetensors vqgan.safetensors
 
+fails mot-tokenize -t tok --device abacus pictures
+says 'no device "abacus"'
+
 # Without its decoder, under Hugging Face's names: the same codes, and a clear word.
 mot-tokenize -q --learn text=300 --image-codec vqgan:encoder.safetensors,c.yaml -t half pictures
 mot-tokenize -q -t half -o b.mot pictures

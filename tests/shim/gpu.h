@@ -10,7 +10,7 @@
 #define DEVICE static inline
 
 /* Small, so that small tests go round more than once. */
-enum { LOGITS_HELD = 256 << 10, STAGING = 4 << 10 };
+enum { LOGITS_HELD = 256 << 10, GATHERED = 32 << 10, STAGING = 4 << 10 };
 
 unsigned char *shared_memory();
 

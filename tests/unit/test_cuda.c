@@ -68,7 +68,7 @@ static void step(struct trainee *t, int i, int64_t rows, int absent)
         CHECK_INT(mot_batch_add(&t->batch, id, n), MOT_OK);
         left -= n;
     }
-    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch)), MOT_OK);
+    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch), NULL), MOT_OK);
     CHECK_INT(mot_model_run(t->m, true), MOT_OK);
     CHECK_INT(mot_optimizer_norms(&t->optimizer, &s), MOT_OK);
     mot_optimizer_step(&t->optimizer, &t->options, t->options.lr, i + 1);

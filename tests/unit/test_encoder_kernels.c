@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_encoder_kernels.c - the kernels of picture and sound encoders against the reference ones, for
- * every set of instructions and 1, 2 and 5 threads, which must agree to the bit; nothing outside the
- * outputs may change.  Where operands are rounded to bf16, inputs are numbers that this does not change.
+ * every set of instructions and 1, 2 and 5 threads, which must agree to the bit, and on the cuda backend; nothing
+ * outside the outputs may change.  Where operands are rounded to bf16, inputs are numbers that this does not change.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,7 +23,10 @@ static float uniform(void) /* in [-1, 1), of 8 bits: exact in bf16 */
 }
 
 /* Everything a case allocates; freed at its end. */
-static void *owned[64];
+static struct {
+    float *p;
+    size_t bytes;
+} owned[64];
 static int n_owned;
 
 static float *numbers(int64_t n, float scale)
@@ -31,7 +34,8 @@ static float *numbers(int64_t n, float scale)
     float *x = malloc((size_t)(n + 1) * sizeof *x);
     if (!x || n_owned == 64)
         abort();
-    owned[n_owned++] = x;
+    owned[n_owned].p = x;
+    owned[n_owned++].bytes = (size_t)n * sizeof *x;
     for (int64_t i = 0; i < n; i++)
         x[i] = scale * uniform();
     return x;
@@ -50,6 +54,21 @@ typedef void operation(const struct mot_kernels *k, struct mot_device *d, const 
 
 enum { GUARD = 32 };
 
+/* *at becomes a copy on the device, which is to be freed. */
+static void *move(const struct mot_kernels *k, struct mot_device *d, float **at)
+{
+    int i = 0;
+    if (!*at)
+        return NULL;
+    while (owned[i].p != *at)
+        i++;
+    float *there = k->alloc(d, owned[i].bytes);
+    if (!there)
+        abort();
+    k->write(d, there, *at, owned[i].bytes);
+    return *at = there;
+}
+
 static float *run_once(const struct mot_kernels *k, int threads, const struct inputs *in, operation *op)
 {
     char err[200];
@@ -62,7 +81,15 @@ static float *run_once(const struct mot_kernels *k, int threads, const struct in
     float *out = numbers(in->size + 2 * GUARD, 1);
     for (int64_t i = 0; i < in->size + 2 * GUARD; i++)
         out[i] = in->first && i >= GUARD && i < GUARD + in->size ? in->first[i - GUARD] : NAN;
-    op(k, d, in, out + GUARD);
+    struct inputs there = *in;
+    float *to = out;
+    void *copies[] = {move(k, d, &there.x), move(k, d, &there.w), move(k, d, &there.b), move(k, d, &to)};
+    op(k, d, &there, to + GUARD);
+    k->read(d, out, to, (size_t)(in->size + 2 * GUARD) * sizeof *out);
+    CHECK_INT(k->sync(d), 0);
+    CHECK_STR(k->error(d), "");
+    for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
+        k->free(d, copies[i]);
     k->close(d);
     for (int i = 0; i < GUARD; i++)
         CHECK(isnan(out[i]) && isnan(out[GUARD + in->size + i]));
@@ -71,7 +98,7 @@ static float *run_once(const struct mot_kernels *k, int threads, const struct in
 
 static void compare(const char *what, const struct inputs *in, operation *op, double absolute, double relative)
 {
-    static const int threads[] = {1, 2, 5};
+    static const int threads[] = {1, 2, 5}; /* a GPU has no use for them */
     float *expected = run_once(&mot_kernels_ref, 1, in, op), *one = NULL;
     for (int t = 0; t < 3; t++) {
         float *found = run_once(cpu, threads[t], in, op);
@@ -86,7 +113,7 @@ static void compare(const char *what, const struct inputs *in, operation *op, do
         CHECK(in->size == 0 || memcmp(one, found, (size_t)in->size * sizeof *found) == 0);
     }
     while (n_owned > 0)
-        free(owned[--n_owned]);
+        free(owned[--n_owned].p);
 }
 
 /* -- convolutions -- */
@@ -139,7 +166,7 @@ static void op_layernorm(const struct mot_kernels *k, struct mot_device *d, cons
 
 static void op_activate(const struct mot_kernels *k, struct mot_device *d, const struct inputs *in, float *out)
 {
-    k->activate(d, out, in->first ? out : in->x, in->size, in->act);
+    k->activate(d, out, in->first && !in->add ? out : in->x, in->size, in->act, in->add);
 }
 
 /* Columns far from 0, as a net's are: what a sum of squares less the square of the mean loses. */
@@ -179,12 +206,12 @@ static void test_layernorm(void)
 
 static void test_activate(void)
 {
-    for (int how = 0; how < 6; how++) {
-        struct inputs in = {.size = 4001, .act = (enum mot_nonlinearity)(how % 3)};
+    for (int how = 0; how < 9; how++) {
+        struct inputs in = {.size = 4001, .act = (enum mot_nonlinearity)(how % 3), .add = how / 6};
         in.x = numbers(in.size, 1);
         for (int64_t i = 0; i < in.size; i++)
             in.x[i] = (float)(i - 2000) / 100;
-        in.first = how >= 3 ? in.x : NULL;
+        in.first = how >= 6 ? numbers(in.size, 1) : how >= 3 ? in.x : NULL;
         compare("activate", &in, op_activate, 1e-6, 1e-6);
     }
 }
@@ -231,5 +258,15 @@ int main(void)
             else
                 printf("skip %s: %s\n", test_note, err);
         }
+    for (int t = 0; t < 2; t++) { /* these are float in both */
+        char err[200];
+        bf16 = false;
+        test_note = t ? "cuda-bf16" : "cuda-f32";
+        cpu = mot_kernels_cuda(dtypes[t], err, sizeof err);
+        if (cpu)
+            test_all();
+        else
+            printf("skip %s: %s\n", test_note, err);
+    }
     return test_end();
 }

@@ -142,7 +142,7 @@ static void test_ties(void)
 
 /* ---- growing ---- */
 
-enum { CONTEXT = 400, ALONG = 300, V = 97 };
+enum { CONTEXT = 400, V = 97 };
 
 static struct mot_model *model(const struct mot_kernels *k, bool post)
 {
@@ -177,25 +177,26 @@ static void feed(struct mot_model *m, struct mot_past *p, int sequence, int64_t 
         id[i - from] = id_of(sequence, i);
     int64_t last = to - from - 1;
     CHECK_INT(mot_batch_add(&b, id, to - from), MOT_OK);
-    CHECK_INT(mot_model_grow(m, &b, p), MOT_OK);
+    CHECK_INT(mot_model_grow(m, &b, p, NULL), MOT_OK);
     CHECK_INT(mot_model_logits(m, &last, 1, z), MOT_OK);
     mot_batch_free(&b);
 }
 
-static void check_growing(const struct mot_kernels *k, bool post, int64_t first, int64_t step)
+static void check_growing(const struct mot_kernels *k, bool post, int64_t along, int64_t first, int64_t step,
+                          double tolerance)
 {
     struct mot_model *m = model(k, post);
     mot_real at_once[V], grown[V];
     struct mot_past p;
     CHECK_INT(mot_past_new(m, CONTEXT, &p), MOT_OK);
-    feed(m, &p, 0, 0, ALONG, at_once);
+    feed(m, &p, 0, 0, along, at_once);
     p.length = 0;
-    for (int64_t i = 0, n; i < ALONG; i += n) {
-        n = i == 0 ? first : step < ALONG - i ? step : ALONG - i;
+    for (int64_t i = 0, n; i < along; i += n) {
+        n = i == 0 ? first : step < along - i ? step : along - i;
         feed(m, &p, 0, i, i + n, grown);
     }
     for (int i = 0; i < V; i++)
-        CHECK_NEAR((double)grown[i], (double)at_once[i], 0, 2e-4);
+        CHECK_NEAR((double)grown[i], (double)at_once[i], tolerance, 2e-4);
     m->k->free(m->d, p.kv);
     mot_model_free(m);
 }
@@ -203,39 +204,61 @@ static void check_growing(const struct mot_kernels *k, bool post, int64_t first,
 static void test_growing(void)
 {
     const struct mot_kernels *cpu = mot_kernels_cpu(NULL, NULL, NULL, 0);
-    check_growing(cpu, false, 1, 1);
-    check_growing(cpu, true, 290, 1);
-    check_growing(cpu, false, 40, 32);
-    check_growing(cpu, true, 5, 7);
-    check_growing(&mot_kernels_ref, false, 280, 3);
+    check_growing(cpu, false, 300, 1, 1, 0);
+    check_growing(cpu, true, 300, 290, 1, 0);
+    check_growing(cpu, false, 300, 40, 32, 0);
+    check_growing(cpu, true, 300, 5, 7, 0);
+    check_growing(&mot_kernels_ref, false, 300, 280, 3, 0);
 }
 
-/* Twenty sequences of different lengths, a token of each at once: to the last bit as each alone. */
-static void test_company(void)
+static void test_growing_cuda(void)
+{
+    char err[200];
+    const struct mot_kernels *f32 = mot_kernels_cuda("f32", err, sizeof err), *bf16 = mot_kernels_cuda("bf16", err, sizeof err);
+    if (!f32 || !bf16)
+        return;
+    check_growing(f32, false, 30, 25, 3, 0);
+    check_growing(f32, true, 40, 9, 17, 0);
+    check_growing(bf16, false, 30, 25, 1, 0.2); /* logits of some tens */
+}
+
+/* Many sequences of different lengths, a token of each at once: to the last bit as each alone. */
+static void company(const struct mot_kernels *k, int many, int longer)
 {
     enum { MANY = 20 };
-    struct mot_model *m = model(mot_kernels_cpu(NULL, NULL, NULL, 0), false);
+    struct mot_model *m = model(k, false);
     static mot_real alone[MANY][V], together[MANY * V];
     struct mot_past p[MANY];
     struct mot_batch b = {0};
     int64_t position[MANY];
-    for (int s = 0; s < MANY; s++) {
+    for (int s = 0; s < many; s++) {
         CHECK_INT(mot_past_new(m, CONTEXT, &p[s]), MOT_OK);
-        feed(m, &p[s], s, 0, 1 + 13 * s, alone[s]);
+        feed(m, &p[s], s, 0, 1 + longer * s, alone[s]);
         int64_t length = p[s].length;
         feed(m, &p[s], s, length, length + 1, alone[s]);
         p[s].length = length;
         position[s] = s;
         CHECK_INT(mot_batch_add(&b, (int32_t[]){id_of(s, length), 0}, 1), MOT_OK);
     }
-    CHECK_INT(mot_model_grow(m, &b, p), MOT_OK);
-    CHECK_INT(mot_model_logits(m, position, MANY, together), MOT_OK);
-    for (int s = 0; s < MANY; s++) {
+    CHECK_INT(mot_model_grow(m, &b, p, NULL), MOT_OK);
+    CHECK_INT(mot_model_logits(m, position, many, together), MOT_OK);
+    for (int s = 0; s < many; s++) {
         CHECK(memcmp(alone[s], together + s * V, sizeof alone[s]) == 0);
         m->k->free(m->d, p[s].kv);
     }
     mot_batch_free(&b);
     mot_model_free(m);
+}
+
+static void test_company(void)
+{
+    char err[200];
+    company(mot_kernels_cpu(NULL, NULL, NULL, 0), 20, 13);
+    for (int narrow = 0; narrow < 2; narrow++) {
+        const struct mot_kernels *k = mot_kernels_cuda(narrow ? "bf16" : "f32", err, sizeof err);
+        if (k)
+            company(k, 5, 3);
+    }
 }
 
 /* More than there is room for. */
@@ -248,7 +271,7 @@ static void test_room(void)
     CHECK_INT(mot_past_new(m, 10, &p), MOT_OK);
     feed(m, &p, 0, 0, 8, z);
     CHECK_INT(mot_batch_add(&b, (int32_t[]){1, 2, 3, 4}, 3), MOT_OK);
-    CHECK_INT(mot_model_grow(m, &b, &p), MOT_EARG);
+    CHECK_INT(mot_model_grow(m, &b, &p, NULL), MOT_EARG);
     CHECK_INT(p.length, 8);
     mot_batch_free(&b);
     m->k->free(m->d, p.kv);
@@ -261,6 +284,7 @@ int main(void)
     RUN(test_sampling);
     RUN(test_ties);
     RUN(test_growing);
+    RUN(test_growing_cuda);
     RUN(test_company);
     RUN(test_room);
     return test_end();

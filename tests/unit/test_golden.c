@@ -119,7 +119,7 @@ static void compare(const struct golden *g, const char *folder, const struct mot
 {
     struct mot_model *m = mot_model_new(&g->config, &g->vocab, k, threads, g->batch.n, g->batch.n, true);
     bool ok = m && !mot_model_load(m, folder) &&
-              !mot_model_route(m, &g->batch, 1 / mot_batch_weight(m, &g->batch)) && !mot_model_run(m, true);
+              !mot_model_route(m, &g->batch, 1 / mot_batch_weight(m, &g->batch), NULL) && !mot_model_run(m, true);
     if (!ok)
         fprintf(stderr, "%s: %s\n", folder, mot_error());
     CHECK(ok);

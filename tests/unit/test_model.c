@@ -62,7 +62,7 @@ static struct result run(const struct mot_config *c, const struct mot_vocab *v, 
     fill(&b, v);
     struct mot_model *m = mot_model_new(c, v, k, threads, 300, 128, true);
     CHECK(m);
-    if (m && !mot_model_init(m, 7) && !mot_model_route(m, &b, 1.0 / (double)b.n) && !mot_model_run(m, true)) {
+    if (m && !mot_model_init(m, 7) && !mot_model_route(m, &b, 1.0 / (double)b.n, NULL) && !mot_model_run(m, true)) {
         r = (struct result){b.n, m->table.values, malloc((size_t)b.n * 4), malloc((size_t)m->table.values * 4)};
         memcpy(r.nll, m->host_nll, (size_t)b.n * 4);
         k->read(m->d, r.grads, m->grads, (size_t)m->table.values * 4);

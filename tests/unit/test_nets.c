@@ -48,7 +48,8 @@ static void draw(unsigned char *p)
         }
 }
 
-static void test_vqgan(void)
+/* k NULL: where a net runs that was not sent anywhere. */
+static void check_vqgan(const struct mot_kernels *k)
 {
     static struct tensors t;
     struct mot_st golden;
@@ -61,9 +62,10 @@ static void test_vqgan(void)
     CHECK_INT(mot_vqgan_import(scratch("net.safetensors"), NULL, SIDE, scratch("image.safetensors")), 0);
     struct mot_vqgan *v = mot_vqgan_load(scratch("image.safetensors"));
     CHECK(v != NULL);
+    CHECK(!k || mot_vqgan_send(v, k) == 0);
     CHECK_INT(mot_st_open(&golden, "tests/golden/vqgan/golden.safetensors"), 0);
     const struct mot_st_tensor *codes = mot_st_find(&golden, "codes"), *picture = mot_st_find(&golden, "picture");
-    for (int threads = 1; v && threads <= 3; threads++) {
+    for (int threads = 1; v && threads <= (k ? 1 : 3); threads++) {
         int32_t found[TOKENS], expected[TOKENS];
         omp_set_num_threads(threads);
         CHECK_INT(mot_vqgan_tokens(v), TOKENS);
@@ -82,6 +84,20 @@ static void test_vqgan(void)
     }
     mot_vqgan_free(v);
     mot_st_close(&golden);
+}
+
+/* The cuda backend, unless there is no GPU and no shim. */
+static const struct mot_kernels *cuda(void)
+{
+    char err[256];
+    return mot_kernels_cuda("f32", err, sizeof err);
+}
+
+static void test_vqgan(void)
+{
+    check_vqgan(NULL);
+    if (cuda())
+        check_vqgan(cuda());
 }
 
 /* What is wrong with a net is named, all of it. */
@@ -154,7 +170,7 @@ static bool write_hubert(const char *name, const char *config, spoiler *spoil)
 }
 
 /* Features and units of the twin's sound, and the same from the codec that was saved. */
-static void check_hubert(const char *name, const char *config, int layer)
+static void check_hubert(const char *name, const char *config, int layer, const struct mot_kernels *k)
 {
     struct mot_st golden;
     char path[100];
@@ -173,6 +189,7 @@ static void check_hubert(const char *name, const char *config, int layer)
     }
     struct mot_hubert *h = mot_hubert_open(scratch("hubert.safetensors"), NULL, layer);
     CHECK(h != NULL);
+    CHECK(!k || mot_hubert_send(h, k) == 0);
     float *x = NULL, *centre = calloc((size_t)centres->count, sizeof *centre);
     int64_t n = 0;
     memcpy(centre, centres->data, centres->bytes);
@@ -187,6 +204,7 @@ static void check_hubert(const char *name, const char *config, int layer)
     CHECK(h && mot_hubert_save(h, false, scratch("speech.safetensors")) == 0);
     mot_hubert_free(h);
     h = mot_hubert_load(scratch("speech.safetensors"));
+    CHECK(!k || mot_hubert_send(h, k) == 0);
     struct mot_ids ids = {0};
     CHECK(h && mot_hubert_encode(h, &a, &ids) == 0);
     CHECK_INT(ids.n, units->count);
@@ -211,8 +229,12 @@ static void check_hubert(const char *name, const char *config, int layer)
 
 static void test_hubert(void)
 {
-    check_hubert("group", group_config, 2);
-    check_hubert("layer", layer_config, -1);
+    check_hubert("group", group_config, 2, NULL);
+    check_hubert("layer", layer_config, -1, NULL);
+    if (cuda()) {
+        check_hubert("group", group_config, 2, cuda());
+        check_hubert("layer", layer_config, -1, cuda());
+    }
 }
 
 static void spoil_hubert(struct mot_st_decl *d, float *x)

@@ -124,7 +124,7 @@ static void test_probe_changes_nothing(void)
         if (probed)
             CHECK_INT(mot_probe_attach(&p, m, 1000), MOT_OK);
         p.recording = true;
-        CHECK_INT(mot_model_route(m, &b, 1.0 / 40), MOT_OK);
+        CHECK_INT(mot_model_route(m, &b, 1.0 / 40, NULL), MOT_OK);
         CHECK_INT(mot_model_run(m, true), MOT_OK);
         mot_probe_detach(&p);
         values = m->table.values;

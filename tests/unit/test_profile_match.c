@@ -278,7 +278,7 @@ static void test_one_device(void)
     CHECK_INT(mot_scale(&c, &w, &k, &f), MOT_OK);
     CHECK_INT(mot_cost_memory(&c, &w, NULL, NULL, 0, true, &m), MOT_OK);
     CHECK_INT(mot_config_size(&c, &size), MOT_OK);
-    CHECK_NEAR(f.gemm, 3 * mot_forward_flops(&c, 200, 200 * 101 / 2.0) / 1e12, 0, 1e-12);
+    CHECK_NEAR(f.gemm, 3 * mot_forward_flops(&c, &(struct mot_rows){.n = 200, .pairs = 200 * 101 / 2.0}) / 1e12, 0, 1e-12);
     /* 4 layers, width 256, heads of the same width, FFN 768. */
     double values = 4 * (16 * 256 + 4 * 3 * 256 + 11 * 768) + 11 * 256;
     CHECK_NEAR(f.passes, (4 * 200 * values + 36.0 * (double)size.params_total) / 1e11, 0, 1e-12);

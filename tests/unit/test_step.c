@@ -134,7 +134,7 @@ static void step(struct trainee *t, int64_t rows, int absent)
         }
         CHECK_INT(mot_batch_add(&t->batch, id, n), MOT_OK);
     }
-    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch)), MOT_OK);
+    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch), NULL), MOT_OK);
     CHECK_INT(mot_model_run(t->m, true), MOT_OK);
     CHECK_INT(mot_optimizer_norms(&t->optimizer, &s), MOT_OK);
     CHECK(isfinite(s.grad_norm) && s.grad_norm > 0);

@@ -64,7 +64,7 @@ static float float_at(const struct mot_st_tensor *t, int64_t i)
 }
 
 /* Latents within 1e-4 of the largest, as vectors of 2 x 2 latent pixels in the order row, column, channel; and back. */
-static void check_twin(const char *name, int channels)
+static void check_twin(const char *name, int channels, const struct mot_kernels *k)
 {
     struct mot_st golden;
     unsigned char rgb[SIDE * SIDE * 3];
@@ -81,8 +81,8 @@ static void check_twin(const char *name, int channels)
     struct mot_vae *v = mot_vae_load(scratch("image.safetensors"));
     const struct mot_st_tensor *latents = mot_st_find(&golden, "latents"), *picture = mot_st_find(&golden, "picture");
     int side = (int)latents->shape[0];
-    CHECK(v != NULL);
-    for (int threads = 1; v && threads <= 3; threads += 2) {
+    CHECK(v && (!k || mot_vae_send(v, k) == 0));
+    for (int threads = 1; v && threads <= (k ? 1 : 3); threads += 2) {
         struct mot_grid g;
         float *z = calloc((size_t)latents->count, sizeof *z), largest = 0, worst = 0;
         omp_set_num_threads(threads);
@@ -116,10 +116,17 @@ static void check_twin(const char *name, int channels)
     mot_st_close(&golden);
 }
 
+/* On the CPU, and by the cuda backend, unless there is no GPU and no shim. */
 static void test_twins(void)
 {
-    check_twin("sd", 4);
-    check_twin("flux", 16);
+    char err[256];
+    const struct mot_kernels *cuda = mot_kernels_cuda("f32", err, sizeof err);
+    check_twin("sd", 4, NULL);
+    check_twin("flux", 16, NULL);
+    if (cuda) {
+        check_twin("sd", 4, cuda);
+        check_twin("flux", 16, cuda);
+    }
 }
 
 /* -- scale and shift: of the options, of the configuration, of nets of so many channels -- */

@@ -15,8 +15,9 @@
 
 #define DEVICE static __device__ __forceinline__
 
-/* Bytes of logits that the head holds at a time, and of pinned memory for what is sent. */
-enum { LOGITS_HELD = 512 << 20, STAGING = 8 << 20 };
+/* Bytes of logits that the head holds at a time, of what convolutions gather and encoders' attention scores, and of pinned
+ * memory for what is sent. */
+enum { LOGITS_HELD = 512 << 20, GATHERED = 64 << 20, STAGING = 8 << 20 };
 
 /* A block's shared memory: `shared` bytes of the launch. */
 DEVICE unsigned char *shared_memory()

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "model.h"
+#include "device.h"
 
 static const struct mot_kernels *cpu(const char *dtype)
 {

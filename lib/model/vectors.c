@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * vectors.c - the keys of config.json about pictures whose tokens are vectors.
+ *
+ *   "latent_sizes": {"image": 192}                  values of a token's vector
+ *   "diffusion": {"objective": "ddpm", "steps": 1000, "schedule": "cosine"}
+ *   "diffusion": {"objective": "flow", "shift": 1}
+ */
+#include "model.h"
+
+static const char *const objective_names[] = {"ddpm", "flow"};
+
+int mot_vectors_of(const struct mot_config *c)
+{
+    for (int m = 0; m < c->n_modalities; m++)
+        if (c->latent_size[m] > 0)
+            return m;
+    return -1;
+}
+
+const char *mot_objective_name(enum mot_objective o)
+{
+    return objective_names[o];
+}
+
+int mot_objective_find(enum mot_objective *o, const char *name)
+{
+    for (int i = 0; i < MOT_COUNT(objective_names); i++)
+        if (strcmp(name, objective_names[i]) == 0) {
+            *o = (enum mot_objective)i;
+            return MOT_OK;
+        }
+    return mot_fail(MOT_EARG, "objective \"%.40s\": expected ddpm or flow", name);
+}
+
+static int read_sizes(struct mot_config *c, const json_t *j, const char *name)
+{
+    const json_t *o = json_object_get(j, "latent_sizes");
+    if (!o || json_is_null(o))
+        return MOT_OK;
+    if (!json_is_object(o) || !c->n_modalities)
+        return mot_fail(MOT_EFORMAT, "%s: key \"latent_sizes\": expected an object, and \"modalities\" beside it", name);
+    size_t found = 0;
+    for (int m = 0; m < c->n_modalities; m++) {
+        found += json_object_get(o, c->modality[m]) != NULL;
+        int rc = mot_json_int(o, name, c->modality[m], 0, MOT_MAX_VECTOR, &c->latent_size[m]);
+        if (rc)
+            return rc;
+    }
+    if (found != json_object_size(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"latent_sizes\": names a modality that \"modalities\" does not", name);
+    c->latent_sizes_given = true;
+    return MOT_OK;
+}
+
+int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name)
+{
+    int rc = read_sizes(c, j, name);
+    const json_t *o = json_object_get(j, "diffusion");
+    if (rc || !o || json_is_null(o))
+        return rc;
+    if (!json_is_object(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"diffusion\": expected an object", name);
+    const char *objective = "ddpm", *schedule = "cosine";
+    rc = mot_json_string(o, name, "objective", &objective);
+    if (!rc)
+        rc = mot_json_string(o, name, "schedule", &schedule);
+    if (!rc && mot_objective_find(&c->diffusion.objective, objective))
+        rc = mot_fail(MOT_EFORMAT, "%s: key \"diffusion.objective\": expected \"ddpm\" or \"flow\", found \"%.40s\"", name, objective);
+    if (!rc && strcmp(schedule, "cosine") != 0)
+        rc = mot_fail(MOT_EFORMAT, "%s: key \"diffusion.schedule\": only \"cosine\" is supported, not \"%.40s\"", name, schedule);
+    if (!rc)
+        rc = mot_json_int(o, name, "steps", 2, 100000, &c->diffusion.steps);
+    if (!rc)
+        rc = mot_json_real(o, name, "shift", 1e-3, 1e3, &c->diffusion.shift);
+    return rc;
+}
+
+int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v)
+{
+    int first = -1;
+    for (int m = 0; m < c->n_modalities; m++) {
+        if (v && c->latent_sizes_given && c->latent_size[m] != v->modality[m].width)
+            return mot_fail(MOT_EARG, "%s: latent_sizes says %lld values for a token of %s, the tokenizer %d", name,
+                            (long long)c->latent_size[m], c->modality[m], (int)v->modality[m].width);
+        if (v)
+            c->latent_size[m] = v->modality[m].width;
+        if (c->latent_size[m] > 0 && first >= 0)
+            return mot_fail(MOT_EARG, "%s: both %s and %s have tokens that are vectors; only one modality may", name,
+                            c->modality[first], c->modality[m]);
+        if (c->latent_size[m] > 0)
+            first = m;
+    }
+    if (first == 0)
+        return mot_fail(MOT_EARG, "%s: the first modality's tokens are words; they cannot be vectors", name);
+    /* Transfusion's lambda (arXiv 2408.11039), and BAGEL's equal shares. */
+    if (first > 0 && !c->loss_weights_given)
+        c->loss_weight[first] = c->diffusion.objective == MOT_DDPM ? 5 : 1;
+    return MOT_OK;
+}
+
+void mot_vectors_write(const struct mot_config *c, json_t *j)
+{
+    int k = mot_vectors_of(c);
+    if (k < 0)
+        return;
+    json_object_set_new(j, "latent_sizes", json_pack("{s:I}", c->modality[k], (json_int_t)c->latent_size[k]));
+    const char *objective = mot_objective_name(c->diffusion.objective);
+    json_object_set_new(j, "diffusion",
+                        c->diffusion.objective == MOT_DDPM
+                            ? json_pack("{s:s, s:I, s:s}", "objective", objective, "steps",
+                                        (json_int_t)c->diffusion.steps, "schedule", "cosine")
+                            : json_pack("{s:s, s:f}", "objective", objective, "shift", c->diffusion.shift));
+}
