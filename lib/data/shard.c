@@ -179,14 +179,17 @@ static bool any_not_finite(const uint16_t *value, int64_t n)
 static int check_pictures(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l)
 {
     int64_t grid = 0, value = 0;
-    for (int64_t i = 0, end; i < n; i = end) {
+    bool any = l->n_grids > 0;
+    for (int m = 0; m < w->vocab.n_modalities; m++)
+        any |= w->vocab.modality[m].width > 0;
+    for (int64_t i = 0, end; any && i < n; i = end) {
         int m = mot_vocab_modality(&w->vocab, id[i]);
         int32_t width = w->vocab.modality[m].width;
         end = i + 1;
         if (!width)
             continue;
         const struct mot_grid *g = grid < l->n_grids ? &l->grid[grid++] : NULL;
-        if (!g || !mot_grid_fits(g) || g->width != width || mot_grid_tokens(g) > n - i)
+        if (!g || !mot_grid_fits(g) || g->width != width || mot_grid_tokens(g) > n - i || mot_grid_values(g) > l->n - value)
             return mot_fail(MOT_EARG, "%s: token %lld of a document stands for a vector of %d values: there is no such picture",
                             w->name, (long long)i, width);
         for (end = i + mot_grid_tokens(g); i < end; i++)
