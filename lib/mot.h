@@ -305,6 +305,8 @@ struct mot_shard_writer *mot_shard_create(const char *path, const struct mot_voc
 int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int64_t text_bytes) MOT_CHECKED;
 /* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
+/* Is a document of these ids, which are the vocabulary's, small enough for a shard?  It takes at most 1 GiB. */
+bool mot_shard_fits(const struct mot_vocab *v, const int32_t *id, int64_t n);
 /* Bytes that the file would have at most, were this document added and then no more. */
 int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n);
 /* Words of the writer's own, kept in the end frame. */

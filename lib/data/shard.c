@@ -206,23 +206,36 @@ int mot_shard_add(struct mot_shard_writer *w, const int32_t *id, int64_t n, int6
     rc = put_document(w, id, n, text_bytes, &counts);
     if (rc) {
         w->payload.n = before;
-        return rc;
+        return rc == MOT_ENOMEM ? mot_fail(rc, "%s: document of %lld tokens: %s", w->name, (long long)n, mot_error()) : rc;
     }
     w->counts = counts;
     return w->payload.n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
 }
 
-int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n)
+/* Bytes of a document's segments. */
+static int64_t size_of(const struct mot_vocab *v, const int32_t *id, int64_t n)
 {
-    int64_t size = w->written + (int64_t)w->payload.n + DOC_HEAD + 3 * HEAD + 16 + 8 * w->vocab.n_modalities;
+    int64_t size = 0;
     for (int64_t i = 0, end; i < n; i = end) {
-        int m = mot_vocab_modality(&w->vocab, id[i]);
+        int m = mot_vocab_modality(v, id[i]);
         int32_t largest = 0;
-        for (end = i; end < n && mot_vocab_modality(&w->vocab, id[end]) == m; end++)
+        for (end = i; end < n && mot_vocab_modality(v, id[end]) == m; end++)
             largest = id[end] > largest ? id[end] : largest;
         size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
     }
-    return size + (w->note ? (int64_t)strlen(w->note) : 0);
+    return size;
+}
+
+bool mot_shard_fits(const struct mot_vocab *v, const int32_t *id, int64_t n)
+{
+    const int64_t limit = (int64_t)FRAME_LIMIT - DOC_HEAD;
+    return n <= limit / (SEGMENT_HEAD + 4) || size_of(v, id, n) <= limit;
+}
+
+int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n)
+{
+    int64_t size = w->written + (int64_t)w->payload.n + DOC_HEAD + 3 * HEAD + 16 + 8 * w->vocab.n_modalities;
+    return size + size_of(&w->vocab, id, n) + (w->note ? (int64_t)strlen(w->note) : 0);
 }
 
 int mot_shard_set_note(struct mot_shard_writer *w, const char *note)
