@@ -344,6 +344,8 @@ int mot_shard_add_latents(struct mot_shard_writer *w, const int32_t *id, int64_t
                           int64_t text_bytes) MOT_CHECKED;
 /* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
+/* Is a document of these ids, which are the vocabulary's, and pictures small enough for a shard?  It takes at most 1 GiB. */
+bool mot_shard_fits(const struct mot_vocab *v, const int32_t *id, int64_t n, const struct mot_latents *l);
 /* Bytes that the file would have at most, were this document added and then no more. */
 int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l);
 /* Words of the writer's own, kept in the end frame. */
