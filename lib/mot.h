@@ -12,6 +12,7 @@
  *   6 profiling            lib/profile/
  *   7 conversion           lib/convert/
  *   8 generation           lib/generate/
+ *   9 metrics              lib/eval/
  *
  * Rules.  A function that can fail returns int (MOT_OK = 0, else an enum mot_status) or a pointer
  * (NULL = failed); mot_error() then tells in one line what, where and what to do about it.  Nothing prints
@@ -979,6 +980,43 @@ int mot_generator_add(struct mot_generator *g, const struct mot_doc *d) MOT_CHEC
 int mot_generator_flush(struct mot_generator *g) MOT_CHECKED; /* finish all */
 int64_t mot_generator_tokens(const struct mot_generator *g);  /* generated so far */
 void mot_generator_close(struct mot_generator *g);
+
+/* ==== 9 metrics (lib/eval/) ======================================================================= */
+
+/* -- one modality given all else (condition.c) -- */
+/* A document whose parts of one modality come after all others, each part between the delimiters that it had, bos and eos
+ * where they were.  Zero-initialise; free with mot_conditional_free. */
+struct mot_conditional {
+    struct mot_doc doc; /* n = 0: it has not both, that modality and another one */
+    int64_t begin, end; /* its parts, and what stands around them; of their own tokens mot_vocab_modality tells */
+    struct mot_ids ids; /* what doc is made of; private */
+    struct mot_latents latents;
+    struct mot_span *span;
+    int64_t span_capacity;
+};
+/* What out held is dropped. */
+int mot_doc_condition(const struct mot_vocab *v, const struct mot_doc *d, int modality, struct mot_conditional *out) MOT_CHECKED;
+void mot_conditional_free(struct mot_conditional *c);
+
+/* -- confidence intervals (bootstrap.c) -- */
+/* A figure of n units; pick[i] is which unit stands in the i-th place, some stand in several.  NaN: there is none.  Several
+ * threads may call it at once. */
+typedef double mot_figure(const void *context, const int64_t *pick, int64_t n);
+struct mot_bootstrap {
+    int64_t n;
+    int64_t first; /* units [0, first) are one sample and [first, n) another one; 0: all are one */
+    mot_figure *figure;
+    const void *context;
+    int resamples;
+    double confidence; /* 0.95 */
+    uint64_t seed;
+    int threads; /* 0: all cores; the result does not depend on it */
+};
+struct mot_interval {
+    double lo, hi; /* NaN: nothing to tell, as of a single unit */
+};
+/* value: the figure of the units as they are. */
+int mot_bootstrap(const struct mot_bootstrap *b, double value, struct mot_interval *out) MOT_CHECKED;
 
 #ifdef __cplusplus
 }

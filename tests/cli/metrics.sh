@@ -1,0 +1,84 @@
+# mot-eval's metrics: losses of one modality given all else, and confidence intervals.
+. "$T/cli.sh"
+mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
+mot-tokenize -q -t tok --order text,image,speech -o a.mot "$T/files/samples"
+mot-tokenize -q -t tok --order speech,image,text -o b.mot "$T/files/samples"
+mot-train -q -c nano -t tok -o run --steps 5 --batch 2 --seq 64 a.mot > log
+figure() { # FILE MODALITY COLUMN, of TSV
+    awk -F '\t' -v m="$2" -v c="$3" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == c) k = i } $2 == m { print $k }' "$1"
+}
+
+# ---- one modality given all else ----
+# Where it stands last already, its loss is what it always is: of pictures' codes and sounds' units all tokens count.
+mot-eval run a.mot > plain.tsv
+mot-eval --conditional speech run a.mot > c.tsv
+equal "$(cut -f 2 c.tsv | tr '\n' ' ')" 'modality speech '
+equal "$(grep speech c.tsv)" "$(grep speech plain.tsv)"
+# So is that of texts that come last, but for what stands around the parts (five tokens a document), which does not count.
+mot-eval run b.mot > plain.b.tsv
+mot-eval --conditional text run b.mot > c.tsv
+equal "$(figure c.tsv text tokens)" $(($(figure plain.b.tsv text tokens) - 5 * 8))
+mot-eval --per-token run b.mot > tokens.jsonl
+mot-eval --per-token --conditional text run b.mot > c.jsonl
+paste -d ' ' c.jsonl tokens.jsonl | sed 's/{"doc":[0-9]*,"ids":\[//g; s/\],"nll":\[/ /g; s/\]}//g' | awk '
+    $1 != $3 { exit 1 }
+    { n = split($2, some, ","); split($4, all, ",")
+      for (i = 1; i <= n; i++) if (some[i] != "null" && some[i] != all[i]) exit 1 }' || wrong 'not the losses of the same documents'
+equal "$(sed 's/.*"nll"//' c.jsonl | tr ',' '\n' | grep -c '[0-9]')" "$(figure c.tsv text tokens)"
+# The order that a document was written in does not matter to what comes last.
+mot-eval --conditional image run a.mot > c.tsv
+mot-tokenize -q -t tok --order text,speech,image -o c.mot "$T/files/samples"
+mot-eval run c.mot > d.tsv
+equal "$(figure c.tsv image nll)" "$(figure d.tsv image nll)"
+mot-eval --conditional image --per-token run b.mot > i.jsonl
+equal "$(wc -l < i.jsonl | tr -d ' ')" 8
+equal "$(sed 's/.*"nll"//' i.jsonl | tr ',' '\n' | grep -c '[0-9]')" "$(figure plain.tsv image tokens)"
+# Documents without both are told; without any it is a failure; a modality must be there.
+printf 'words\n' | mot-tokenize -q -t tok -f lines -o text.mot -
+cat a.mot text.mot > both.mot
+mot-eval --conditional speech run both.mot > c.tsv 2> err
+says '1 of 9 documents'
+equal "$(figure c.tsv speech nll)" "$(figure plain.tsv speech nll)"
+mot-eval -q --conditional speech run both.mot 2> err > c.tsv
+[ ! -s err ] || wrong 'a note in spite of -q'
+fails mot-eval --conditional text run text.mot
+says 'no document with both text'
+fails mot-eval --conditional video run a.mot
+says 'no such modality'
+
+# Pictures of vectors: the mean squared error depends on what is told before them.
+mot-tokenize -q --learn text=300 --latent pixels:8 --image-size 32 -t vtok "$T/files/samples"
+mkdir pairs
+for k in 000 001 002 003; do cp "$T/files/samples/$k.png" "$T/files/samples/$k.txt" pairs; done
+mot-tokenize -q -t vtok --order image,text -o v.mot pairs
+mot-train -q -c nano -t vtok -o vrun --steps 5 --batch 2 --seq 64 v.mot > log
+mot-eval --conditional image vrun v.mot > c.tsv
+equal "$(figure c.tsv image nll) $(figure c.tsv image tokens)" '- 64'
+mot-tokenize -q -t vtok --order text,image -o w.mot pairs
+mot-eval vrun w.mot > d.tsv
+equal "$(figure c.tsv image mse)" "$(figure d.tsv image mse)"
+
+# ---- intervals ----
+mot-eval --ci 0.95 run a.mot > ci.tsv
+equal "$(head -n 1 ci.tsv | tr '\t' ' ')" 'shard modality tokens nll nll_lo nll_hi ppl bits_per_byte'
+equal "$(cut -f 1-4,7-8 ci.tsv)" "$(cat plain.tsv)"
+awk -F '\t' 'NR > 1 && !($5 < $4 && $4 < $6 && $6 - $5 < 3) { exit 1 }' ci.tsv || wrong 'intervals do not hold their figures'
+mot-eval --ci 0.5 run a.mot > half.tsv
+equal "$(paste ci.tsv half.tsv | awk -F '\t' 'NR > 1 && $14 - $13 >= $6 - $5' | wc -l | tr -d ' ')" 0
+mot-eval --ci 0.95 --seed 1 run a.mot > seed.tsv
+exits 1 cmp -s ci.tsv seed.tsv
+equal "$(cut -f 1-4 seed.tsv)" "$(cut -f 1-4 ci.tsv)"
+equal "$(mot-eval --ci 0.95 --json run a.mot | grep -c '"nll":[0-9.]*,"nll_lo":[0-9.]*,"nll_hi":[0-9.]*,"ppl"')" 4
+# The sum of two shards has an interval of its own; a single document has none.
+mot-eval --ci 0.95 run a.mot b.mot > two.tsv
+awk -F '\t' '$1 == "total" && $2 == "all" { exit !($6 - $5 < 3 && $6 > $4) }' two.tsv || wrong 'no interval of the total'
+equal "$(mot-eval --ci 0.95 run text.mot | cut -f 5,6 | sort -u | tr '\t\n' '  ')" '- - nll_lo nll_hi '
+mot-eval --ci 0.9 vrun v.mot > ci.tsv
+equal "$(head -n 1 ci.tsv | cut -f 9-)" "$(printf 'mse\tmse_lo\tmse_hi')"
+equal "$(figure ci.tsv image nll_lo)" '-'
+awk -F '\t' '$2 == "image" && !($10 < $9 && $9 < $11) { exit 1 }' ci.tsv || wrong 'no interval of squared errors'
+for wrong in 0 1 -1 x 95 nan; do
+    exits 2 mot-eval --ci "$wrong" run a.mot
+    says '--ci'
+done
+exits 2 mot-eval --ci 0.9 --per-token run a.mot

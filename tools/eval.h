@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * eval.h - the parts of mot-eval, a file each, and what they share.
+ */
+#ifndef MOT_TOOL_EVAL_H
+#define MOT_TOOL_EVAL_H
+
+#include "mot.h"
+#include "tool.h"
+
+enum eval_mode { EVAL_LOSSES };
+
+struct eval_options {
+    enum eval_mode mode;
+    bool json, per_token, keep_going;
+    int64_t context, stride;
+    const char *device, *dtype;
+    const char *conditional; /* a modality; NULL: losses of all */
+    double confidence;       /* of intervals; 0: none */
+    uint64_t seed;
+    int threads;
+    const char *const *input;
+    int n_inputs;
+};
+
+/* What there is to do; each ends the program where it cannot go on. */
+void eval_losses(const struct eval_options *o);
+
+/* ---- figures in their columns (eval_figures.c) ---- */
+
+enum { EVAL_RESAMPLES = 1000 };
+/* NaN: the row has none. digits: 6 behind the point, or 0: six in all. */
+void eval_print(const struct eval_options *o, const char *name, double x, int digits);
+/* The figure, and NAME_lo and NAME_hi where intervals are asked for. */
+void eval_print_interval(const struct eval_options *o, const char *name, double x, struct mot_interval i);
+/* Of n units; nothing where no intervals are asked for. */
+struct mot_interval eval_interval(const struct eval_options *o, double value, mot_figure *figure, const void *context, int64_t n,
+                                  int64_t first);
+
+#endif
