@@ -1018,6 +1018,20 @@ struct mot_interval {
 /* value: the figure of the units as they are. */
 int mot_bootstrap(const struct mot_bootstrap *b, double value, struct mot_interval *out) MOT_CHECKED;
 
+/* -- captions against reference texts (captions.c, whose head states the formulas; words.c: what words are) -- */
+enum mot_caption_metric { MOT_BLEU_1, MOT_BLEU_2, MOT_BLEU_3, MOT_BLEU_4, MOT_CIDER, MOT_CAPTION_METRICS };
+struct mot_captions;
+/* Files of lines {"id":"..","text":".."} (a number as id, and COCO's "image_id" and "caption", will do too) or ID<TAB>TEXT; "-" is
+ * standard input.  Each candidate needs references of its id, and has an id of its own.  plain: texts are words with spaces
+ * between them already. */
+struct mot_captions *mot_captions_open(const char *candidates, const char *const *references, int n, bool plain) MOT_CHECKED;
+int64_t mot_captions_count(const struct mot_captions *c);  /* candidates */
+int64_t mot_captions_unused(const struct mot_captions *c); /* ids that only references have; they count for nothing */
+/* Over the candidates picked, or, where pick is NULL, over all.  BLEU of 0 to 1; CIDEr-D of 0 to 10, NaN of a single candidate:
+ * it weighs words by how few pictures have them. */
+double mot_captions_figure(const struct mot_captions *c, enum mot_caption_metric metric, const int64_t *pick, int64_t n);
+void mot_captions_close(struct mot_captions *c);
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,11 +8,11 @@
 #include "mot.h"
 #include "tool.h"
 
-enum eval_mode { EVAL_LOSSES };
+enum eval_mode { EVAL_LOSSES, EVAL_CAPTIONS };
 
 struct eval_options {
     enum eval_mode mode;
-    bool json, per_token, keep_going;
+    bool json, per_token, keep_going, words;
     int64_t context, stride;
     const char *device, *dtype;
     const char *conditional; /* a modality; NULL: losses of all */
@@ -25,6 +25,7 @@ struct eval_options {
 
 /* What there is to do; each ends the program where it cannot go on. */
 void eval_losses(const struct eval_options *o);
+void eval_captions(const struct eval_options *o);
 
 /* ---- figures in their columns (eval_figures.c) ---- */
 
@@ -33,6 +34,9 @@ enum { EVAL_RESAMPLES = 1000 };
 void eval_print(const struct eval_options *o, const char *name, double x, int digits);
 /* The figure, and NAME_lo and NAME_hi where intervals are asked for. */
 void eval_print_interval(const struct eval_options *o, const char *name, double x, struct mot_interval i);
+/* A metric as a row of its own: metric, items, value. */
+void eval_print_metric_head(const struct eval_options *o);
+void eval_print_metric(const struct eval_options *o, const char *name, int64_t items, double x, struct mot_interval i);
 /* Of n units; nothing where no intervals are asked for. */
 struct mot_interval eval_interval(const struct eval_options *o, double value, mot_figure *figure, const void *context, int64_t n,
                                   int64_t first);

@@ -30,6 +30,19 @@ void eval_print_interval(const struct eval_options *o, const char *name, double 
     eval_print(o, key, i.hi, 6);
 }
 
+void eval_print_metric_head(const struct eval_options *o)
+{
+    if (!o->json)
+        puts(o->confidence > 0 ? "metric\titems\tvalue\tvalue_lo\tvalue_hi" : "metric\titems\tvalue");
+}
+
+void eval_print_metric(const struct eval_options *o, const char *name, int64_t items, double x, struct mot_interval i)
+{
+    printf(o->json ? "{\"metric\":\"%s\",\"items\":%lld" : "%s\t%lld", name, (long long)items);
+    eval_print_interval(o, "value", x, i);
+    puts(o->json ? "}" : "");
+}
+
 struct mot_interval eval_interval(const struct eval_options *o, double value, mot_figure *figure, const void *context, int64_t n,
                                   int64_t first)
 {

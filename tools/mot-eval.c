@@ -7,18 +7,22 @@
 #include "eval.h"
 
 enum {
-    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CI, OPT_SEED, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE,
-    OPT_KEEP_GOING
+    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_CI, OPT_SEED, OPT_CONTEXT, OPT_STRIDE,
+    OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 static void usage(FILE *f)
 {
     fputs("usage: mot-eval [options] FOLDER SHARD...|-\n"
+          "       mot-eval --captions [options] CANDIDATES REFERENCES...\n"
           "loss by modality of a model folder on shards, as TSV: shard, modality, tokens, nll, ppl, bits_per_byte\n"
           "      --json          the same as JSON Lines\n"
           "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
           "      --conditional M of modality M alone (text, image, speech), given all else in its document\n"
-          "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents\n"
+          "      --captions      BLEU and CIDEr of captions against references, as TSV: metric, items, value; both are files of\n"
+          "                      lines {\"id\":..,\"text\":..} or ID<tab>TEXT\n"
+          "      --words         their texts are words with spaces between them already\n"
+          "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents or captions\n"
           "      --seed N        of the bootstrap (0)\n"
           "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
           "      --stride N      new tokens a window, where a document is longer than the context (half of it)\n"
@@ -29,12 +33,24 @@ static void usage(FILE *f)
 }
 
 /* Options that do not go together, and inputs that are missing. */
-static void check(const struct eval_options *o)
+static void check_captions(const struct eval_options *o)
+{
+    if (o->per_token || o->conditional)
+        die_usage("--captions knows no tokens");
+    if (o->n_inputs == 0)
+        die_usage("no captions given (- is standard input)");
+    if (o->n_inputs == 1)
+        die_usage("no references given");
+}
+
+static void check_losses(const struct eval_options *o)
 {
     if (o->context && o->stride > o->context)
         die_usage("--stride %lld is more than --context %lld", (long long)o->stride, (long long)o->context);
     if (o->per_token && o->confidence > 0)
         die_usage("--ci is of the figures of whole shards, and --per-token tells none");
+    if (o->words)
+        die_usage("--words goes with --captions");
     if (o->n_inputs == 0)
         die_usage("no model folder given");
     if (o->n_inputs == 1)
@@ -55,6 +71,8 @@ static struct eval_options parse(int argc, char **argv)
         {"json", no_argument, NULL, OPT_JSON},
         {"per-token", no_argument, NULL, OPT_PER_TOKEN},
         {"conditional", required_argument, NULL, OPT_CONDITIONAL},
+        {"captions", no_argument, NULL, OPT_CAPTIONS},
+        {"words", no_argument, NULL, OPT_WORDS},
         {"ci", required_argument, NULL, OPT_CI},
         {"seed", required_argument, NULL, OPT_SEED},
         {"context", required_argument, NULL, OPT_CONTEXT},
@@ -72,6 +90,8 @@ static struct eval_options parse(int argc, char **argv)
         case OPT_JSON: o.json = true; break;
         case OPT_PER_TOKEN: o.per_token = true; break;
         case OPT_CONDITIONAL: o.conditional = optarg; break;
+        case OPT_CAPTIONS: o.mode = EVAL_CAPTIONS; break;
+        case OPT_WORDS: o.words = true; break;
         case OPT_CI: o.confidence = confidence(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         case OPT_CONTEXT: o.context = opt_int("--context", optarg, 1, 1 << 24); break;
@@ -84,7 +104,10 @@ static struct eval_options parse(int argc, char **argv)
         }
     o.input = (const char *const *)argv + optind;
     o.n_inputs = argc - optind;
-    check(&o);
+    if (o.mode == EVAL_CAPTIONS)
+        check_captions(&o);
+    else
+        check_losses(&o);
     return o;
 }
 
@@ -92,6 +115,9 @@ int main(int argc, char **argv)
 {
     tool_start("mot-eval", argv);
     struct eval_options o = parse(argc, argv);
-    eval_losses(&o);
+    if (o.mode == EVAL_CAPTIONS)
+        eval_captions(&o);
+    else
+        eval_losses(&o);
     return tool_finish();
 }

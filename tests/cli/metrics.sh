@@ -1,4 +1,4 @@
-# mot-eval's metrics: losses of one modality given all else, and confidence intervals.
+# mot-eval's metrics: losses of one modality given all else, confidence intervals, captions against references.
 . "$T/cli.sh"
 mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
 mot-tokenize -q -t tok --order text,image,speech -o a.mot "$T/files/samples"
@@ -82,3 +82,39 @@ for wrong in 0 1 -1 x 95 nan; do
     says '--ci'
 done
 exits 2 mot-eval --ci 0.9 --per-token run a.mot
+
+# ---- captions ----
+printf '1\tA dog runs on the grass.\n2\tTwo men ride horses on a beach.\n3\ta cat\n' > c.tsv
+printf '{"id":1,"text":"The dog runs on green grass."}\n{"id":"2","text":"Two men ride horses."}\n{"id":2,"text":"men on a beach"}\n' > r1.jsonl
+printf '3\ta cat on a sofa\n4\tnothing\n' > r2.tsv
+mot-eval --captions c.tsv r1.jsonl r2.tsv > m.tsv 2> err
+says '1 ids have references and no caption'
+equal "$(cut -f 1,2 m.tsv | tr '\t\n' '  ')" 'metric items bleu_1 3 bleu_2 3 bleu_3 3 bleu_4 3 cider 3 '
+awk -F '\t' 'NR > 1 && !($3 > 0 && $3 < 10) { exit 1 }' m.tsv || wrong 'captions without figures'
+mot-eval -q --captions - r1.jsonl r2.tsv < c.tsv > piped.tsv
+same m.tsv piped.tsv
+mot-eval -q --captions --ci 0.9 c.tsv r1.jsonl r2.tsv > ci.tsv
+equal "$(cut -f 1-3 ci.tsv)" "$(cat m.tsv)"
+awk -F '\t' 'NR > 1 && !($4 <= $3 && $3 <= $5 && $4 < $5) { exit 1 }' ci.tsv || wrong 'no intervals of captions'
+equal "$(mot-eval -q --captions --ci 0.9 --json c.tsv r1.jsonl r2.tsv | grep -c '^{"metric":"[a-z_1-4]*","items":3,"value":[0-9.]*,"value_lo":[0-9.]*,"value_hi":[0-9.]*}$')" 5
+# Words as they are: capitals and periods count.
+mot-eval -q --captions --words c.tsv r1.jsonl r2.tsv > words.tsv
+exits 1 cmp -s m.tsv words.tsv
+head -n 1 c.tsv > one.tsv
+equal "$(mot-eval -q --captions one.tsv r1.jsonl | sed -n 's/^cider.*\t//p')" '-'
+fails mot-eval --captions c.tsv r1.jsonl
+says ':3: 3 has no reference'
+cat c.tsv c.tsv > twice.tsv
+fails mot-eval --captions twice.tsv r1.jsonl r2.tsv
+says 'a second caption of 1'
+printf '{"id":1,"text"' > broken.jsonl
+fails mot-eval --captions c.tsv broken.jsonl
+says 'broken.jsonl:1'
+fails mot-eval --captions c.tsv /dev/null
+says 'no captions'
+fails mot-eval --captions c.tsv "$T/files/samples/000.png"
+fails mot-eval --captions c.tsv nowhere
+exits 2 mot-eval --captions c.tsv
+exits 2 mot-eval --captions
+exits 2 mot-eval --captions --conditional text c.tsv r1.jsonl
+exits 2 mot-eval --words run a.mot

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_metrics.c - documents rearranged for conditional losses, and intervals by bootstrap against what is known of them.
+ * test_metrics.c - documents rearranged for conditional losses, intervals by bootstrap against what is known of them, and
+ * captions' words and figures against pycocoevalcap 1.2 and sacrebleu 2.6.
  */
 #include <stdlib.h>
 
-#include "lib/base/base.h"
+#include "lib/eval/eval.h"
 #include "tests/test.h"
 
 /* ---- one modality given all else ---- */
@@ -194,11 +195,154 @@ static void test_bootstrap_samples(void)
     CHECK(isnan(i.lo) && isnan(i.hi));
 }
 
+/* ---- captions ---- */
+
+static const char *words_of(const char *text, bool plain)
+{
+    static char out[512];
+    struct mot_bytes b = {0};
+    int64_t words = -1, ends = 0;
+    CHECK_INT(mot_words(text, strlen(text), plain, &b, &words), 0);
+    for (size_t i = 0; i < b.n; i++) {
+        ends += b.data[i] == 0;
+        out[i] = (char)(b.data[i] ? b.data[i] : i + 1 < b.n ? ' ' : 0);
+    }
+    out[b.n] = 0;
+    CHECK_INT(words, ends);
+    mot_bytes_free(&b);
+    return out;
+}
+
+/* As Stanford's PTBTokenizer 3.4.1 and pycocoevalcap's list of punctuation leave them, but for the last two. */
+static void test_words(void)
+{
+    static const char *const table[][2] = {
+        {"A man's black-and-white dog isn't there.", "a man 's black-and-white dog is n't there"},
+        {"I can't; I won't, they'll \"never\" go (soon) ... and it costs $3.50!",
+         "i ca n't i wo n't they 'll never go -lrb- soon -rrb- and it costs $ 3.50"},
+        {"The U.S. flag, 3,000 people & 50% off -- it's John's.", "the u.s. flag 3,000 people & 50 % off it 's john 's"},
+        {"two dogs' bowls and/or 'quoted' words: a 10:30 clock; #1 @home e-mail",
+         "two dogs bowls and/or quoted words a 10:30 clock # 1 @home e-mail"},
+        {"Dr. Smith's 1/2 caf\xc3\xa9 na\xc3\xafve \xe2\x80\x9cquotes\xe2\x80\x9d it\xe2\x80\x99s \xe2\x80\x93 dash",
+         "dr. smith 's 1/2 caf\xc3\xa9 na\xc3\xafve quotes it 's dash"},
+        {"I'm gonna wanna cannot O'Brien it..", "i 'm gon na wan na can not o'brien it"},
+        {"a [bracket] {curly} a*b a+b=c x_y $.25", "a -lsb- bracket -rsb- -lcb- curly -rcb- a * b a + b = c x_y $ .25"},
+        {"ends with U.S.", "ends with u.s."},
+        {"Mr. and Mrs. Jones, Inc. went etc. today.", "mr. and mrs. jones inc. went etc. today"},
+        {"The letter E.", "the letter e"},
+        {"  \t ", ""},
+        {"...", ""},
+        {"\xc3\x89" "T\xc3\x89 \xff", "\xc3\xa9t\xc3\xa9 \xef\xbf\xbd"},
+        {"rock'n'roll '90s", "rock'n'roll 90s"},
+    };
+    for (int i = 0; i < MOT_COUNT(table); i++)
+        CHECK_STR(words_of(table[i][0], false), table[i][1]);
+    CHECK_STR(words_of(" A dog's \xc2\xa0 life.\t(x) ", true), "A dog's life. (x)");
+}
+
+static char folder[] = "/tmp/mot-test-XXXXXX", candidates[64], references[64];
+
+static void write_file(const char *path, const char *text)
+{
+    CHECK_INT(mot_write_file(path, text, strlen(text)), 0);
+}
+
+static const char caption_lines[] =
+    "1\ta dog runs on the grass\n2\ttwo men are riding brown horses on a beach\n3\ta plate of food with rice and beans\n4\tcat\n"
+    "5\ta red bus is parked at the side of the road the bus is red\n6\ta man is playing a guitar\n";
+static const char reference_lines[] =
+    "{\"id\":1,\"text\":\"a brown dog runs across the grass\"}\n{\"id\":\"2\",\"text\":\"two men ride horses along the beach\"}\n"
+    "{\"image_id\":1,\"caption\":\"the dog is running on green grass\"}\r\n\n3\ta plate with rice and beans\n"
+    "2\ttwo men are riding brown horses on a beach\n3\tthere is food on the plate\n3\trice\n1\ta dog on a lawn\n"
+    "4\ta cat is sitting on a sofa\n4\ta cat\n5\ta red bus is parked by the road\n5\tthe bus is red\n"
+    "6\ta woman is playing the violin\n7\tunused\n";
+
+static struct mot_captions *open_captions(const char *of, const char *against)
+{
+    const char *paths[] = {references};
+    write_file(candidates, of);
+    write_file(references, against);
+    return mot_captions_open(candidates, paths, 1, false);
+}
+
+static void test_captions(void)
+{
+    static const double expected[] = {0.7333333333333334, 0.6576310762719721, 0.5626063002689756, 0.4977989130171676,
+                                      2.4196151774662185};
+    static const double cider[] = {2.006916416033724, 5.9415333107502715, 2.224054297710828, 1.6660613481282298,
+                                   1.3414990939424212, 1.3376265982318354};
+    struct mot_captions *c = open_captions(caption_lines, reference_lines);
+    CHECK(c);
+    if (!c)
+        return;
+    CHECK_INT(mot_captions_count(c), 6);
+    CHECK_INT(mot_captions_unused(c), 1);
+    for (int m = 0; m < MOT_CAPTION_METRICS; m++)
+        CHECK_NEAR(mot_captions_figure(c, (enum mot_caption_metric)m, NULL, 0), expected[m], 0, 1e-12);
+    for (int64_t i = 0; i < 6; i++)
+        CHECK_NEAR(mot_captions_figure(c, MOT_CIDER, &i, 1), cider[i], 0, 1e-12);
+    const int64_t exact[] = {1, 1}, others[] = {0, 1, 2, 4, 5};
+    CHECK_NEAR(mot_captions_figure(c, MOT_BLEU_4, exact, 2), 1, 1e-15, 0);
+    CHECK_NEAR(mot_captions_figure(c, MOT_BLEU_4, others, 5), 0.4967671998801027, 0, 1e-12); /* NLTK's */
+    mot_captions_close(c);
+}
+
+/* Figures at the ends: nothing shared, empty texts, a single caption. */
+static void test_captions_ends(void)
+{
+    struct mot_captions *c = open_captions("a\t\nb\tx y z\n", "a\tone two\nb\tp q r\na\t.\n");
+    CHECK(c);
+    for (int m = 0; c && m < MOT_CAPTION_METRICS; m++)
+        CHECK_NEAR(mot_captions_figure(c, (enum mot_caption_metric)m, NULL, 0), 0, 0, 0);
+    mot_captions_close(c);
+    c = open_captions("a\tone two three four five\n", "a\tone two three four five\n");
+    CHECK(c);
+    if (c)
+        CHECK_NEAR(mot_captions_figure(c, MOT_BLEU_4, NULL, 0), 1, 1e-15, 0);
+    if (c)
+        CHECK(isnan(mot_captions_figure(c, MOT_CIDER, NULL, 0)));
+    mot_captions_close(c);
+}
+
+static void test_captions_refused(void)
+{
+    static const char *const table[][3] = {
+        {"", "a\tb\n", "no captions in it"},
+        {"a\tb\n", "\n\n", "no captions in it"},
+        {"a\tb\n", "b\tb\n", ":1: a has no reference"},
+        {"a\tb\nb\tc\na\td\n", "a\tb\nb\tc\n", ":3: a second caption of a"},
+        {"a b\n", "a\tb\n", ":1: expected an id, a tab and a text"},
+        {"\tb\n", "a\tb\n", ":1: an empty id"},
+        {"{\"id\":\"a\"}\n", "a\tb\n", ":1: expected {\"id\""},
+        {"{\"id\":1.5,\"text\":\"b\"}\n", "a\tb\n", ":1: expected {\"id\""},
+        {"{\"id\":\"a\",\"text\":[\"b\"]}\n", "a\tb\n", ":1: expected {\"id\""},
+        {"{\"id\":\"a\",\"text\":\"b\"\n", "a\tb\n", ":1"},
+    };
+    for (int i = 0; i < MOT_COUNT(table); i++) {
+        struct mot_captions *c = open_captions(table[i][0], table[i][1]);
+        CHECK(!c);
+        if (!strstr(mot_error(), table[i][2]))
+            CHECK_STR(mot_error(), table[i][2]);
+        mot_captions_close(c);
+    }
+}
+
 int main(void)
 {
+    if (!mkdtemp(folder))
+        return 1;
+    snprintf(candidates, sizeof candidates, "%s/candidates", folder);
+    snprintf(references, sizeof references, "%s/references", folder);
     RUN(test_condition);
     RUN(test_condition_vectors);
     RUN(test_bootstrap_mean);
     RUN(test_bootstrap_samples);
+    RUN(test_words);
+    RUN(test_captions);
+    RUN(test_captions_ends);
+    RUN(test_captions_refused);
+    remove(candidates);
+    remove(references);
+    remove(folder);
     return test_end();
 }
