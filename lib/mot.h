@@ -1032,6 +1032,23 @@ int64_t mot_captions_unused(const struct mot_captions *c); /* ids that only refe
 double mot_captions_figure(const struct mot_captions *c, enum mot_caption_metric metric, const int64_t *pick, int64_t n);
 void mot_captions_close(struct mot_captions *c);
 
+/* -- sets of pictures, by features of each (eye.c, whose head says which), and how far apart two are (frechet.c) -- */
+struct mot_eye;
+/* What sees statistics of the patches of t's codec; t is borrowed. */
+struct mot_eye *mot_eye_open(struct mot_tokenizer *t) MOT_CHECKED;
+void mot_eye_close(struct mot_eye *e);
+/* A growing set of pictures, all seen by one eye.  Zero-initialise; free with mot_gallery_free. */
+struct mot_gallery {
+    int64_t n, capacity;
+    int d;          /* features of a picture */
+    float *feature; /* (n, d) */
+};
+int mot_gallery_add(struct mot_gallery *g, struct mot_eye *e, const struct mot_image *im) MOT_CHECKED;
+void mot_gallery_free(struct mot_gallery *g);
+/* The Frechet distance (squared, as FID is) of two sets of two pictures or more, or, where pick is not NULL, of a->n and then
+ * b->n pictures picked, b's counted from a->n on. */
+int mot_frechet(const struct mot_gallery *a, const struct mot_gallery *b, const int64_t *pick, double *out) MOT_CHECKED;
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,7 +23,7 @@ void eval_captions(const struct eval_options *o)
         die_lib(NULL);
     int64_t n = mot_captions_count(c), unused = mot_captions_unused(c);
     if (unused)
-        note("%lld ids have references and no caption, and do not count", (long long)unused);
+        note("ids that have references and no caption, and do not count: %lld", (long long)unused);
     if (n == 1)
         note("CIDEr weighs words by how few pictures have them, and here is but one: none is told");
     eval_print_metric_head(o);

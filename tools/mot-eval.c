@@ -3,18 +3,20 @@
  * mot-eval: loss, perplexity and bits per byte of a model folder on shards.  See mot-eval(1).
  */
 #include <getopt.h>
+#include <string.h>
 
 #include "eval.h"
 
 enum {
-    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_CI, OPT_SEED, OPT_CONTEXT, OPT_STRIDE,
-    OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
+    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_CI, OPT_SEED,
+    OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 static void usage(FILE *f)
 {
     fputs("usage: mot-eval [options] FOLDER SHARD...|-\n"
           "       mot-eval --captions [options] CANDIDATES REFERENCES...\n"
+          "       mot-eval --frechet [options] [-t TOK] PICTURES PICTURES\n"
           "loss by modality of a model folder on shards, as TSV: shard, modality, tokens, nll, ppl, bits_per_byte\n"
           "      --json          the same as JSON Lines\n"
           "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
@@ -22,7 +24,10 @@ static void usage(FILE *f)
           "      --captions      BLEU and CIDEr of captions against references, as TSV: metric, items, value; both are files of\n"
           "                      lines {\"id\":..,\"text\":..} or ID<tab>TEXT\n"
           "      --words         their texts are words with spaces between them already\n"
-          "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents or captions\n"
+          "      --frechet       Frechet distance of two sets of pictures; each is a folder or tar of them, or a shard (- is\n"
+          "                      standard input)\n"
+          "  -t, --tokenizer TOK whose patches pictures are compared in (the first shard's)\n"
+          "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents, captions or pictures\n"
           "      --seed N        of the bootstrap (0)\n"
           "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
           "      --stride N      new tokens a window, where a document is longer than the context (half of it)\n"
@@ -35,12 +40,29 @@ static void usage(FILE *f)
 /* Options that do not go together, and inputs that are missing. */
 static void check_captions(const struct eval_options *o)
 {
-    if (o->per_token || o->conditional)
-        die_usage("--captions knows no tokens");
     if (o->n_inputs == 0)
         die_usage("no captions given (- is standard input)");
     if (o->n_inputs == 1)
         die_usage("no references given");
+}
+
+static void check_frechet(const struct eval_options *o)
+{
+    if (o->n_inputs != 2)
+        die_usage("%d sets of pictures given: --frechet is between two", o->n_inputs);
+    if (strcmp(o->input[0], "-") == 0 && strcmp(o->input[1], "-") == 0)
+        die_usage("standard input can be but one of the sets");
+}
+
+/* What goes with one thing to do alone. */
+static void check_mode(const struct eval_options *o)
+{
+    if (o->mode != EVAL_LOSSES && (o->per_token || o->conditional || o->context || o->stride || o->dtype))
+        die_usage("options about tokens go with a model's losses alone");
+    if (o->mode != EVAL_CAPTIONS && o->words)
+        die_usage("--words goes with --captions");
+    if (o->mode != EVAL_FRECHET && o->tokenizer)
+        die_usage("-t goes with --frechet");
 }
 
 static void check_losses(const struct eval_options *o)
@@ -49,8 +71,6 @@ static void check_losses(const struct eval_options *o)
         die_usage("--stride %lld is more than --context %lld", (long long)o->stride, (long long)o->context);
     if (o->per_token && o->confidence > 0)
         die_usage("--ci is of the figures of whole shards, and --per-token tells none");
-    if (o->words)
-        die_usage("--words goes with --captions");
     if (o->n_inputs == 0)
         die_usage("no model folder given");
     if (o->n_inputs == 1)
@@ -73,6 +93,8 @@ static struct eval_options parse(int argc, char **argv)
         {"conditional", required_argument, NULL, OPT_CONDITIONAL},
         {"captions", no_argument, NULL, OPT_CAPTIONS},
         {"words", no_argument, NULL, OPT_WORDS},
+        {"frechet", no_argument, NULL, OPT_FRECHET},
+        {"tokenizer", required_argument, NULL, 't'},
         {"ci", required_argument, NULL, OPT_CI},
         {"seed", required_argument, NULL, OPT_SEED},
         {"context", required_argument, NULL, OPT_CONTEXT},
@@ -84,14 +106,17 @@ static struct eval_options parse(int argc, char **argv)
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
+    static void (*const check[])(const struct eval_options *) = {check_losses, check_captions, check_frechet};
     struct eval_options o = {0};
-    for (int c; (c = getopt_long(argc, argv, TOOL_SHORT, longopts, NULL)) != -1;)
+    for (int c; (c = getopt_long(argc, argv, TOOL_SHORT "t:", longopts, NULL)) != -1;)
         switch (c) {
         case OPT_JSON: o.json = true; break;
         case OPT_PER_TOKEN: o.per_token = true; break;
         case OPT_CONDITIONAL: o.conditional = optarg; break;
         case OPT_CAPTIONS: o.mode = EVAL_CAPTIONS; break;
         case OPT_WORDS: o.words = true; break;
+        case OPT_FRECHET: o.mode = EVAL_FRECHET; break;
+        case 't': o.tokenizer = optarg; break;
         case OPT_CI: o.confidence = confidence(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         case OPT_CONTEXT: o.context = opt_int("--context", optarg, 1, 1 << 24); break;
@@ -104,20 +129,16 @@ static struct eval_options parse(int argc, char **argv)
         }
     o.input = (const char *const *)argv + optind;
     o.n_inputs = argc - optind;
-    if (o.mode == EVAL_CAPTIONS)
-        check_captions(&o);
-    else
-        check_losses(&o);
+    check_mode(&o);
+    check[o.mode](&o);
     return o;
 }
 
 int main(int argc, char **argv)
 {
     tool_start("mot-eval", argv);
+    static void (*const run[])(const struct eval_options *) = {eval_losses, eval_captions, eval_frechet};
     struct eval_options o = parse(argc, argv);
-    if (o.mode == EVAL_CAPTIONS)
-        eval_captions(&o);
-    else
-        eval_losses(&o);
+    run[o.mode](&o);
     return tool_finish();
 }

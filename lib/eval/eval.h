@@ -39,4 +39,13 @@ int mot_grams_make(struct mot_grams *g, struct mot_sentence *s, int64_t n) MOT_C
 void mot_grams_free(struct mot_grams *g);
 int mot_gram_length(const struct mot_gram *g);
 
+/* ---- symmetric.c: matrices of double, row by row ---- */
+
+/* c (p,q) += a^T b; a (n,p), b (n,q). */
+void mot_add_product(const double *a, int64_t p, const double *b, int64_t q, int64_t n, double *c);
+/* The rank r of s (n,n), which is positive semidefinite up to rounding, and r rows of l (n,n) so that s = l^T l; left: room for n. */
+int64_t mot_cholesky(const double *s, int64_t n, double *left, double *l);
+/* The eigenvalues, in no order, of a symmetric a (n,n), whose lower half is looked at and lost. */
+int mot_eigenvalues(double *a, int64_t n, double *d) MOT_CHECKED;
+
 #endif

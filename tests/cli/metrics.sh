@@ -1,4 +1,5 @@
-# mot-eval's metrics: losses of one modality given all else, confidence intervals, captions against references.
+# mot-eval's metrics: losses of one modality given all else, confidence intervals, captions against references,
+# distances of sets of pictures.
 . "$T/cli.sh"
 mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
 mot-tokenize -q -t tok --order text,image,speech -o a.mot "$T/files/samples"
@@ -88,7 +89,7 @@ printf '1\tA dog runs on the grass.\n2\tTwo men ride horses on a beach.\n3\ta ca
 printf '{"id":1,"text":"The dog runs on green grass."}\n{"id":"2","text":"Two men ride horses."}\n{"id":2,"text":"men on a beach"}\n' > r1.jsonl
 printf '3\ta cat on a sofa\n4\tnothing\n' > r2.tsv
 mot-eval --captions c.tsv r1.jsonl r2.tsv > m.tsv 2> err
-says '1 ids have references and no caption'
+says 'references and no caption, and do not count: 1'
 equal "$(cut -f 1,2 m.tsv | tr '\t\n' '  ')" 'metric items bleu_1 3 bleu_2 3 bleu_3 3 bleu_4 3 cider 3 '
 awk -F '\t' 'NR > 1 && !($3 > 0 && $3 < 10) { exit 1 }' m.tsv || wrong 'captions without figures'
 mot-eval -q --captions - r1.jsonl r2.tsv < c.tsv > piped.tsv
@@ -118,3 +119,47 @@ exits 2 mot-eval --captions c.tsv
 exits 2 mot-eval --captions
 exits 2 mot-eval --captions --conditional text c.tsv r1.jsonl
 exits 2 mot-eval --words run a.mot
+
+# ---- Frechet distance ----
+samples=$T/files/samples
+mkdir some rest one
+cp "$samples"/00[0-3].png some && cp "$samples"/00[4-7].png rest && cp "$samples/000.png" one
+mot-eval --frechet -t tok some rest > f.tsv
+equal "$(cut -f 1-3 f.tsv | tr '\t\n' '  ')" 'metric items references frechet 4 4 '
+awk -F '\t' 'NR > 1 && !($4 > 1) { exit 1 }' f.tsv || wrong 'no distance'
+mot-eval --frechet -t tok rest some | awk -F '\t' 'NR > 1' > g.tsv
+equal "$(cut -f 4 g.tsv)" "$(sed 1d f.tsv | cut -f 4)"
+equal "$(mot-eval --frechet -t tok some some | sed 1d | cut -f 4)" 0.000000
+# Folders, tars and shards of the same pictures are equal; a codec that keeps the pixels loses hardly anything.
+tar -cf some.tar -C some .
+equal "$(mot-eval --frechet -t tok some.tar rest)" "$(cat f.tsv)"
+mot-tokenize -q --learn text=300 --latent pixels:8 --image-size 32 -t pixels "$samples" 2> err
+mot-tokenize -q -t pixels -o some.mot some
+mot-eval --frechet some.mot some > f.tsv
+awk -F '\t' 'NR > 1 && !($4 < 0.01) { exit 1 }' f.tsv || wrong 'pixels do not come back from a shard'
+equal "$(mot-eval --frechet - some < some.mot)" "$(cat f.tsv)"
+# Pictures in documents with other things; the shard's own tokenizer beside the one to compare in.
+mot-eval --frechet -t pixels a.mot "$samples" > f.tsv
+equal "$(sed 1d f.tsv | cut -f 2,3)" "$(printf '8\t8')"
+mot-eval --frechet --ci 0.9 -t tok some rest > ci.tsv
+awk -F '\t' 'NR > 1 && !($5 >= 0 && $5 <= $4 && $4 <= $6 && $5 < $6) { exit 1 }' ci.tsv || wrong 'no interval of a distance'
+equal "$(mot-eval --frechet --ci 0.9 --json -t tok some rest | grep -c '^{"metric":"frechet","items":4,"references":4,"value":[0-9.]*,"value_lo":[0-9.]*,"value_hi":[0-9.]*}$')" 1
+fails mot-eval --frechet -t tok some one
+says 'one: one picture in it'
+mkdir none && echo words > none/words.txt
+fails mot-eval --frechet -t tok none some
+says 'none: no picture in it'
+fails mot-eval --frechet -t tok nowhere some
+fails mot-eval --frechet text.mot some
+says 'text.mot: no picture'
+exits 2 mot-eval --frechet some rest
+says '-t TOK is missing'
+exits 2 mot-eval --frechet -t tok some
+exits 2 mot-eval --frechet -t tok - -
+exits 2 mot-eval -t tok run a.mot
+head -c 2000 some.mot > cut.mot
+fails mot-eval --frechet cut.mot some
+mv pixels elsewhere
+fails mot-eval --frechet some.mot some
+says 'give -t TOK'
+equal "$(mot-eval --frechet -t elsewhere some.mot some | sed 1d | cut -f 2)" 4

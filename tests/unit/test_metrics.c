@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_metrics.c - documents rearranged for conditional losses, intervals by bootstrap against what is known of them, and
- * captions' words and figures against pycocoevalcap 1.2 and sacrebleu 2.6.
+ * test_metrics.c - documents rearranged for conditional losses, intervals by bootstrap against what is known of them,
+ * captions' words and figures against pycocoevalcap 1.2 and sacrebleu 2.6, Frechet distances against formulas and scipy's sqrtm.
  */
 #include <stdlib.h>
 
@@ -327,6 +327,114 @@ static void test_captions_refused(void)
     }
 }
 
+/* ---- sets of pictures ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Second differences have eigenvalues 2 - 2 cos(pi k / (n + 1)); turned by reflections they keep them. */
+static void test_eigenvalues(void)
+{
+    enum { MOST = 150 };
+    static double a[MOST * MOST], d[MOST], v[MOST], w[MOST];
+    static const int sizes[] = {1, 2, 3, 4, 17, MOST};
+    for (int s = 0; s < MOT_COUNT(sizes); s++) {
+        int n = sizes[s];
+        for (int i = 0; i < n * n; i++)
+            a[i] = i / n == i % n ? 2 : abs(i / n - i % n) == 1 ? -1 : 0;
+        for (uint64_t turn = 0; turn < 3; turn++) { /* a - v w^T - w v^T, w = 2 a v / v.v - 2 (v.a v / (v.v)^2) v */
+            double square = 0, product = 0;
+            for (int i = 0; i < n; i++) {
+                v[i] = mot_random_normal(turn, 1, (uint64_t)i);
+                square += v[i] * v[i];
+            }
+            for (int i = 0; i < n; i++) {
+                w[i] = 0;
+                for (int j = 0; j < n; j++)
+                    w[i] += a[i * n + j] * v[j] * 2 / square;
+                product += v[i] * w[i] / square;
+            }
+            for (int i = 0; i < n * n; i++)
+                a[i] -= v[i / n] * w[i % n] + w[i / n] * v[i % n] - 2 * product * v[i / n] * v[i % n];
+        }
+        CHECK_INT(mot_eigenvalues(a, n, d), 0);
+        qsort(d, (size_t)n, sizeof *d, ascending);
+        for (int k = 0; k < n; k++)
+            CHECK_NEAR(d[k], 2 - 2 * cos(acos(-1) * (k + 1) / (n + 1)), 1e-13, 0);
+    }
+    memset(a, 0, sizeof a);
+    CHECK_INT(mot_eigenvalues(a, 5, d), 0);
+    for (int k = 0; k < 5; k++)
+        CHECK_NEAR(d[k], 0, 0, 0);
+}
+
+/* The factor of a matrix of rank 7 has 7 rows and gives it back. */
+static void test_cholesky(void)
+{
+    enum { N = 23, RANK = 7 };
+    double x[RANK * N], s[N * N] = {0}, l[N * N], left[N], again[N * N] = {0};
+    for (int i = 0; i < RANK * N; i++)
+        x[i] = mot_random_normal(2, 1, (uint64_t)i);
+    mot_add_product(x, N, x, N, RANK, s);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            double sum = 0;
+            for (int k = 0; k < RANK; k++)
+                sum += x[k * N + i] * x[k * N + j];
+            CHECK_NEAR(s[i * N + j], sum, 1e-12, 0);
+        }
+    CHECK_INT(mot_cholesky(s, N, left, l), RANK);
+    mot_add_product(l, N, l, N, RANK, again);
+    for (int i = 0; i < N * N; i++)
+        CHECK_NEAR(again[i], s[i], 1e-12, 0);
+    memset(s, 0, sizeof s);
+    CHECK_INT(mot_cholesky(s, N, left, l), 0);
+}
+
+static void test_frechet(void)
+{
+    static float a[] = {1, 2, 0, 3, -1, 1, 0, 0, 5, 2, 2, 2, 4, 1, -3}, b[] = {0, 1, 1, 5, 5, 2, -2, 3, 7, 1, -4, 0};
+    static const int64_t pick[] = {0, 0, 1, 2, 4, 8, 6, 6, 5};
+    struct mot_gallery x = {.n = 5, .d = 3, .feature = a}, y = {.n = 4, .d = 3, .feature = b};
+    double f;
+    CHECK_INT(mot_frechet(&x, &y, NULL, &f), 0);
+    CHECK_NEAR(f, 16.470270604591594, 0, 1e-12);
+    CHECK_INT(mot_frechet(&y, &x, NULL, &f), 0);
+    CHECK_NEAR(f, 16.470270604591594, 0, 1e-12);
+    CHECK_INT(mot_frechet(&x, &y, pick, &f), 0);
+    CHECK_NEAR(f, 28.74914863241245, 0, 1e-6); /* of rank 2: roots of what is 0 but for rounding are in scipy's */
+    CHECK_INT(mot_frechet(&x, &x, NULL, &f), 0);
+    CHECK_NEAR(f, 0, 1e-12, 0);
+    y.n = 1;
+    CHECK(mot_frechet(&x, &y, NULL, &f) != 0);
+    CHECK(isnan(f));
+    y.n = 4, y.d = 2;
+    CHECK(mot_frechet(&x, &y, NULL, &f) != 0);
+}
+
+/* b = 3 a + 2: S_b = 9 S_a, so the distance is |2 m + 2|^2 + (3 - 1)^2 tr S_a, whatever the rank. */
+static void test_frechet_scaled(void)
+{
+    enum { N = 30, D = 50 };
+    static float a[N * D], b[N * D];
+    double mean[D] = {0}, expected = 0, f;
+    for (int i = 0; i < N * D; i++) {
+        a[i] = (float)(int)(8 * mot_random_normal(3, 1, (uint64_t)i));
+        b[i] = 3 * a[i] + 2;
+        mean[i % D] += (double)a[i] / N;
+    }
+    for (int i = 0; i < N * D; i++)
+        expected += 4 * ((double)a[i] - mean[i % D]) * ((double)a[i] - mean[i % D]) / (N - 1);
+    for (int k = 0; k < D; k++)
+        expected += (2 * mean[k] + 2) * (2 * mean[k] + 2);
+    CHECK_INT(mot_frechet(&(struct mot_gallery){.n = N, .d = D, .feature = a}, &(struct mot_gallery){.n = N, .d = D, .feature = b},
+                          NULL, &f), 0);
+    CHECK_NEAR(f, expected, 0, 1e-9);
+}
+
 int main(void)
 {
     if (!mkdtemp(folder))
@@ -341,6 +449,10 @@ int main(void)
     RUN(test_captions);
     RUN(test_captions_ends);
     RUN(test_captions_refused);
+    RUN(test_eigenvalues);
+    RUN(test_cholesky);
+    RUN(test_frechet);
+    RUN(test_frechet_scaled);
     remove(candidates);
     remove(references);
     remove(folder);
