@@ -1034,8 +1034,9 @@ void mot_captions_close(struct mot_captions *c);
 
 /* -- sets of pictures, by features of each (eye.c, whose head says which), and how far apart two are (frechet.c) -- */
 struct mot_eye;
-/* What sees statistics of the patches of t's codec; t is borrowed. */
-struct mot_eye *mot_eye_open(struct mot_tokenizer *t) MOT_CHECKED;
+/* What sees statistics of the patches of t's codec, t being borrowed; or, where `inception` names a file, the features of that
+ * InceptionV3 (inception.c), on the CPU, and t may be NULL. */
+struct mot_eye *mot_eye_open(struct mot_tokenizer *t, const char *inception, int threads) MOT_CHECKED;
 void mot_eye_close(struct mot_eye *e);
 /* A growing set of pictures, all seen by one eye.  Zero-initialise; free with mot_gallery_free. */
 struct mot_gallery {

@@ -15,6 +15,7 @@ struct eval_options {
     bool json, per_token, keep_going, words;
     int64_t context, stride;
     const char *device, *dtype, *tokenizer;
+    const char *inception; /* a file of weights; NULL: patches */
     const char *conditional; /* a modality; NULL: losses of all */
     double confidence;       /* of intervals; 0: none */
     uint64_t seed;
@@ -48,7 +49,7 @@ void eval_pictures_close(struct eval_pictures *p);
 
 /* ---- figures in their columns (eval_figures.c) ---- */
 
-enum { EVAL_RESAMPLES = 1000 };
+enum { EVAL_RESAMPLES = 1000, EVAL_RESAMPLES_OF_NETS = 100 }; /* these are thousands of features */
 /* NaN: the row has none. digits: 6 behind the point, or 0: six in all. */
 void eval_print(const struct eval_options *o, const char *name, double x, int digits);
 /* The figure, and NAME_lo and NAME_hi where intervals are asked for. */

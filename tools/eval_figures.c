@@ -47,7 +47,7 @@ struct mot_interval eval_interval(const struct eval_options *o, double value, mo
                                   int64_t first)
 {
     struct mot_interval i = {(double)NAN, (double)NAN};
-    const struct mot_bootstrap b = {.n = n, .first = first, .figure = figure, .context = context, .resamples = EVAL_RESAMPLES,
+    const struct mot_bootstrap b = {.n = n, .first = first, .figure = figure, .context = context, .resamples = o->inception ? EVAL_RESAMPLES_OF_NETS : EVAL_RESAMPLES,
                                     .confidence = o->confidence, .seed = o->seed, .threads = o->threads};
     if (o->confidence > 0 && mot_bootstrap(&b, value, &i))
         die_lib(NULL);

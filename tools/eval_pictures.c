@@ -156,8 +156,8 @@ static void print_distance(const struct eval_options *o, const struct mot_galler
     i.lo = i.lo < 0 ? 0 : i.lo;
     if (!o->json)
         puts(o->confidence > 0 ? "metric\titems\treferences\tvalue\tvalue_lo\tvalue_hi" : "metric\titems\treferences\tvalue");
-    printf(o->json ? "{\"metric\":\"frechet\",\"items\":%lld,\"references\":%lld" : "frechet\t%lld\t%lld", (long long)a->n,
-           (long long)b->n);
+    printf(o->json ? "{\"metric\":\"%s\",\"items\":%lld,\"references\":%lld" : "%s\t%lld\t%lld", o->inception ? "fid" : "frechet",
+           (long long)a->n, (long long)b->n);
     eval_print_interval(o, "value", x, i);
     puts(o->json ? "}" : "");
 }
@@ -175,9 +175,9 @@ void eval_frechet(const struct eval_options *o)
         struct mot_tokenizer *own = eval_pictures_tokenizer(&set[i], given);
         t = t ? t : own;
     }
-    if (!t)
+    if (!t && !o->inception)
         die_usage("-t TOK is missing: the codec whose square and patches the pictures are compared in");
-    struct mot_eye *eye = mot_eye_open(t);
+    struct mot_eye *eye = mot_eye_open(t, o->inception, o->threads);
     if (!eye)
         die_lib(NULL);
     for (int i = 0; i < 2; i++) {

@@ -8,8 +8,8 @@
 #include "eval.h"
 
 enum {
-    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_CI, OPT_SEED,
-    OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
+    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_FEATURES, OPT_CI,
+    OPT_SEED, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 static void usage(FILE *f)
@@ -26,6 +26,7 @@ static void usage(FILE *f)
           "      --words         their texts are words with spaces between them already\n"
           "      --frechet       Frechet distance of two sets of pictures; each is a folder or tar of them, or a shard (- is\n"
           "                      standard input)\n"
+          "      --features F    instead of its codec's patches: inception:FILE, InceptionV3 of that .safetensors file, for FID\n"
           "  -t, --tokenizer TOK whose patches pictures are compared in (the first shard's)\n"
           "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents, captions or pictures\n"
           "      --seed N        of the bootstrap (0)\n"
@@ -61,8 +62,8 @@ static void check_mode(const struct eval_options *o)
         die_usage("options about tokens go with a model's losses alone");
     if (o->mode != EVAL_CAPTIONS && o->words)
         die_usage("--words goes with --captions");
-    if (o->mode != EVAL_FRECHET && o->tokenizer)
-        die_usage("-t goes with --frechet");
+    if (o->mode != EVAL_FRECHET && (o->tokenizer || o->inception))
+        die_usage("-t and --features go with --frechet");
 }
 
 static void check_losses(const struct eval_options *o)
@@ -85,6 +86,17 @@ static double confidence(const char *s)
     return x;
 }
 
+/* The file of weights that they are of, NULL: of patches. */
+static const char *features(const char *s)
+{
+    static const char net[] = "inception:";
+    if (strcmp(s, "patches") == 0)
+        return NULL;
+    if (strncmp(s, net, sizeof net - 1) != 0 || !s[sizeof net - 1])
+        die_usage("--features %s: expected patches or inception:FILE", s);
+    return s + sizeof net - 1;
+}
+
 static struct eval_options parse(int argc, char **argv)
 {
     static const struct option longopts[] = {
@@ -94,6 +106,7 @@ static struct eval_options parse(int argc, char **argv)
         {"captions", no_argument, NULL, OPT_CAPTIONS},
         {"words", no_argument, NULL, OPT_WORDS},
         {"frechet", no_argument, NULL, OPT_FRECHET},
+        {"features", required_argument, NULL, OPT_FEATURES},
         {"tokenizer", required_argument, NULL, 't'},
         {"ci", required_argument, NULL, OPT_CI},
         {"seed", required_argument, NULL, OPT_SEED},
@@ -116,6 +129,7 @@ static struct eval_options parse(int argc, char **argv)
         case OPT_CAPTIONS: o.mode = EVAL_CAPTIONS; break;
         case OPT_WORDS: o.words = true; break;
         case OPT_FRECHET: o.mode = EVAL_FRECHET; break;
+        case OPT_FEATURES: o.inception = features(optarg); break;
         case 't': o.tokenizer = optarg; break;
         case OPT_CI: o.confidence = confidence(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;

@@ -48,4 +48,12 @@ int64_t mot_cholesky(const double *s, int64_t n, double *left, double *l);
 /* The eigenvalues, in no order, of a symmetric a (n,n), whose lower half is looked at and lost. */
 int mot_eigenvalues(double *a, int64_t n, double *d) MOT_CHECKED;
 
+/* ---- inception.c: InceptionV3 ---- */
+
+struct mot_inception;
+struct mot_inception *mot_inception_open(const char *path, int threads) MOT_CHECKED;
+void mot_inception_close(struct mot_inception *v);
+int mot_inception_width(const struct mot_inception *v); /* features of a picture */
+int mot_inception_look(struct mot_inception *v, const struct mot_image *im, float *feature) MOT_CHECKED;
+
 #endif

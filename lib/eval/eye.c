@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * eye.c - pictures as a few numbers each: statistics of a codec's patches, which need no net.
+ * eye.c - pictures as a few numbers each: what a net sees (inception.c), or statistics of a codec's patches, which need no net.
  *
- * A picture becomes the codec's square and is cut into the codec's patches of P x P pixels.  Of each patch and channel (red,
+ * These: a picture becomes the codec's square and is cut into the codec's patches of P x P pixels.  Of each patch and channel (red,
  * green, blue, 0 to 255) the lowest coefficients of the two-dimensional cosine transform are taken, those of u + v <= 2 (u, v < P),
  *
  *   c_uv = a_u a_v / P^2  sum_{y,x} p(y, x) cos(pi u (2 y + 1) / 2 P) cos(pi v (2 x + 1) / 2 P),    a_0 = 1, a_k = sqrt 2
@@ -18,6 +18,7 @@
 enum { LOWEST = 3, CHANNELS = 3 };
 
 struct mot_eye {
+    struct mot_inception *net; /* NULL: patches */
     struct mot_tokenizer *t;
     int patch, n; /* coefficients of a channel */
     struct {
@@ -26,25 +27,29 @@ struct mot_eye {
     double *wave; /* (LOWEST, patch) */
 };
 
-struct mot_eye *mot_eye_open(struct mot_tokenizer *t)
+static int begin_patches(struct mot_eye *e, struct mot_tokenizer *t)
 {
-    int patch = mot_tokenizer_patch(t);
-    struct mot_eye *e = patch ? mot_alloc(1, sizeof *e) : NULL;
-    if (!e)
-        return NULL;
     e->t = t;
-    e->patch = patch;
-    e->wave = mot_alloc(LOWEST * (size_t)patch, sizeof *e->wave);
-    if (!e->wave) {
-        mot_free(e);
+    e->patch = mot_tokenizer_patch(t);
+    e->wave = e->patch ? mot_alloc(LOWEST * (size_t)e->patch, sizeof *e->wave) : NULL;
+    if (!e->wave)
+        return e->patch ? MOT_ENOMEM : MOT_EARG;
+    for (int u = 0; u < LOWEST; u++)
+        for (int x = 0; x < e->patch; x++)
+            e->wave[u * e->patch + x] = (u ? sqrt(2) : 1) * cos(acos(-1) * u * (2 * x + 1) / (2 * e->patch)) / e->patch;
+    for (int u = 0; u < LOWEST && u < e->patch; u++)
+        for (int v = 0; u + v < LOWEST && v < e->patch; v++)
+            e->at[e->n].u = u, e->at[e->n++].v = v;
+    return MOT_OK;
+}
+
+struct mot_eye *mot_eye_open(struct mot_tokenizer *t, const char *inception, int threads)
+{
+    struct mot_eye *e = mot_alloc(1, sizeof *e);
+    if (e && (inception ? !(e->net = mot_inception_open(inception, threads)) : begin_patches(e, t))) {
+        mot_eye_close(e);
         return NULL;
     }
-    for (int u = 0; u < LOWEST; u++)
-        for (int x = 0; x < patch; x++)
-            e->wave[u * patch + x] = (u ? sqrt(2) : 1) * cos(acos(-1) * u * (2 * x + 1) / (2 * patch)) / patch;
-    for (int u = 0; u < LOWEST && u < patch; u++)
-        for (int v = 0; u + v < LOWEST && v < patch; v++)
-            e->at[e->n].u = u, e->at[e->n++].v = v;
     return e;
 }
 
@@ -52,6 +57,7 @@ void mot_eye_close(struct mot_eye *e)
 {
     if (!e)
         return;
+    mot_inception_close(e->net);
     mot_free(e->wave);
     mot_free(e);
 }
@@ -96,12 +102,16 @@ static void look(const struct mot_eye *e, const struct mot_image *square, float 
 int mot_gallery_add(struct mot_gallery *g, struct mot_eye *e, const struct mot_image *im)
 {
     struct mot_image square = {0};
-    g->d = 2 * CHANNELS * e->n;
+    g->d = e->net ? mot_inception_width(e->net) : 2 * CHANNELS * e->n;
     int rc = mot_grow((void **)&g->feature, g->n, &g->capacity, (size_t)g->d * sizeof *g->feature);
-    if (!rc)
+    if (!rc && e->net) {
+        rc = mot_inception_look(e->net, im, g->feature + g->n * g->d);
+    } else if (!rc) {
         rc = mot_tokenizer_prepare_image(e->t, im, &square);
-    if (!rc)
-        look(e, &square, g->feature + g->n++ * g->d);
+        if (!rc)
+            look(e, &square, g->feature + g->n * g->d);
+    }
+    g->n += !rc;
     mot_image_free(&square);
     return rc;
 }

@@ -163,3 +163,21 @@ mv pixels elsewhere
 fails mot-eval --frechet some.mot some
 says 'give -t TOK'
 equal "$(mot-eval --frechet -t elsewhere some.mot some | sed 1d | cut -f 2)" 4
+
+# FID by a net, here a narrow one of made-up weights.
+here=$PWD
+(cd "$T/.." && test_metrics --write "$here/inception.safetensors")
+mot-eval --frechet --features inception:inception.safetensors some rest > fid.tsv
+equal "$(sed 1d fid.tsv | cut -f 1-3)" "$(printf 'fid\t4\t4')"
+equal "$(mot-eval --frechet --threads 1 --features inception:inception.safetensors some.tar rest | cut -f 1-3)" "$(cut -f 1-3 fid.tsv)"
+equal "$(mot-eval --frechet --features inception:inception.safetensors some some | sed 1d | cut -f 4)" 0.000000
+equal "$(mot-eval --frechet --features inception:inception.safetensors -t elsewhere some.mot some --ci 0.9 | sed 1d | cut -f 2,3)" "$(printf '4\t4')"
+equal "$(mot-eval --frechet --features patches -t tok some rest)" "$(mot-eval --frechet -t tok some rest)"
+fails mot-eval --frechet --features inception:nowhere some rest
+fails mot-eval --frechet --features inception:run/model.safetensors some rest
+says 'Conv2d_1a_3x3'
+head -c 100000 inception.safetensors > cut.safetensors
+fails mot-eval --frechet --features inception:cut.safetensors some rest
+exits 2 mot-eval --frechet --features other some rest
+exits 2 mot-eval --frechet --features inception: some rest
+exits 2 mot-eval --features inception:inception.safetensors run a.mot

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_metrics.c - documents rearranged for conditional losses, intervals by bootstrap against what is known of them,
- * captions' words and figures against pycocoevalcap 1.2 and sacrebleu 2.6, Frechet distances against formulas and scipy's sqrtm.
+ * captions' words and figures against pycocoevalcap 1.2 and sacrebleu 2.6, Frechet distances against formulas and scipy's sqrtm,
+ * InceptionV3 against what its PyTorch twin gave (tests/golden/inception.py).  With --write FILE: that net as a file, for
+ * tests/cli/metrics.sh.
  */
 #include <stdlib.h>
 
 #include "lib/eval/eval.h"
 #include "tests/test.h"
+#include "tests/nets.h"
 
 /* ---- one modality given all else ---- */
 
@@ -338,9 +341,9 @@ static int ascending(const void *a, const void *b)
 /* Second differences have eigenvalues 2 - 2 cos(pi k / (n + 1)); turned by reflections they keep them. */
 static void test_eigenvalues(void)
 {
-    enum { MOST = 150 };
-    static double a[MOST * MOST], d[MOST], v[MOST], w[MOST];
-    static const int sizes[] = {1, 2, 3, 4, 17, MOST};
+    enum { LARGEST = 150 };
+    static double a[LARGEST * LARGEST], d[LARGEST], v[LARGEST], w[LARGEST];
+    static const int sizes[] = {1, 2, 3, 4, 17, LARGEST};
     for (int s = 0; s < MOT_COUNT(sizes); s++) {
         int n = sizes[s];
         for (int i = 0; i < n * n; i++)
@@ -435,8 +438,78 @@ static void test_frechet_scaled(void)
     CHECK_NEAR(f, expected, 0, 1e-9);
 }
 
-int main(void)
+/* ---- InceptionV3, a sixteenth as wide ---- */
+
+static void batch_norms(struct mot_st_decl *d, float *x)
 {
+    size_t n = strlen(d->name);
+    if (strcmp(d->name + n - 11, "running_var") == 0 || strcmp(d->name + n - 9, "bn.weight") == 0)
+        for (int64_t i = 0; i < d->shape[0]; i++)
+            x[i] = 1 + 2 * x[i];
+}
+
+static void below_zero(struct mot_st_decl *d, float *x)
+{
+    batch_norms(d, x);
+    if (strcmp(d->name, "Mixed_7a.branch3x3_2.bn.running_var") == 0)
+        x[1] = -1;
+    if (strcmp(d->name, "Mixed_5b.branch1x1.bn.bias") == 0)
+        x[0] = NAN;
+}
+
+static bool write_inception(const char *path, spoiler *spoil)
+{
+    static struct tensors t;
+    if (!read_names(&t, "tests/golden/inception/tensors.txt"))
+        return false;
+    write_net(&t, path, spoil);
+    return true;
+}
+
+/* The twin's picture, 30 x 40. */
+static void draw(unsigned char *p)
+{
+    for (int y = 0; y < 40; y++)
+        for (int x = 0; x < 30; x++, p += 3) {
+            bool inside = x >= 10 && x < 20 && y >= 10 && y < 20;
+            p[0] = (unsigned char)(inside ? 200 : x * 255 / 40);
+            p[1] = (unsigned char)(inside ? 30 : y * 255 / 40);
+            p[2] = (unsigned char)(inside ? 60 : (x + y) * 255 / 80);
+        }
+}
+
+static void test_inception(void)
+{
+    unsigned char rgb[40 * 30 * 3];
+    const struct mot_image im = {30, 40, rgb};
+    float feature[128];
+    FILE *golden = fopen("tests/golden/inception/golden.txt", "r");
+    draw(rgb);
+    CHECK(golden);
+    struct mot_inception *v = write_inception(candidates, batch_norms) ? mot_inception_open(candidates, 1) : NULL;
+    CHECK(v && mot_inception_width(v) == MOT_COUNT(feature));
+    if (v && mot_inception_width(v) == MOT_COUNT(feature))
+        CHECK_INT(mot_inception_look(v, &im, feature), 0);
+    double expected;
+    int n = 0;
+    for (; v && golden && n < MOT_COUNT(feature) && fscanf(golden, "%lf", &expected) == 1; n++)
+        CHECK_NEAR(feature[n], expected, 1e-6, 1e-5);
+    CHECK_INT(n, MOT_COUNT(feature));
+    if (golden)
+        fclose(golden);
+    mot_inception_close(v);
+    CHECK(write_inception(candidates, below_zero));
+    v = mot_inception_open(candidates, 1);
+    CHECK(!v);
+    CHECK(strstr(mot_error(), "Mixed_7a.branch3x3_2.bn.running_var has a value below 0"));
+    CHECK(strstr(mot_error(), "Mixed_5b.branch1x1.bn.bias: 1 of its values are NaN"));
+    mot_inception_close(v);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--write") == 0)
+        return !write_inception(argv[2], batch_norms);
     if (!mkdtemp(folder))
         return 1;
     snprintf(candidates, sizeof candidates, "%s/candidates", folder);
@@ -453,6 +526,7 @@ int main(void)
     RUN(test_cholesky);
     RUN(test_frechet);
     RUN(test_frechet_scaled);
+    RUN(test_inception);
     remove(candidates);
     remove(references);
     remove(folder);
