@@ -319,6 +319,9 @@ struct mot_window {
 };
 int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
                       struct mot_image *out) MOT_CHECKED;
+/* The same by Pillow's BICUBIC. */
+int mot_image_bicubic(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out) MOT_CHECKED;
 
 /* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
 struct mot_span {
@@ -1049,6 +1052,18 @@ void mot_gallery_free(struct mot_gallery *g);
 /* The Frechet distance (squared, as FID is) of two sets of two pictures or more, or, where pick is not NULL, of a->n and then
  * b->n pictures picked, b's counted from a->n on. */
 int mot_frechet(const struct mot_gallery *a, const struct mot_gallery *b, const int64_t *pick, double *out) MOT_CHECKED;
+
+/* -- pictures against captions (clip.c) -- */
+struct mot_clip;
+/* A CLIPModel of transformers: its .safetensors file (or .index.json), in a folder with config.json and tokenizer.json; or that
+ * folder.  On the CPU. */
+struct mot_clip *mot_clip_open(const char *path, int threads) MOT_CHECKED;
+int mot_clip_width(const struct mot_clip *c);
+/* What it makes of a picture, and of a text: vectors of length 1, whose product is the cosine.  A text of more tokens than it takes
+ * is cut. */
+int mot_clip_picture(struct mot_clip *c, const struct mot_image *im, float *out) MOT_CHECKED;
+int mot_clip_text(struct mot_clip *c, const void *text, size_t n, float *out) MOT_CHECKED;
+void mot_clip_close(struct mot_clip *c);
 
 #ifdef __cplusplus
 }

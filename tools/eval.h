@@ -8,13 +8,14 @@
 #include "mot.h"
 #include "tool.h"
 
-enum eval_mode { EVAL_LOSSES, EVAL_CAPTIONS, EVAL_FRECHET };
+enum eval_mode { EVAL_LOSSES, EVAL_CAPTIONS, EVAL_FRECHET, EVAL_CLIP };
 
 struct eval_options {
     enum eval_mode mode;
     bool json, per_token, keep_going, words;
     int64_t context, stride;
     const char *device, *dtype, *tokenizer;
+    const char *clip;      /* a CLIPModel */
     const char *inception; /* a file of weights; NULL: patches */
     const char *conditional; /* a modality; NULL: losses of all */
     double confidence;       /* of intervals; 0: none */
@@ -28,6 +29,7 @@ struct eval_options {
 void eval_losses(const struct eval_options *o);
 void eval_captions(const struct eval_options *o);
 void eval_frechet(const struct eval_options *o);
+void eval_clip(const struct eval_options *o);
 
 /* ---- sets of pictures (eval_pictures.c) ---- */
 
@@ -38,12 +40,13 @@ struct eval_pictures {
     struct mot_shard *shard; /* NULL: files */
     struct mot_tokenizer *own, *decoder; /* own: opened for it */
     int64_t records;
+    struct mot_bytes text;
 };
 void eval_pictures_open(struct eval_pictures *p, const struct eval_options *o, const char *path);
 /* The tokenizer that decodes a shard's pictures, the given one if it can be that; of files: the given one. */
 struct mot_tokenizer *eval_pictures_tokenizer(struct eval_pictures *p, struct mot_tokenizer *given);
-/* All pictures in turn; with the record that they are in, where they are files. */
-typedef void eval_picture(void *context, const struct mot_image *im, const struct mot_record *r);
+/* All pictures in turn, each with the texts of its record or document, line by line; these are decoded where --clip asks. */
+typedef void eval_picture(void *context, const struct mot_image *im, const struct mot_bytes *text);
 void eval_pictures_read(struct eval_pictures *p, eval_picture *take, void *context);
 void eval_pictures_close(struct eval_pictures *p);
 

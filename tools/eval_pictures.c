@@ -57,6 +57,34 @@ static void skipped(void *context, const char *sentence)
     note("skipped: %s", sentence);
 }
 
+static void add_line(struct mot_bytes *text, const void *data, size_t n)
+{
+    if ((text->n && n && mot_bytes_append(text, "\n", 1)) || mot_bytes_append(text, data, n))
+        die_lib(NULL);
+}
+
+static void texts_of_record(struct eval_pictures *p, const struct mot_record *r)
+{
+    p->text.n = 0;
+    for (int i = 0; i < r->n_items; i++)
+        if (r->item[i].kind == MOT_KIND_TEXT)
+            add_line(&p->text, r->item[i].text.data, r->item[i].text.n);
+}
+
+static void texts_of_document(struct eval_pictures *p, const struct mot_vocab *v, const struct mot_doc *d)
+{
+    struct mot_bytes part = {0};
+    p->text.n = 0;
+    for (int i = 0; i < d->n_spans; i++) {
+        struct mot_span s = mot_doc_part(v, d, i, false);
+        part.n = 0;
+        if (s.modality == 0 && mot_decode_text(p->decoder, d->id + s.begin, s.n, true, &part))
+            die_lib("%s: document %lld", p->path, (long long)p->records);
+        add_line(&p->text, part.data, part.n);
+    }
+    mot_bytes_free(&part);
+}
+
 static void of_source(struct eval_pictures *p, eval_picture *take, void *context)
 {
     const struct mot_source_options options = {.format = "text", .skipped = skipped};
@@ -65,9 +93,10 @@ static void of_source(struct eval_pictures *p, eval_picture *take, void *context
     int rc = s ? 0 : MOT_EIO;
     struct tool_progress progress = tool_progress_start(p->path, "records", 0);
     while (!rc && !(rc = mot_source_next(s, &r)) && r) {
+        texts_of_record(p, r);
         for (int i = 0; i < r->n_items; i++)
             if (r->item[i].kind == MOT_KIND_IMAGE)
-                take(context, &r->item[i].image, r);
+                take(context, &r->item[i].image, &p->text);
         tool_progress_show(&progress, (double)++p->records, 0, NULL);
     }
     tool_progress_end(&progress);
@@ -83,6 +112,8 @@ static void of_shard(struct eval_pictures *p, eval_picture *take, void *context)
     int image = mot_vocab_find(v, "image"), rc;
     struct tool_progress progress = tool_progress_start(p->path, "documents", 0);
     for (; !(rc = mot_shard_next(p->shard, &d)) && d; p->records++) {
+        if (p->o->clip)
+            texts_of_document(p, v, d);
         for (int i = 0; i < d->n_spans; i++) {
             const struct mot_span *s = &d->span[i];
             struct mot_image im = {0};
@@ -92,7 +123,7 @@ static void of_shard(struct eval_pictures *p, eval_picture *take, void *context)
             if (g.width ? mot_decode_latent(p->decoder, &g, mot_doc_vectors(v, d, i), &im)
                         : mot_decode_image(p->decoder, d->id + s->begin, s->n, &im))
                 die_lib("%s: document %lld", p->path, (long long)p->records);
-            take(context, &im, NULL);
+            take(context, &im, &p->text);
             mot_image_free(&im);
         }
         tool_progress_show(&progress, (double)p->records, 0, NULL);
@@ -116,6 +147,7 @@ void eval_pictures_close(struct eval_pictures *p)
 {
     mot_shard_close(p->shard);
     mot_tokenizer_close(p->own);
+    mot_bytes_free(&p->text);
 }
 
 /* ---- Frechet distance ---- */
@@ -126,10 +158,10 @@ struct seeing {
     const char *path;
 };
 
-static void see(void *context, const struct mot_image *im, const struct mot_record *r)
+static void see(void *context, const struct mot_image *im, const struct mot_bytes *text)
 {
     struct seeing *s = context;
-    (void)r;
+    (void)text;
     if (mot_gallery_add(&s->gallery, s->eye, im))
         die_lib("%s", s->path);
 }

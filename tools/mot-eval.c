@@ -8,8 +8,8 @@
 #include "eval.h"
 
 enum {
-    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_FEATURES, OPT_CI,
-    OPT_SEED, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
+    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_FEATURES, OPT_CLIP,
+    OPT_CI, OPT_SEED, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 static void usage(FILE *f)
@@ -17,6 +17,7 @@ static void usage(FILE *f)
     fputs("usage: mot-eval [options] FOLDER SHARD...|-\n"
           "       mot-eval --captions [options] CANDIDATES REFERENCES...\n"
           "       mot-eval --frechet [options] [-t TOK] PICTURES PICTURES\n"
+          "       mot-eval --clip NET [options] [-t TOK] PICTURES...\n"
           "loss by modality of a model folder on shards, as TSV: shard, modality, tokens, nll, ppl, bits_per_byte\n"
           "      --json          the same as JSON Lines\n"
           "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
@@ -27,6 +28,7 @@ static void usage(FILE *f)
           "      --frechet       Frechet distance of two sets of pictures; each is a folder or tar of them, or a shard (- is\n"
           "                      standard input)\n"
           "      --features F    instead of its codec's patches: inception:FILE, InceptionV3 of that .safetensors file, for FID\n"
+          "      --clip NET      CLIP score of pictures and the texts beside them; NET: a CLIPModel's folder or .safetensors file\n"
           "  -t, --tokenizer TOK whose patches pictures are compared in (the first shard's)\n"
           "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents, captions or pictures\n"
           "      --seed N        of the bootstrap (0)\n"
@@ -55,6 +57,12 @@ static void check_frechet(const struct eval_options *o)
         die_usage("standard input can be but one of the sets");
 }
 
+static void check_clip(const struct eval_options *o)
+{
+    if (o->n_inputs == 0)
+        die_usage("no pictures given (- is a shard on standard input)");
+}
+
 /* What goes with one thing to do alone. */
 static void check_mode(const struct eval_options *o)
 {
@@ -62,8 +70,10 @@ static void check_mode(const struct eval_options *o)
         die_usage("options about tokens go with a model's losses alone");
     if (o->mode != EVAL_CAPTIONS && o->words)
         die_usage("--words goes with --captions");
-    if (o->mode != EVAL_FRECHET && (o->tokenizer || o->inception))
-        die_usage("-t and --features go with --frechet");
+    if (o->mode != EVAL_FRECHET && o->inception)
+        die_usage("--features goes with --frechet");
+    if (o->mode != EVAL_FRECHET && o->mode != EVAL_CLIP && o->tokenizer)
+        die_usage("-t goes with --frechet and --clip");
 }
 
 static void check_losses(const struct eval_options *o)
@@ -107,6 +117,7 @@ static struct eval_options parse(int argc, char **argv)
         {"words", no_argument, NULL, OPT_WORDS},
         {"frechet", no_argument, NULL, OPT_FRECHET},
         {"features", required_argument, NULL, OPT_FEATURES},
+        {"clip", required_argument, NULL, OPT_CLIP},
         {"tokenizer", required_argument, NULL, 't'},
         {"ci", required_argument, NULL, OPT_CI},
         {"seed", required_argument, NULL, OPT_SEED},
@@ -119,7 +130,7 @@ static struct eval_options parse(int argc, char **argv)
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
-    static void (*const check[])(const struct eval_options *) = {check_losses, check_captions, check_frechet};
+    static void (*const check[])(const struct eval_options *) = {check_losses, check_captions, check_frechet, check_clip};
     struct eval_options o = {0};
     for (int c; (c = getopt_long(argc, argv, TOOL_SHORT "t:", longopts, NULL)) != -1;)
         switch (c) {
@@ -130,6 +141,7 @@ static struct eval_options parse(int argc, char **argv)
         case OPT_WORDS: o.words = true; break;
         case OPT_FRECHET: o.mode = EVAL_FRECHET; break;
         case OPT_FEATURES: o.inception = features(optarg); break;
+        case OPT_CLIP: o.mode = EVAL_CLIP, o.clip = optarg; break;
         case 't': o.tokenizer = optarg; break;
         case OPT_CI: o.confidence = confidence(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
@@ -151,7 +163,7 @@ static struct eval_options parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     tool_start("mot-eval", argv);
-    static void (*const run[])(const struct eval_options *) = {eval_losses, eval_captions, eval_frechet};
+    static void (*const run[])(const struct eval_options *) = {eval_losses, eval_captions, eval_frechet, eval_clip};
     struct eval_options o = parse(argc, argv);
     run[o.mode](&o);
     return tool_finish();

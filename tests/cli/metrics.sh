@@ -1,5 +1,5 @@
 # mot-eval's metrics: losses of one modality given all else, confidence intervals, captions against references,
-# distances of sets of pictures.
+# distances of sets of pictures, pictures against their captions.
 . "$T/cli.sh"
 mot-tokenize -q --learn text=300,image=32,speech=16 -t tok --image-size 32 "$T/files/samples"
 mot-tokenize -q -t tok --order text,image,speech -o a.mot "$T/files/samples"
@@ -181,3 +181,35 @@ fails mot-eval --frechet --features inception:cut.safetensors some rest
 exits 2 mot-eval --frechet --features other some rest
 exits 2 mot-eval --frechet --features inception: some rest
 exits 2 mot-eval --features inception:inception.safetensors run a.mot
+
+# ---- CLIP score ----
+mkdir clip
+(cd "$T/.." && test_clip --write "$here/clip")
+mot-eval --clip clip "$samples" > clip.tsv
+equal "$(cut -f 1,2 clip.tsv | tr '\t\n' '  ')" 'metric items clip_score 8 clip_cosine 8 '
+awk -F '\t' '$1 == "clip_cosine" && !($3 > -1 && $3 < 1 && $3 != 0) { exit 1 }' clip.tsv || wrong 'no cosine'
+equal "$(mot-eval --clip clip/model.safetensors --threads 1 "$samples" | cut -c 1-18)" "$(cut -c 1-18 clip.tsv)"
+# A shard whose codec keeps the pixels says the same, but for what the small square lost.
+mot-tokenize -q -t elsewhere --order image,text -o pairs.mot pairs
+mot-eval --clip clip pairs.mot -t elsewhere > a.tsv
+mot-eval --clip clip pairs > b.tsv
+paste a.tsv b.tsv | awk -F '\t' 'NR > 1 && ($2 != $5 || $3 - $6 > 2 || $6 - $3 > 2) { exit 1 }' || wrong 'a shard and its files differ'
+mot-eval --clip clip --ci 0.9 "$samples" > ci.tsv
+awk -F '\t' '$1 == "clip_cosine" && !($4 < $3 && $3 < $5) { exit 1 }' ci.tsv || wrong 'no interval of cosines'
+# Beside its tokenizer.json a CLIP's folder has BPE files of the same names as other things here.
+echo '{"a":0,"b":1}' > clip/vocab.json
+equal "$(mot-eval --clip clip "$samples")" "$(cat clip.tsv)"
+cp "$samples/000.png" pairs/alone.png
+mot-eval --clip clip pairs > c.tsv 2> err
+says 'without a text beside them, which do not count: 1'
+equal "$(cat c.tsv)" "$(cat b.tsv)"
+fails mot-eval --clip clip some
+says 'no picture with a text'
+fails mot-eval --clip nowhere "$samples"
+fails mot-eval --clip run "$samples"
+says 'text_model.embeddings.token_embedding.weight'
+rm clip/tokenizer.json
+fails mot-eval --clip clip "$samples"
+says 'tokenizer'
+exits 2 mot-eval --clip clip
+exits 2 mot-eval --clip clip --per-token "$samples"
