@@ -39,7 +39,7 @@ struct eval_pictures {
     const char *path;
     struct mot_shard *shard; /* NULL: files */
     struct mot_tokenizer *own, *decoder; /* own: opened for it */
-    int64_t records;
+    int64_t records, skipped;
     struct mot_bytes text;
 };
 void eval_pictures_open(struct eval_pictures *p, const struct eval_options *o, const char *path);

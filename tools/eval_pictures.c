@@ -51,10 +51,13 @@ struct mot_tokenizer *eval_pictures_tokenizer(struct eval_pictures *p, struct mo
     return p->own;
 }
 
+/* What cannot be read is missing in the figure, so it is told even with -q; a few are, one by one. */
 static void skipped(void *context, const char *sentence)
 {
-    (void)context;
-    note("skipped: %s", sentence);
+    enum { TOLD = 5 };
+    struct eval_pictures *p = context;
+    if (p->skipped++ < TOLD)
+        warn("skipped: %s", sentence);
 }
 
 static void add_line(struct mot_bytes *text, const void *data, size_t n)
@@ -87,7 +90,7 @@ static void texts_of_document(struct eval_pictures *p, const struct mot_vocab *v
 
 static void of_source(struct eval_pictures *p, eval_picture *take, void *context)
 {
-    const struct mot_source_options options = {.format = "text", .skipped = skipped};
+    const struct mot_source_options options = {.format = "text", .skipped = skipped, .context = p};
     struct mot_source *s = mot_source_open(&p->path, 1, &options);
     const struct mot_record *r = NULL;
     int rc = s ? 0 : MOT_EIO;
@@ -102,6 +105,8 @@ static void of_source(struct eval_pictures *p, eval_picture *take, void *context
     tool_progress_end(&progress);
     if (rc)
         die_lib(NULL);
+    if (p->skipped)
+        warn("%s: %lld records skipped", p->path, (long long)p->skipped);
     mot_source_close(s);
 }
 

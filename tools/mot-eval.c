@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * mot-eval: loss, perplexity and bits per byte of a model folder on shards.  See mot-eval(1).
+ * mot-eval: losses of a model folder on shards; metrics of captions and pictures.  See mot-eval(1).
  */
 #include <getopt.h>
 #include <string.h>
@@ -29,7 +29,7 @@ static void usage(FILE *f)
           "                      standard input)\n"
           "      --features F    instead of its codec's patches: inception:FILE, InceptionV3 of that .safetensors file, for FID\n"
           "      --clip NET      CLIP score of pictures and the texts beside them; NET: a CLIPModel's folder or .safetensors file\n"
-          "  -t, --tokenizer TOK whose patches pictures are compared in (the first shard's)\n"
+          "  -t, --tokenizer TOK whose patches pictures are compared in, and which decodes shards (the first shard's)\n"
           "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents, captions or pictures\n"
           "      --seed N        of the bootstrap (0)\n"
           "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
@@ -88,6 +88,13 @@ static void check_losses(const struct eval_options *o)
         die_usage("no shard given (- is standard input)");
 }
 
+static void set_mode(struct eval_options *o, enum eval_mode mode)
+{
+    if (o->mode != EVAL_LOSSES && o->mode != mode)
+        die_usage("one of --captions, --frechet and --clip at a time");
+    o->mode = mode;
+}
+
 static double confidence(const char *s)
 {
     double x = opt_real("--ci", s, 0, 1);
@@ -137,11 +144,11 @@ static struct eval_options parse(int argc, char **argv)
         case OPT_JSON: o.json = true; break;
         case OPT_PER_TOKEN: o.per_token = true; break;
         case OPT_CONDITIONAL: o.conditional = optarg; break;
-        case OPT_CAPTIONS: o.mode = EVAL_CAPTIONS; break;
+        case OPT_CAPTIONS: set_mode(&o, EVAL_CAPTIONS); break;
         case OPT_WORDS: o.words = true; break;
-        case OPT_FRECHET: o.mode = EVAL_FRECHET; break;
+        case OPT_FRECHET: set_mode(&o, EVAL_FRECHET); break;
         case OPT_FEATURES: o.inception = features(optarg); break;
-        case OPT_CLIP: o.mode = EVAL_CLIP, o.clip = optarg; break;
+        case OPT_CLIP: set_mode(&o, EVAL_CLIP), o.clip = optarg; break;
         case 't': o.tokenizer = optarg; break;
         case OPT_CI: o.confidence = confidence(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;

@@ -150,6 +150,11 @@ mkdir none && echo words > none/words.txt
 fails mot-eval --frechet -t tok none some
 says 'none: no picture in it'
 fails mot-eval --frechet -t tok nowhere some
+cp -r some broken && head -c 100 some/000.png > broken/000.png
+mot-eval -q --frechet -t tok broken rest > g.tsv 2> err
+says 'broken: 1 records skipped'
+equal "$(sed 1d g.tsv | cut -f 2)" 3
+exits 2 mot-eval --frechet --captions some rest
 fails mot-eval --frechet text.mot some
 says 'text.mot: no picture'
 exits 2 mot-eval --frechet some rest
