@@ -467,6 +467,8 @@ int mot_doc_parse(const struct mot_vocab *v, const char *name, const void *line,
                   struct mot_latents *latents, int64_t *text_bytes) MOT_CHECKED;
 /* The values of span i's vectors; where its tokens are ids alone, they are none. */
 const uint16_t *mot_doc_vectors(const struct mot_vocab *v, const struct mot_doc *d, int i);
+/* Has token i of a document a loss: it is a patch, or it is predicted from the token before it, which is none? */
+bool mot_has_loss(const struct mot_vocab *v, const int32_t *id, int64_t i);
 /* Does the picture of span i stand before its caption: text, beyond special tokens, follows it and none comes before? */
 bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i);
 
@@ -493,6 +495,12 @@ struct mot_batch {
 };
 void mot_batch_free(struct mot_batch *b);
 void mot_batch_clear(struct mot_batch *b); /* nothing in it, memory kept */
+struct mot_rows {
+    int64_t n, patches, pictures; /* patches of pictures of vectors are rows too, which the head does not see */
+    double pairs;
+};
+/* What a model has to do for it: rows, patches, and pairs of query and key, where pictures of vectors see all of themselves. */
+struct mot_rows mot_batch_rows(const struct mot_batch *b);
 /* Append one piece: n rows with ids id[0..n) and targets id[1..n]. */
 int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n) MOT_CHECKED;
 /* Append a picture, whose rows are or will be there; p->latent is set by this: the n values are copied. */
@@ -605,10 +613,6 @@ struct mot_size {
 int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
 /* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by the rows (head
  * included, embedding look-up not) and attention over pairs of query and key.  Training takes three times as many. */
-struct mot_rows {
-    int64_t n, patches, pictures; /* patches of pictures of vectors are rows too, which the head does not see */
-    double pairs;
-};
 double mot_forward_flops(const struct mot_config *c, const struct mot_rows *rows);
 /* Bytes that a model takes, by kind. */
 struct mot_memory {
@@ -625,10 +629,14 @@ struct mot_scorer;
 struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v, int64_t context, int64_t stride,
                                    const char *device, const char *dtype, int threads) MOT_CHECKED;
 const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s);
-/* The natural-log loss of each token given those before it in its document: nll[0] is NaN, the rest are set.  Calls collect
- * documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by flush. */
+/* At how many levels of noise each picture of vectors is scored, evenly spaced; at first 5. */
+void mot_scorer_levels(struct mot_scorer *s, int levels);
+/* The natural-log loss of each token given those before it in its document; of a token that stands for a vector, the mean squared
+ * error of what is told about it, over the levels of noise.  NaN where there is none (mot_has_loss).  Texts see clean pictures.
+ * Calls collect documents into batches; done(context, ids, nll, n) is called for each document, in order, at the latest by
+ * flush. */
 typedef void mot_scored(void *context, const int32_t *id, const float *nll, int64_t n);
-int mot_scorer_add(struct mot_scorer *s, const int32_t *id, int64_t n, mot_scored *done, void *context) MOT_CHECKED;
+int mot_scorer_add(struct mot_scorer *s, const struct mot_doc *d, mot_scored *done, void *context) MOT_CHECKED;
 int mot_scorer_flush(struct mot_scorer *s) MOT_CHECKED;
 void mot_scorer_close(struct mot_scorer *s);
 
@@ -638,6 +646,8 @@ struct mot_pattern { /* tensors by name: a shell pattern as of fnmatch(3) */
     const char *glob;
     double value; /* learning-rate factor; 0 freezes: no update, no decay, not counted in grad_norm */
 };
+#define MOT_NOISE_LIMIT 0.5
+#define MOT_DROP 0.1
 struct mot_train_options {
     const char *config;    /* preset, file or folder; NULL with resume: the run's own */
     const char *arch;      /* "dense", "mot" or NULL */
@@ -650,6 +660,10 @@ struct mot_train_options {
     int64_t steps;          /* -1: one pass over the shards */
     int64_t batch, seq, accumulate, warmup, shuffle;
     double lr, min_lr, weight_decay, beta1, beta2, eps, clip;
+    /* Of pictures of vectors: those before their captions stay below this level of noise of [0, 1], so that captions have
+     * something to go by; and the share that is shown without what comes before, for guidance. */
+    double noise_limit, drop; /* usually MOT_NOISE_LIMIT and MOT_DROP */
+    const char *objective; /* "ddpm" or "flow", of a new run; NULL: as the config says */
     enum mot_schedule schedule;
     const struct mot_pattern *patterns;
     int n_patterns;

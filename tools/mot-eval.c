@@ -85,12 +85,12 @@ static void print_tokens(const struct tally *t, const int32_t *id, const float *
         printf("%s%d", i ? "," : "", (int)id[i]);
     fputs("],\"nll\":[", stdout);
     for (int64_t i = 0; i < n; i++) {
-        if (i == 0)
-            fputs("null", stdout);
-        else if (isfinite(nll[i]))
-            printf(",%.9g", (double)nll[i]);
+        if (i > 0)
+            fputc(',', stdout);
+        if (isfinite(nll[i]))
+            printf("%.9g", (double)nll[i]);
         else
-            fputs(",null", stdout);
+            fputs("null", stdout);
     }
     puts("]}");
 }
@@ -100,7 +100,9 @@ static void scored(void *context, const int32_t *id, const float *nll, int64_t n
     struct tally *t = context;
     if (t->o->per_token)
         print_tokens(t, id, nll, n);
-    for (int64_t i = 1; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!mot_has_loss(t->vocab, id, i))
+            continue;
         int m = mot_vocab_modality(t->vocab, id[i]);
         t->nll[m] += (double)nll[i];
         t->tokens[m]++;
@@ -179,7 +181,7 @@ static void eval(struct mot_scorer **s, const char *folder, const char *path, co
     int rc;
     while (!(rc = mot_shard_next(shard, &d)) && d) {
         t.text_bytes += d->text_bytes;
-        if (mot_scorer_add(*s, d->id, d->n, scored, &t))
+        if (mot_scorer_add(*s, d, scored, &t))
             die_lib(NULL);
         tool_progress_show(&p, (double)t.document, 0, NULL);
     }

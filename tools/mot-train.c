@@ -17,7 +17,7 @@
 enum {
     OPT_ARCH = OPT_LONG, OPT_STEPS, OPT_BATCH, OPT_SEQ, OPT_LR, OPT_MIN_LR, OPT_WARMUP, OPT_SCHEDULE, OPT_DECAY,
     OPT_CLIP, OPT_BETA1, OPT_BETA2, OPT_EPS, OPT_ACCUMULATE, OPT_SHUFFLE, OPT_VAL, OPT_VAL_EVERY, OPT_SAVE_EVERY,
-    OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_DRY_RUN, OPT_PRESETS, OPT_SEED,
+    OPT_OBJECTIVE, OPT_NOISE_LIMIT, OPT_DROP, OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_DRY_RUN, OPT_PRESETS, OPT_SEED,
 };
 
 enum { MAX_PATTERNS = 256 };
@@ -54,6 +54,9 @@ static void usage(FILE *f)
           "      --val SHARD         validate on this shard ...\n"
           "      --val-every N       ... every N steps and at the end (100)\n"
           "      --save-every N      save every N steps and at the end (1000); 0: at the end only\n"
+          "      --objective O       of pictures of vectors: ddpm or flow (as CONFIG says; ddpm)\n"
+          "      --noise-limit X     most noise, of 1, in pictures before their captions (0.5)\n"
+          "      --drop X            share of pictures that are shown without what comes before, for guidance (0.1)\n"
           "      --init FOLDER       start from a model folder's weights\n"
           "      --freeze GLOB       do not train tensors with such names (again and again)\n"
           "      --lr-scale GLOB=X   multiply their learning rate by X\n"
@@ -73,6 +76,13 @@ static enum mot_schedule schedule(const char *s)
         if (strcmp(s, names[i]) == 0)
             return (enum mot_schedule)i;
     die_usage("--schedule %s: expected cosine, linear or constant", s);
+}
+
+static const char *objective(const char *s)
+{
+    if (strcmp(s, "ddpm") != 0 && strcmp(s, "flow") != 0)
+        die_usage("--objective %s: expected ddpm or flow", s);
+    return s;
 }
 
 static const char *arch(const char *s)
@@ -143,6 +153,9 @@ static struct opts parse(int argc, char **argv)
         {"val", required_argument, NULL, OPT_VAL},
         {"val-every", required_argument, NULL, OPT_VAL_EVERY},
         {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
+        {"objective", required_argument, NULL, OPT_OBJECTIVE},
+        {"noise-limit", required_argument, NULL, OPT_NOISE_LIMIT},
+        {"drop", required_argument, NULL, OPT_DROP},
         {"init", required_argument, NULL, OPT_INIT},
         {"freeze", required_argument, NULL, OPT_FREEZE},
         {"lr-scale", required_argument, NULL, OPT_LR_SCALE},
@@ -158,7 +171,8 @@ static struct opts parse(int argc, char **argv)
     };
     struct opts o = {
         .train = {.steps = -1, .batch = 8, .seq = 256, .accumulate = 1, .shuffle = 16 << 20, .lr = 1e-3,
-                  .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1, .device = "cpu",
+                  .weight_decay = 0.1, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .clip = 1,
+                  .noise_limit = MOT_NOISE_LIMIT, .drop = MOT_DROP, .device = "cpu",
                   .dtype = "f32"},
         .val_every = 100,
         .save_every = 1000,
@@ -187,6 +201,9 @@ static struct opts parse(int argc, char **argv)
         case OPT_VAL: t->validation = optarg; break;
         case OPT_VAL_EVERY: o.val_every = opt_int("--val-every", optarg, 1, INT64_MAX / 2); break;
         case OPT_SAVE_EVERY: o.save_every = opt_int("--save-every", optarg, 0, INT64_MAX / 2); break;
+        case OPT_OBJECTIVE: t->objective = objective(optarg); break;
+        case OPT_NOISE_LIMIT: t->noise_limit = opt_real("--noise-limit", optarg, 0, 1); break;
+        case OPT_DROP: t->drop = opt_real("--drop", optarg, 0, 1); break;
         case OPT_INIT: t->init = optarg; break;
         case OPT_FREEZE: add_pattern(&o, optarg, 0); break;
         case OPT_LR_SCALE: scale_pattern(&o, optarg); break;

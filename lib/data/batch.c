@@ -63,3 +63,18 @@ int mot_batch_add(struct mot_batch *b, const int32_t *id, int64_t n)
     b->piece[b->n_pieces] = b->n;
     return MOT_OK;
 }
+
+struct mot_rows mot_batch_rows(const struct mot_batch *b)
+{
+    struct mot_rows r = {.n = b->n, .pictures = b->n_pictures};
+    for (int64_t p = 0; p < b->n_pieces; p++) {
+        double n = (double)(b->piece[p + 1] - b->piece[p]);
+        r.pairs += n * (n + 1) / 2;
+    }
+    for (int64_t k = 0; k < b->n_pictures; k++) {
+        double n = (double)b->picture[k].n;
+        r.patches += b->picture[k].n;
+        r.pairs += n * (n - 1) / 2;
+    }
+    return r;
+}

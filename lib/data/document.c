@@ -348,6 +348,12 @@ static bool is_word(const struct mot_vocab *v, int32_t id)
     return id != v->bos && id != v->eos && id != v->boi && id != v->eoi && id != v->bos_speech && id != v->eos_speech;
 }
 
+bool mot_has_loss(const struct mot_vocab *v, const int32_t *id, int64_t i)
+{
+    return v->modality[mot_vocab_modality(v, id[i])].width > 0 ||
+           (i > 0 && v->modality[mot_vocab_modality(v, id[i - 1])].width == 0);
+}
+
 bool mot_doc_leads(const struct mot_vocab *v, const struct mot_doc *d, int i)
 {
     bool before = false, after = false;

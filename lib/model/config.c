@@ -513,7 +513,7 @@ static int settle_vocab(struct mot_config *c, const char *name, const struct mot
         if (!c->n_modalities)
             strcpy(c->modality[0], "text"), c->n_modalities = 1;
         if (!c->vocab_size)
-            c->vocab_size = 65536;
+            c->vocab_size = mot_vectors_of(c) < 0 ? 65536 : 32000 + 1; /* and the id that stands for a patch */
         return MOT_OK;
     }
     if (!c->n_modalities) {

@@ -4,31 +4,38 @@
  *
  * The paper's sizes come out exactly with untied input and output embeddings of 65,536 rows, SwiGLU with
  * FFN width 8/3 d rounded up to a multiple of 256, no biases and no grouped queries.  Norms are placed
- * as Algorithm 1 places them ("post").  nano and micro are pre-norm, which trains better within minutes.
+ * as Algorithm 1 places them ("post").  The Transfusion setting's follow Llama ("pre") and have 32,000 words; their pictures
+ * are vectors of 2 x 2 latent pixels of 8 channels.  nano and micro are pre-norm too, which trains better within minutes.
  */
 #include "model.h"
 
 static const struct preset {
     const char *name;
     int width, ffn, layers, heads;
-    bool speech, post;
+    enum { TWO, THREE, VECTORS } what; /* text and image, speech too, or pictures of vectors */
+    bool post;
     double init;
 } presets[] = {
-    {"nano", 32, 96, 2, 2, true, false, 0.1},
-    {"micro", 48, 128, 3, 3, true, false, 0.08},
-    {"mini", 128, 384, 4, 4, true, false, 0.0625},
-    {"chameleon-37m", 256, 768, 4, 8, false, true, 0.02},
-    {"chameleon-94m", 512, 1536, 8, 8, false, true, 0.02},
-    {"chameleon-443m", 1024, 2816, 24, 16, false, true, 0.02},
-    {"chameleon-880m", 1536, 4096, 24, 24, false, true, 0.02},
-    {"chameleon-1.5b", 2048, 5632, 24, 16, false, true, 0.02},
-    {"chameleon-7b", 4096, 11008, 32, 32, false, true, 0.02},
-    {"chameleon-speech-37m", 256, 768, 4, 8, true, true, 0.02},
-    {"chameleon-speech-94m", 512, 1536, 8, 8, true, true, 0.02},
-    {"chameleon-speech-443m", 1024, 2816, 24, 16, true, true, 0.02},
-    {"chameleon-speech-880m", 1536, 4096, 24, 24, true, true, 0.02},
-    {"chameleon-speech-1.5b", 2048, 5632, 24, 16, true, true, 0.02},
-    {"chameleon-speech-7b", 4096, 11008, 32, 32, true, true, 0.02},
+    {"nano", 32, 96, 2, 2, THREE, false, 0.1},
+    {"micro", 48, 128, 3, 3, THREE, false, 0.08},
+    {"mini", 128, 384, 4, 4, THREE, false, 0.0625},
+    {"chameleon-37m", 256, 768, 4, 8, TWO, true, 0.02},
+    {"chameleon-94m", 512, 1536, 8, 8, TWO, true, 0.02},
+    {"chameleon-443m", 1024, 2816, 24, 16, TWO, true, 0.02},
+    {"chameleon-880m", 1536, 4096, 24, 24, TWO, true, 0.02},
+    {"chameleon-1.5b", 2048, 5632, 24, 16, TWO, true, 0.02},
+    {"chameleon-7b", 4096, 11008, 32, 32, TWO, true, 0.02},
+    {"chameleon-speech-37m", 256, 768, 4, 8, THREE, true, 0.02},
+    {"chameleon-speech-94m", 512, 1536, 8, 8, THREE, true, 0.02},
+    {"chameleon-speech-443m", 1024, 2816, 24, 16, THREE, true, 0.02},
+    {"chameleon-speech-880m", 1536, 4096, 24, 24, THREE, true, 0.02},
+    {"chameleon-speech-1.5b", 2048, 5632, 24, 16, THREE, true, 0.02},
+    {"chameleon-speech-7b", 4096, 11008, 32, 32, THREE, true, 0.02},
+    {"transfusion-mini", 128, 384, 4, 4, VECTORS, false, 0.0625},
+    {"transfusion-160m", 768, 2048, 16, 12, VECTORS, false, 0.02},
+    {"transfusion-760m", 1536, 4096, 24, 24, VECTORS, false, 0.02},
+    {"transfusion-1.4b", 2048, 5632, 24, 16, VECTORS, false, 0.02},
+    {"transfusion-7b", 4096, 11008, 32, 32, VECTORS, false, 0.02},
 };
 
 const char *const *mot_preset_names(void)
@@ -56,7 +63,9 @@ bool mot_preset_find(const char *name, struct mot_config *c, const char *const *
         c->initializer_range = p->init;
         c->norm_post = p->post;
         *modalities = all;
-        *n = p->speech ? 3 : 2;
+        *n = p->what == THREE ? 3 : 2;
+        if (p->what == VECTORS)
+            c->latent_size[1] = 2 * 2 * 8;
         return true;
     }
     return false;

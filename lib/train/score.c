@@ -5,23 +5,30 @@
  * Documents are packed into batches as in training and never see each other.  One longer than the context is
  * scored in windows: the first scores all its targets; each next one moves on by `stride` targets and scores
  * those, with the rest of the window before them as context.  So every target has at least context - stride
- * tokens before it, or all there are.
+ * tokens before it, or all there are.  A picture of vectors is never parted, so windows around one end sooner.
+ *
+ * With such pictures a window is run several times: first all are clean, for the tokens that are ids; then once for each
+ * level of noise, for the patches.
  */
 #include <math.h>
 
 #include "train.h"
 
 struct document {
-    int32_t *id;
+    int32_t *id; /* (n + 1): what a row has for its target stands behind it */
     float *nll;
-    int64_t n, missing; /* targets still without a loss */
+    int64_t n, rows, missing; /* windows still to be run */
+    int64_t n_pictures;
+    struct mot_picture *picture; /* in the document's rows */
+    uint16_t *latent;
     mot_scored *done;
     void *context;
 };
 struct window { /* rows of the batch that are one window of a document */
     int64_t document; /* index into pending */
-    int64_t first;    /* target index of the window's first row is first + 1 */
+    int64_t first;    /* the window's first row is that of this token */
     int64_t skip, n;  /* rows, and how many of the first are context only */
+    int level;        /* of noise; 0: none */
 };
 
 struct mot_scorer {
@@ -29,18 +36,28 @@ struct mot_scorer {
     bool owned;
     struct mot_vocab vocab;
     int64_t context, stride;
+    int levels;
+    struct mot_noise noise;
     struct mot_batch batch;
+    int64_t level_capacity;
+    double *level; /* of each picture of the batch */
     int64_t n_pending, pending_capacity, n_windows, window_capacity;
     struct document *pending;
     struct window *window;
 };
 
-struct mot_scorer *mot_scorer_with(struct mot_model *m, int64_t context, int64_t stride)
+enum { LEVELS = 5 };
+
+struct mot_scorer *mot_scorer_with(struct mot_model *m, const struct mot_vocab *v, int64_t context, int64_t stride)
 {
     struct mot_scorer *s = mot_alloc(1, sizeof *s);
-    if (!s)
+    if (!s || mot_noise_new(&s->noise, &m->config)) {
+        mot_free(s);
         return NULL;
+    }
     s->m = m;
+    s->vocab = *v;
+    s->levels = LEVELS;
     s->context = context;
     s->stride = stride > 0 ? stride : (context + 1) / 2;
     return s;
@@ -94,19 +111,31 @@ struct mot_scorer *mot_scorer_open(const char *folder, const struct mot_vocab *v
     }
     int64_t rows = context > MIN_ROWS ? context : MIN_ROWS;
     struct mot_model *m = mot_model_new(&c, &vocab, k, threads, rows, context, false);
-    struct mot_scorer *s = m && !mot_model_load(m, folder) ? mot_scorer_with(m, context, stride) : NULL;
+    struct mot_scorer *s = m && !mot_model_load(m, folder) ? mot_scorer_with(m, &vocab, context, stride) : NULL;
     if (!s) {
         mot_model_free(m);
         return NULL;
     }
     s->owned = true;
-    s->vocab = vocab;
     return s;
+}
+
+void mot_scorer_levels(struct mot_scorer *s, int levels)
+{
+    s->levels = levels;
 }
 
 const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s)
 {
     return &s->vocab;
+}
+
+static void drop(struct document *d)
+{
+    mot_free(d->id);
+    mot_free(d->nll);
+    mot_free(d->picture);
+    mot_free(d->latent);
 }
 
 /* Hand out documents that are whole, in order, and forget them. */
@@ -116,79 +145,178 @@ static void deliver(struct mot_scorer *s)
     while (n < s->n_pending && s->pending[n].missing == 0) {
         struct document *d = &s->pending[n++];
         d->done(d->context, d->id, d->nll, d->n);
-        mot_free(d->id);
-        mot_free(d->nll);
+        drop(d);
     }
     memmove(s->pending, s->pending + n, (size_t)(s->n_pending - n) * sizeof *s->pending);
     s->n_pending -= n;
 }
 
+static bool is_patch(const struct mot_scorer *s, int32_t id)
+{
+    return s->m->vectors >= 0 && mot_model_modality(s->m, id) == s->m->vectors;
+}
+
+/* The losses of one window of a batch that was run; at: the window's first row of the batch. */
+static void take(const struct mot_scorer *s, const struct window *w, int64_t at)
+{
+    struct document *d = &s->pending[w->document];
+    for (int64_t i = w->skip; i < w->n; i++) {
+        int64_t token = w->first + i;
+        float loss = (float)s->m->host_nll[s->m->batch.host_row[at + i]];
+        if (is_patch(s, d->id[token])) {
+            if (w->level > 0)
+                d->nll[token] += loss / (float)s->levels;
+        } else if (w->level == 0 && token + 1 < d->n && !is_patch(s, d->id[token + 1])) {
+            d->nll[token + 1] = loss;
+        }
+    }
+    d->missing--;
+}
+
 static int run(struct mot_scorer *s)
 {
     if (s->batch.n > 0) {
-        int rc = mot_model_route(s->m, &s->batch, 0);
+        int rc = mot_noise_scoring(&s->noise, &s->batch, s->level);
+        struct mot_seen seen = {s->noise.x, s->noise.target, s->noise.time, 0};
+        if (!rc)
+            rc = mot_model_route(s->m, &s->batch, 0, &seen);
         if (!rc)
             rc = mot_model_run(s->m, false);
         if (rc)
             return rc;
     }
-    for (int64_t w = 0; w < s->n_windows; w++) {
-        const struct window *x = &s->window[w];
-        struct document *d = &s->pending[x->document];
-        for (int64_t i = x->skip; i < x->n; i++)
-            d->nll[x->first + 1 + i] = (float)s->m->host_nll[s->m->batch.host_row[s->batch.piece[w] + i]];
-        d->missing -= x->n - x->skip;
-    }
-    s->batch.n = s->batch.n_pieces = s->n_windows = 0;
+    for (int64_t w = 0; w < s->n_windows; w++)
+        take(s, &s->window[w], s->batch.piece[w]);
+    mot_batch_clear(&s->batch);
+    s->n_windows = 0;
     deliver(s);
     return MOT_OK;
 }
 
-/* Queue rows [first, first + n) of the last pending document, the first `skip` for context only. */
-static int add_window(struct mot_scorer *s, int64_t first, int64_t skip, int64_t n)
+/* A document's picture as one of the batch, whose next piece begins with row `first` of the document. */
+static int add_picture(struct mot_scorer *s, const struct document *d, int64_t k, int64_t first, int level)
+{
+    struct mot_picture p = d->picture[k];
+    int rc = mot_grow((void **)&s->level, s->batch.n_pictures, &s->level_capacity, sizeof *s->level);
+    if (rc)
+        return rc;
+    s->level[s->batch.n_pictures] = level ? (level - 0.5) / s->levels : 0;
+    p.begin += s->batch.n - first;
+    return mot_batch_add_picture(&s->batch, &p, d->latent + p.latent, p.n * s->noise.width);
+}
+
+/* Queue rows of the last pending document. */
+static int add_window(struct mot_scorer *s, struct window w)
 {
     int rc = MOT_OK;
-    if (s->batch.n + n > s->m->rows)
+    if (s->batch.n + w.n > s->m->rows)
         rc = run(s);
+    w.document = s->n_pending - 1;
+    struct document *d = &s->pending[w.document];
     if (!rc)
         rc = mot_grow((void **)&s->window, s->n_windows, &s->window_capacity, sizeof *s->window);
+    for (int64_t k = 0; !rc && k < d->n_pictures; k++)
+        if (d->picture[k].begin >= w.first && d->picture[k].begin < w.first + w.n)
+            rc = add_picture(s, d, k, w.first, w.level);
     if (!rc)
-        rc = mot_batch_add(&s->batch, s->pending[s->n_pending - 1].id + first, n);
+        rc = mot_batch_add(&s->batch, d->id + w.first, w.n);
     if (!rc)
-        s->window[s->n_windows++] = (struct window){s->n_pending - 1, first, skip, n};
+        s->window[s->n_windows++] = w;
     return rc;
 }
 
-int mot_scorer_add(struct mot_scorer *s, const int32_t *id, int64_t n, mot_scored *done, void *context)
+/* The picture that would be parted by a cut before a row; NULL: none. */
+static const struct mot_picture *parted(const struct document *d, int64_t row)
+{
+    for (int64_t k = 0; k < d->n_pictures; k++)
+        if (d->picture[k].begin < row && row < d->picture[k].begin + d->picture[k].n)
+            return &d->picture[k];
+    return NULL;
+}
+
+static bool has_patches(const struct document *d, int64_t begin, int64_t end)
+{
+    for (int64_t k = 0; k < d->n_pictures; k++)
+        if (d->picture[k].begin >= begin && d->picture[k].begin < end)
+            return true;
+    return false;
+}
+
+/* The window after `scored` rows of a document. */
+static int next_window(const struct mot_scorer *s, const struct document *d, int64_t scored, struct window *w)
+{
+    int64_t end = scored + (scored == 0 ? s->context : s->stride);
+    end = end < d->rows ? end : d->rows;
+    const struct mot_picture *p = parted(d, end);
+    if (p)
+        end = p->begin > scored ? p->begin : p->begin + p->n;
+    if (end - scored > s->context)
+        return mot_fail(MOT_EARG, "a picture of %d x %d tokens does not fit a context of %lld", p->rows, p->columns,
+                        (long long)s->context);
+    int64_t first = end > s->context ? end - s->context : 0;
+    p = parted(d, first);
+    if (p)
+        first = p->begin + p->n;
+    *w = (struct window){.first = first, .skip = scored - first, .n = end - first};
+    return MOT_OK;
+}
+
+static int copy_pictures(struct mot_scorer *s, struct document *to, const struct mot_doc *d)
+{
+    to->picture = mot_alloc((size_t)d->n_spans, sizeof *to->picture);
+    to->latent = mot_alloc((size_t)d->n_latent, sizeof *to->latent);
+    if (!to->picture || !to->latent)
+        return MOT_ENOMEM;
+    memcpy(to->latent, d->latent, (size_t)d->n_latent * sizeof *d->latent);
+    int64_t at = 0;
+    for (int i = 0; i < d->n_spans; i++) {
+        const struct mot_span *span = &d->span[i];
+        if (!span->rows)
+            continue;
+        to->picture[to->n_pictures++] = (struct mot_picture){span->begin, span->n, span->rows, span->columns, at, false};
+        at += span->n * s->noise.width;
+    }
+    return MOT_OK;
+}
+
+static int copy_document(struct mot_scorer *s, struct document *to, const struct mot_doc *d)
+{
+    if (!to->id || !to->nll)
+        return MOT_ENOMEM;
+    for (int64_t i = 0; i < d->n; i++) {
+        to->id[i] = d->id[i];
+        to->nll[i] = is_patch(s, d->id[i]) ? 0 : NAN;
+    }
+    if (d->n > 0)
+        to->id[d->n] = d->id[d->n - 1]; /* a last patch has a row, and no successor */
+    to->rows = d->n > 0 ? d->n - !is_patch(s, d->id[d->n - 1]) : 0;
+    return d->n_latent ? copy_pictures(s, to, d) : MOT_OK;
+}
+
+int mot_scorer_add(struct mot_scorer *s, const struct mot_doc *d, mot_scored *done, void *context)
 {
     int rc = mot_grow((void **)&s->pending, s->n_pending, &s->pending_capacity, sizeof *s->pending);
     if (rc)
         return rc;
-    struct document *d = &s->pending[s->n_pending];
-    *d = (struct document){mot_alloc((size_t)n, sizeof *d->id), mot_alloc((size_t)n, sizeof *d->nll), n,
-                           n > 0 ? n - 1 : 0, done, context};
-    s->n_pending++;
-    if (!d->id || !d->nll)
-        return MOT_ENOMEM;
-    if (n == 0) {
-        if (s->n_windows == 0)
-            deliver(s);
-        return MOT_OK;
+    s->pending[s->n_pending] = (struct document){.id = mot_alloc((size_t)d->n + 1, sizeof(int32_t)),
+                                                 .nll = mot_alloc((size_t)d->n, sizeof(float)),
+                                                 .n = d->n, .done = done, .context = context};
+    int64_t at = s->n_pending++;
+    rc = copy_document(s, &s->pending[at], d);
+    s->pending[at].missing = 1; /* what is being queued is not whole, however often a batch runs meanwhile */
+    for (int64_t scored = 0; !rc && scored < s->pending[s->n_pending - 1].rows;) {
+        struct window w = {0};
+        const struct document *last = &s->pending[s->n_pending - 1];
+        rc = next_window(s, last, scored, &w);
+        scored = w.first + w.n;
+        int levels = !rc && has_patches(last, w.first + w.skip, scored) ? s->levels : 0;
+        for (w.level = 0; !rc && w.level <= levels; w.level++) {
+            s->pending[s->n_pending - 1].missing++;
+            rc = add_window(s, w);
+        }
     }
-    memcpy(d->id, id, (size_t)n * sizeof *id);
-    d->nll[0] = NAN;
-    int64_t rows = n - 1, scored = 0;
-    while (!rc && scored < rows) {
-        int64_t fresh = scored == 0 ? s->context : s->stride;
-        if (fresh > rows - scored)
-            fresh = rows - scored;
-        int64_t skip = s->context - fresh;
-        if (skip > scored)
-            skip = scored;
-        rc = add_window(s, scored - skip, skip, fresh + skip);
-        scored += fresh;
-    }
-    if (!rc && rows == 0 && s->n_windows == 0)
+    s->pending[s->n_pending - 1].missing--;
+    if (!rc && s->n_windows == 0)
         deliver(s);
     return rc;
 }
@@ -202,11 +330,11 @@ void mot_scorer_close(struct mot_scorer *s)
 {
     if (!s)
         return;
-    for (int64_t i = 0; i < s->n_pending; i++) {
-        mot_free(s->pending[i].id);
-        mot_free(s->pending[i].nll);
-    }
+    for (int64_t i = 0; i < s->n_pending; i++)
+        drop(&s->pending[i]);
     mot_batch_free(&s->batch);
+    mot_noise_free(&s->noise);
+    mot_free(s->level);
     mot_free(s->pending);
     mot_free(s->window);
     if (s->owned)

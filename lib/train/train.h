@@ -31,6 +31,24 @@ int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s) MOT_CHECKED
 /* Clip and update with the learning rate lr; gradients are zero afterwards.  After mot_optimizer_norms. */
 void mot_optimizer_step(struct mot_optimizer *o, const struct mot_train_options *options, double lr, int64_t step);
 
+/* ---- noise.c: pictures of vectors as the model is to see them ---- */
+struct mot_noise {
+    struct mot_levels levels;
+    int vectors; /* the modality, -1: there is none, and nothing is ever to be shown */
+    int64_t width, values, pictures; /* of a vector; room for */
+    float *x, *target;               /* as a batch has its vectors */
+    double *time;                    /* of each picture */
+};
+int mot_noise_new(struct mot_noise *s, const struct mot_config *c) MOT_CHECKED;
+void mot_noise_free(struct mot_noise *s);
+/* Levels and noise of a training step's part (its accumulated batches are counted); limit: for pictures before their captions. */
+int mot_noise_training(struct mot_noise *s, const struct mot_batch *b, double limit, uint64_t seed, int64_t step, int64_t part)
+    MOT_CHECKED;
+/* Each picture at level[k] of [0, 1]; 0: clean. */
+int mot_noise_scoring(struct mot_noise *s, const struct mot_batch *b, const double *level) MOT_CHECKED;
+/* Let a share of the pictures, with what follows them, not see what comes before: pieces are cut before their <|boi|>. */
+int mot_noise_drop(struct mot_batch *b, int32_t boi, double share, uint64_t seed, int64_t step, int64_t part) MOT_CHECKED;
+
 /* Learning rate of step 1..steps (schedule.c). */
 double mot_learning_rate(const struct mot_train_options *o, int64_t steps, int64_t step);
 
@@ -50,6 +68,6 @@ int mot_log_cut(const char *run, int64_t step) MOT_CHECKED;
 
 /* ---- score.c ---- */
 /* A scorer over a model that the caller keeps; context at most m->seq. */
-struct mot_scorer *mot_scorer_with(struct mot_model *m, int64_t context, int64_t stride) MOT_CHECKED;
+struct mot_scorer *mot_scorer_with(struct mot_model *m, const struct mot_vocab *v, int64_t context, int64_t stride) MOT_CHECKED;
 
 #endif

@@ -5,7 +5,7 @@
  * One step: draw `accumulate` batches; divide by the sum of loss weights of all their targets, so that
  * accumulation changes rounding alone; forward and backward; look at loss and gradient norm before any weight
  * moves; clip; AdamW.  The minimised loss is  sum_i w_i (nll_i + z_loss lse_i^2) / sum_i w_i, w_i being the
- * loss weight of target i's modality.
+ * loss weight of target i's modality; pictures of vectors add their loss weight times the mean error of their patches.
  */
 #include <errno.h>
 #include <math.h>
@@ -24,6 +24,7 @@ struct mot_trainer {
     struct mot_optimizer optimizer;
     struct mot_loader *loader;
     struct mot_batch *batch; /* (accumulate) */
+    struct mot_noise noise;
     struct mot_progress done;
     int64_t steps;
     json_t *options; /* of this run, for the checkpoint */
@@ -53,6 +54,10 @@ static json_t *options_json(const struct mot_train_options *o, int64_t steps)
         return NULL;
     }
     json_object_set_new(j, "warmup", json_integer(o->warmup));
+    if (o->noise_limit != MOT_NOISE_LIMIT || o->drop != MOT_DROP) { /* as usual: not worth a word, least where they mean nothing */
+        json_object_set_new(j, "noise_limit", json_real(o->noise_limit));
+        json_object_set_new(j, "drop", json_real(o->drop));
+    }
     json_object_set_new(j, "dtype", json_string(o->dtype ? o->dtype : "f32"));
     return j;
 }
@@ -119,6 +124,8 @@ static int find_config(const struct mot_train_options *o, struct mot_config *c, 
     int rc = mot_vocab_load(v, tokenizer);
     if (!rc)
         rc = o->config ? mot_config_load(c, config) : mot_config_load_folder(c, config);
+    if (!rc && o->objective)
+        rc = mot_objective_find(&c->diffusion.objective, o->objective);
     if (!rc)
         rc = mot_config_settle(c, config, v, o->arch);
     return rc;
@@ -180,13 +187,19 @@ static bool same_scaling(const struct mot_rope_scaling *a, const struct mot_rope
            a->high_freq_factor == b->high_freq_factor && a->original == b->original;
 }
 
+static bool same_diffusion(const struct mot_diffusion *a, const struct mot_diffusion *b)
+{
+    return a->objective == b->objective && a->steps == b->steps && a->shift == b->shift;
+}
+
 /* Whether tensors of the same names and shapes stand for the same function and the same loss. */
 static bool same_meaning(const struct mot_config *a, const struct mot_config *b)
 {
     bool same = a->norm_post == b->norm_post && a->qk_norm == b->qk_norm && a->rope_theta == b->rope_theta &&
                 same_scaling(&a->rope_scaling, &b->rope_scaling) &&
                 a->rms_norm_eps == b->rms_norm_eps && a->num_attention_heads == b->num_attention_heads &&
-                a->z_loss == b->z_loss && a->n_modalities == b->n_modalities;
+                a->z_loss == b->z_loss && a->n_modalities == b->n_modalities &&
+                (mot_vectors_of(a) < 0 || same_diffusion(&a->diffusion, &b->diffusion));
     for (int m = 0; same && m < a->n_modalities; m++) {
         same = a->loss_weight[m] == b->loss_weight[m];
         for (int k = 0; same && k < MOT_COMPONENTS; k++)
@@ -279,7 +292,9 @@ static int open_parts(struct mot_trainer *t, const struct mot_kernels *k)
     t->m = mot_model_new(&t->config, &t->vocab, k, o->threads, o->batch * o->seq, o->seq, true);
     if (!t->batch || !t->m)
         return MOT_ENOMEM;
-    int rc = mot_optimizer_new(&t->optimizer, t->m, o);
+    int rc = mot_noise_new(&t->noise, &t->config);
+    if (!rc)
+        rc = mot_optimizer_new(&t->optimizer, t->m, o);
     if (rc)
         return rc;
     struct mot_loader_options lo = {.batch = o->batch, .seq = o->seq, .shuffle = o->shuffle, .seed = o->seed, .repeat = true};
@@ -356,6 +371,7 @@ void mot_trainer_close(struct mot_trainer *t)
         mot_batch_free(&t->batch[i]);
     mot_free(t->batch);
     mot_optimizer_free(&t->optimizer);
+    mot_noise_free(&t->noise);
     mot_model_free(t->m);
     mot_loader_close(t->loader);
     json_decref(t->options);
@@ -412,33 +428,38 @@ static double seconds(void)
 static void count(struct mot_trainer *t, const struct mot_batch *b, double sum[MOT_MAX_MODALITIES], struct mot_step *s)
 {
     const struct mot_model *m = t->m;
-    double pairs = 0;
     for (int64_t i = 0; i < b->n; i++) {
-        int k = mot_model_modality(m, m->batch.host_target[i]);
+        int32_t id = m->batch.host_id[i], target = b->target[m->batch.host_seq[i]];
+        bool patch = mot_model_modality(m, id) == m->vectors;
+        if (!patch && !mot_predicts_id(m, id, target))
+            continue;
+        int k = patch ? m->vectors : mot_model_modality(m, target);
         double nll = (double)m->host_nll[i], lse = (double)m->host_lse[i], w = (double)m->batch.host_weight[i];
         sum[k] += nll;
         s->targets[k]++;
         s->loss += w * nll;
-        s->z_loss += w * m->config.z_loss * lse * lse;
+        if (!patch)
+            s->z_loss += w * m->config.z_loss * lse * lse;
     }
-    for (int64_t p = 0; p < b->n_pieces; p++) {
-        double n = (double)(b->piece[p + 1] - b->piece[p]);
-        pairs += n * (n + 1) / 2;
-    }
+    struct mot_rows rows = mot_batch_rows(b);
     t->done.tokens += b->n;
-    t->done.flops += 3 * mot_forward_flops(&t->config, b->n, pairs);
+    t->done.flops += 3 * mot_forward_flops(&t->config, &rows);
 }
 
 static int forward_and_backward(struct mot_trainer *t, struct mot_step *s, bool *done)
 {
     double weight = 0, sum[MOT_MAX_MODALITIES] = {0};
-    int64_t n = 0;
+    int64_t n = 0, patches = 0;
     for (int64_t a = 0; a < t->o.accumulate; a++) {
         int rc = mot_loader_next(t->loader, &t->batch[a]);
         if (rc)
             return rc;
+        rc = mot_noise_drop(&t->batch[a], t->vocab.boi, t->o.drop, t->o.seed, s->step, a);
+        if (rc)
+            return rc;
         weight += mot_batch_weight(t->m, &t->batch[a]);
         n += t->batch[a].n;
+        patches += mot_batch_rows(&t->batch[a]).patches;
     }
     if (n == 0) {
         *done = true;
@@ -447,7 +468,11 @@ static int forward_and_backward(struct mot_trainer *t, struct mot_step *s, bool 
     for (int64_t a = 0; a < t->o.accumulate; a++) {
         if (t->batch[a].n == 0)
             continue;
-        int rc = mot_model_route(t->m, &t->batch[a], weight > 0 ? 1 / weight : 0);
+        int rc = mot_noise_training(&t->noise, &t->batch[a], t->o.noise_limit, t->o.seed, s->step, a);
+        struct mot_seen seen = {t->noise.x, t->noise.target, t->noise.time,
+                                patches ? t->config.loss_weight[t->noise.vectors] / (double)patches : 0};
+        if (!rc)
+            rc = mot_model_route(t->m, &t->batch[a], weight > 0 ? 1 / weight : 0, &seen);
         if (!rc)
             rc = mot_model_run(t->m, true);
         if (rc)
@@ -492,6 +517,7 @@ int mot_trainer_step(struct mot_trainer *t, struct mot_step *s, bool *done)
 
 struct tally {
     const struct mot_model *m;
+    const struct mot_vocab *vocab;
     struct mot_losses *l;
     double sum[MOT_MAX_MODALITIES];
 };
@@ -499,7 +525,9 @@ struct tally {
 static void add_document(void *context, const int32_t *id, const float *nll, int64_t n)
 {
     struct tally *t = context;
-    for (int64_t i = 1; i < n; i++) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!mot_has_loss(t->vocab, id, i))
+            continue;
         int k = mot_model_modality(t->m, id[i]);
         t->sum[k] += (double)nll[i];
         t->l->targets[k]++;
@@ -510,23 +538,29 @@ static void add_document(void *context, const int32_t *id, const float *nll, int
 int mot_trainer_validate(struct mot_trainer *t, struct mot_losses *l)
 {
     *l = (struct mot_losses){0};
-    struct tally tally = {.m = t->m, .l = l};
-    struct mot_scorer *s = mot_scorer_with(t->m, t->m->seq, 0);
+    struct tally tally = {.m = t->m, .vocab = &t->vocab, .l = l};
+    struct mot_scorer *s = mot_scorer_with(t->m, &t->vocab, t->m->seq, 0);
     struct mot_shard *shard = s ? mot_shard_open(t->o.validation, &t->vocab, false) : NULL;
     int rc = shard ? MOT_OK : MOT_EFORMAT;
     const struct mot_doc *d = NULL;
     while (!rc && !(rc = mot_shard_next(shard, &d)) && d)
-        rc = mot_scorer_add(s, d->id, d->n, add_document, &tally);
+        rc = mot_scorer_add(s, d, add_document, &tally);
     if (!rc)
         rc = mot_scorer_flush(s);
     mot_shard_close(shard);
     mot_scorer_close(s);
     double all = 0;
+    int64_t ids = 0;
     for (int k = 0; k < t->config.n_modalities; k++) {
         l->modality[k] = l->targets[k] ? tally.sum[k] / (double)l->targets[k] : (double)NAN;
-        all += tally.sum[k];
+        all += k == t->m->vectors ? 0 : tally.sum[k];
+        ids += k == t->m->vectors ? 0 : l->targets[k];
     }
-    l->all = l->tokens ? all / (double)l->tokens : (double)NAN;
+    /* As in training: the mean over ids, and the weighted mean over patches beside it. */
+    int k = t->m->vectors;
+    l->all = ids ? all / (double)ids : k >= 0 && l->targets[k] ? 0 : (double)NAN;
+    if (k >= 0 && l->targets[k])
+        l->all += t->config.loss_weight[k] * l->modality[k];
     return rc;
 }
 

@@ -4,7 +4,7 @@
  *
  * A 2-layer net over 3 modalities, in every variant that changes the network: norm placement, QK-norm,
  * grouped queries, biases, tied embeddings, z-loss, loss weights, and every component with towers of its
- * own and without.  The objective is what a training step minimises; a sample of each tensor's weights
+ * own and without; and with pictures of vectors.  The objective is what a training step minimises; a sample of each tensor's weights
  * is moved by +-h.  Model and reference kernels are compiled with mot_real = double for this.
  */
 #include "../../lib/model/model.h"
@@ -52,13 +52,18 @@ static void fill(struct mot_batch *b, const struct mot_vocab *v, int without)
     }
 }
 
+static bool is_patch(const struct mot_model *m, int64_t i)
+{
+    return mot_model_modality(m, m->batch.host_id[i]) == m->vectors;
+}
+
 static double objective(struct mot_model *m, bool backward)
 {
     CHECK_INT(mot_model_run(m, backward), MOT_OK);
     double sum = 0;
     for (int64_t i = 0; i < m->batch.n; i++)
         sum += (double)m->batch.host_weight[i] *
-               ((double)m->host_nll[i] + m->config.z_loss * (double)m->host_lse[i] * (double)m->host_lse[i]);
+               ((double)m->host_nll[i] + (is_patch(m, i) ? 0 : m->config.z_loss) * (double)m->host_lse[i] * (double)m->host_lse[i]);
     return sum;
 }
 
@@ -72,22 +77,9 @@ static void scatter(struct mot_model *m)
     }
 }
 
-static void check_gradient(const char *what, struct mot_config c, int without)
+/* Backward over the routed batch against the differences of `objective`. */
+static void compare(const char *what, struct mot_model *m)
 {
-    struct mot_vocab v = vocab();
-    int rc = mot_config_settle(&c, what, &v, NULL);
-    CHECK_INT(rc, MOT_OK);
-    if (rc)
-        fprintf(stderr, "%s\n", mot_error());
-    struct mot_model *m = mot_model_new(&c, &v, &mot_kernels_ref, 1, 19, 9, true);
-    CHECK(m);
-    if (!m)
-        return;
-    CHECK_INT(mot_model_init(m, 1), MOT_OK);
-    scatter(m);
-    struct mot_batch b = {0};
-    fill(&b, &v, without);
-    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), NULL), MOT_OK);
     objective(m, true);
     int bad = 0;
     for (int64_t i = 0; i < m->table.n; i++) {
@@ -107,6 +99,33 @@ static void check_gradient(const char *what, struct mot_config c, int without)
         }
     }
     CHECK_INT(bad, 0);
+}
+
+static struct mot_model *model_of(const char *what, struct mot_config c, const struct mot_vocab *v)
+{
+    int rc = mot_config_settle(&c, what, v, NULL);
+    CHECK_INT(rc, MOT_OK);
+    if (rc)
+        fprintf(stderr, "%s\n", mot_error());
+    struct mot_model *m = mot_model_new(&c, v, &mot_kernels_ref, 1, 21, 12, true);
+    CHECK(m);
+    if (m) {
+        CHECK_INT(mot_model_init(m, 1), MOT_OK);
+        scatter(m);
+    }
+    return m;
+}
+
+static void check_gradient(const char *what, struct mot_config c, int without)
+{
+    struct mot_vocab v = vocab();
+    struct mot_model *m = model_of(what, c, &v);
+    if (!m)
+        return;
+    struct mot_batch b = {0};
+    fill(&b, &v, without);
+    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), NULL), MOT_OK);
+    compare(what, m);
     mot_batch_free(&b);
     mot_model_free(m);
 }
@@ -204,6 +223,122 @@ static void test_dense(void)
     check_gradient("dense", c, -1);
 }
 
+/* -- pictures of vectors ----------------------------------------------------------------------- */
+
+enum { WIDTH = 3, PATCHES = 10 };
+
+/* Text, then pictures of vectors and speech in either order. */
+static struct mot_vocab vector_vocab(bool last)
+{
+    struct mot_vocab v = {.n_modalities = 3, .size = 21, .boi = 1, .eoi = 2};
+    const int image = last ? 2 : 1, speech = last ? 1 : 2;
+    snprintf(v.modality[0].name, MOT_NAME_BYTES, "text");
+    snprintf(v.modality[image].name, MOT_NAME_BYTES, "image");
+    snprintf(v.modality[speech].name, MOT_NAME_BYTES, "speech");
+    v.modality[0].n = 13, v.modality[image].n = 1, v.modality[speech].n = 7;
+    v.modality[image].width = WIDTH;
+    v.modality[1].first = 13;
+    v.modality[2].first = 13 + v.modality[1].n;
+    return v;
+}
+
+/* Three pieces: words around two pictures, words alone, and a picture of one patch at the end. */
+static void fill_pictures(struct mot_batch *b, const struct mot_vocab *v)
+{
+    int32_t p = v->modality[v->modality[1].width ? 1 : 2].first, s = v->modality[v->modality[1].width ? 2 : 1].first;
+    const int32_t first[] = {5, 1, p, p, p, p, p, p, 2, s + 3, 1, p, 2}, second[] = {4, s, 9, 6, 12}, third[] = {1, p, p, p, p};
+    const struct mot_picture picture[] = {{2, 6, 2, 3, 0, false}, {11, 1, 1, 1, 0, false}, {17, 3, 1, 3, 0, true}};
+    CHECK_INT(mot_batch_add(b, first, 12), MOT_OK);
+    CHECK_INT(mot_batch_add(b, second, 4), MOT_OK);
+    CHECK_INT(mot_batch_add(b, third, 4), MOT_OK);
+    const uint16_t values[6 * WIDTH] = {0};
+    for (int k = 0; k < 3; k++)
+        CHECK_INT(mot_batch_add_picture(b, &picture[k], values, picture[k].n * WIDTH), MOT_OK);
+}
+
+static const double picture_time[3] = {3, 250, 900};
+
+static void check_vectors(const char *what, struct mot_config c, bool last)
+{
+    struct mot_vocab v = vector_vocab(last);
+    struct mot_model *m = model_of(what, c, &v);
+    if (!m)
+        return;
+    struct mot_batch b = {0};
+    fill_pictures(&b, &v);
+    float x[PATCHES * WIDTH], target[PATCHES * WIDTH];
+    for (int i = 0; i < PATCHES * WIDTH; i++) {
+        x[i] = (float)mot_random_normal(1, 1, (uint64_t)i);
+        target[i] = (float)mot_random_normal(1, 2, (uint64_t)i);
+    }
+    for (int64_t i = 0; i < m->table.n; i++) /* it begins at 0, where most gradients are 0 */
+        for (int64_t j = 0; m->table.tensor[i].weight == MOT_W_PATCH_OUT && j < m->table.tensor[i].count; j++)
+            m->params[m->table.tensor[i].offset + j] = (mot_real)(0.4 * mot_random_normal(2, 2, (uint64_t)j));
+    struct mot_seen seen = {x, target, picture_time, 5.0 / PATCHES};
+    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), &seen), MOT_OK);
+    compare(what, m);
+    mot_batch_free(&b);
+    mot_model_free(m);
+}
+
+static void test_vectors(void)
+{
+    for (int last = 0; last < 2; last++) {
+        struct mot_config c = config();
+        check_vectors("vectors", c, last);
+        c.norm_post = true;
+        c.z_loss = 0.05;
+        check_vectors("vectors, post, z-loss", c, last);
+        c.tie_word_embeddings = true;
+        c.n_towers = 1;
+        strcpy(c.tower[0], "text");
+        check_vectors("vectors, dense, tied embeddings", c, last);
+    }
+}
+
+/* Losses of all rows, in the batch's order, after patch `patch` was moved (-1: none). */
+static void losses(struct mot_model *m, const struct mot_batch *b, int patch, double *loss)
+{
+    float x[PATCHES * WIDTH], target[PATCHES * WIDTH] = {0};
+    for (int i = 0; i < PATCHES * WIDTH; i++)
+        x[i] = (float)mot_random_normal(1, 1, (uint64_t)i) + (i / WIDTH == patch ? 1 : 0);
+    struct mot_seen seen = {x, target, picture_time, 1};
+    CHECK_INT(mot_model_route(m, b, 1, &seen), MOT_OK);
+    CHECK_INT(mot_model_run(m, false), MOT_OK);
+    for (int64_t s = 0; s < b->n; s++)
+        loss[s] = (double)m->host_nll[m->batch.host_row[s]];
+}
+
+/* A picture's patches see each other, what comes behind them sees them, what comes before and other pieces do not. */
+static void test_sight(void)
+{
+    static const int64_t row_of[PATCHES] = {2, 3, 4, 5, 6, 7, 11, 17, 18, 19};
+    struct mot_vocab v = vector_vocab(true);
+    struct mot_config c = config();
+    c.loss_weight[2] = 1;
+    struct mot_model *m = model_of("sight", c, &v);
+    struct mot_batch b = {0};
+    if (!m)
+        return;
+    for (int64_t i = 0; i < m->table.n; i++)
+        for (int64_t j = 0; m->table.tensor[i].weight == MOT_W_PATCH_OUT && j < m->table.tensor[i].count; j++)
+            m->params[m->table.tensor[i].offset + j] = (mot_real)(0.4 * mot_random_normal(2, 2, (uint64_t)j));
+    fill_pictures(&b, &v);
+    double before[21], after[21];
+    losses(m, &b, -1, before);
+    for (int p = 0; p < PATCHES; p++) {
+        losses(m, &b, p, after);
+        int64_t begin = row_of[p] < 11 ? 2 : row_of[p] < 12 ? 11 : 17, end = begin < 12 ? 12 : 20;
+        for (int64_t s = 0; s < b.n; s++) {
+            bool sees = s >= begin && s < end, tells = s != 1 && s != 10 && s != 16; /* not before a patch */
+            if (tells)
+                CHECK((before[s] != after[s]) == sees);
+        }
+    }
+    mot_batch_free(&b);
+    mot_model_free(m);
+}
+
 int main(void)
 {
     RUN(test_dense);
@@ -215,5 +350,7 @@ int main(void)
     RUN(test_losses);
     RUN(test_absent_modality);
     RUN(test_towers);
+    RUN(test_vectors);
+    RUN(test_sight);
     return test_end();
 }

@@ -348,7 +348,7 @@ static struct kept score(int64_t context, int64_t stride, const int32_t *id, int
     struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, context, stride, NULL, NULL, 2);
     CHECK(s);
     if (s) {
-        CHECK_INT(mot_scorer_add(s, id, n, keep, &k), MOT_OK);
+        CHECK_INT(mot_scorer_add(s, &(struct mot_doc){.id = (int32_t *)(uintptr_t)id, .n = n}, keep, &k), MOT_OK);
         CHECK_INT(mot_scorer_flush(s), MOT_OK);
     }
     mot_scorer_close(s);
@@ -384,9 +384,9 @@ static void test_isolation(void)
     struct mot_scorer *s = mot_scorer_open(in("whole"), NULL, 0, 0, NULL, NULL, 2);
     CHECK(s);
     if (s) {
-        CHECK_INT(mot_scorer_add(s, id, 100, keep, &other), MOT_OK);
-        CHECK_INT(mot_scorer_add(s, id + 100, 50, keep, &k), MOT_OK);
-        CHECK_INT(mot_scorer_add(s, id + 150, 150, keep, &other), MOT_OK);
+        CHECK_INT(mot_scorer_add(s, &(struct mot_doc){.id = id, .n = 100}, keep, &other), MOT_OK);
+        CHECK_INT(mot_scorer_add(s, &(struct mot_doc){.id = id + 100, .n = 50}, keep, &k), MOT_OK);
+        CHECK_INT(mot_scorer_add(s, &(struct mot_doc){.id = id + 150, .n = 150}, keep, &other), MOT_OK);
         CHECK_INT(mot_scorer_flush(s), MOT_OK);
     }
     for (int i = 1; i < 50; i++)
