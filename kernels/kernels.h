@@ -136,6 +136,7 @@ struct mot_limits {
 struct mot_kernels {
     const char *name;
     size_t activation; /* bytes of a mot_act: sizeof(mot_real), or 2 for bfloat16 */
+    size_t beside;     /* bytes that a device takes beside what it is asked for, about: a GPU's context and code */
 
     /* -- the device ------------------------------------------------------------------------------- */
 

@@ -295,11 +295,15 @@ static const char *error(const mot_device *d)
 
 /* -- tables -------------------------------------------------------------------------------------- */
 
+/* The context, this program's kernels and those of cuBLASLt that are loaded; more or less by GPU and driver. */
+static constexpr size_t BESIDE = 600u << 20;
+
 template <class A> static constexpr mot_kernels table(const char *name)
 {
     return mot_kernels{
         .name = name,
         .activation = sizeof(A),
+        .beside = BESIDE,
         .open = open,
         .close = close,
         .threads = threads,

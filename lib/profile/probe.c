@@ -22,7 +22,8 @@ static const char *const op_names[] = {
     [MOT_OP_GRAD_NORM] = "grad_norm", [MOT_OP_CLIP] = "clip",               [MOT_OP_ADAMW] = "adamw",
 };
 _Static_assert(sizeof op_names / sizeof op_names[0] == MOT_OPS, "a name for every operation");
-static const char *const direction_names[] = {"forward", "backward", "backward_x", "backward_w", "update", "data"};
+static const char *const direction_names[] = {"forward", "backward", "backward_x", "backward_w", "recompute", "update",
+                                              "data"};
 _Static_assert(sizeof direction_names / sizeof direction_names[0] == MOT_DIRECTIONS, "a name for every direction");
 
 const char *mot_op_name(enum mot_op op)
@@ -150,9 +151,10 @@ static void end_whole(struct mot_probe *p, double from, enum mot_op op, enum mot
     end(p, from, op, direction, &part, 1);
 }
 
+/* Of an operation of the forward pass. */
 static enum mot_direction pass(const struct mot_probe *p)
 {
-    return p->backward ? MOT_BACKWARD : MOT_FORWARD;
+    return p->backward ? MOT_AGAIN : MOT_FORWARD;
 }
 
 /* ---- groups: which weight, which tower ---- */
@@ -285,7 +287,7 @@ static void probe_rmsnorm(struct mot_device *d, mot_real *y, mot_real *rstd, con
     double from = begin(p);
     p->k->rmsnorm(p->d, y, rstd, x, res, params, g, G, C, eps);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)((res ? 3 : 2) * C) + size, size * (double)C);
-    end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
+    end(p, from, op_of(p, g, G), pass(p), part, n);
 }
 
 static void probe_rmsnorm_back(struct mot_device *d, mot_real *dx, mot_real *grads, const mot_real *dy, const mot_real *x,
@@ -309,7 +311,7 @@ static void probe_linear(struct mot_device *d, mot_real *y, const mot_real *x, c
     p->k->linear(p->d, y, x, params, g, G, I, O, add);
     int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(I + O * (add ? 2 : 1)),
                      act(p) * (double)(I * O));
-    end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
+    end(p, from, op_of(p, g, G), pass(p), part, n);
 }
 
 static void probe_linear_back_x(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *params,
@@ -345,7 +347,7 @@ static void probe_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real 
     double from = begin(p);
     p->k->rope(p->d, q, k, v, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)(2 * (H + 2 * K) * D) + size * (double)D, 0);
-    end(p, from, MOT_OP_ROPE, MOT_FORWARD, part, n);
+    end(p, from, MOT_OP_ROPE, pass(p), part, n);
 }
 
 static void probe_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq, const mot_real *dk,
@@ -379,7 +381,7 @@ static void probe_attention(struct mot_device *d, mot_real *o, mot_real *lse, co
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->attention(p->d, o, lse, q, k, v, row, until, segments, n_segments, N, H, K, D, scale);
-    end_whole(p, from, MOT_OP_ATTENTION, MOT_FORWARD, 2 * 2 * pairs_of(p) * (double)(H * D),
+    end_whole(p, from, MOT_OP_ATTENTION, pass(p), 2 * 2 * pairs_of(p) * (double)(H * D),
               act(p) * (double)(N * (2 * H * D + 2 * K * D)) + size * (double)(N * H));
 }
 

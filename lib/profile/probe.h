@@ -12,7 +12,11 @@ enum mot_op { /* in order of the forward pass, then of the rest of a step */
     MOT_OP_GATE_UP, MOT_OP_SWIGLU, MOT_OP_DOWN, MOT_OP_FINAL_NORM, MOT_OP_HEAD, MOT_OP_RESIDUAL, MOT_OP_TRANSFER,
     MOT_OP_ZERO, MOT_OP_GRAD_NORM, MOT_OP_CLIP, MOT_OP_ADAMW, MOT_OPS
 };
-enum mot_direction { MOT_FORWARD, MOT_BACKWARD, MOT_BACKWARD_X, MOT_BACKWARD_W, MOT_UPDATE, MOT_DATA, MOT_DIRECTIONS };
+enum mot_direction {
+    MOT_FORWARD, MOT_BACKWARD, MOT_BACKWARD_X, MOT_BACKWARD_W,
+    MOT_AGAIN, /* of the forward pass, in the backward pass */
+    MOT_UPDATE, MOT_DATA, MOT_DIRECTIONS
+};
 const char *mot_op_name(enum mot_op op);
 const char *mot_direction_name(enum mot_direction d);
 

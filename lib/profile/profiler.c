@@ -16,7 +16,7 @@ struct mot_profiler {
     struct mot_probe probe;
     struct mot_batch batch;
     struct mot_memory memory;
-    double flops; /* of a step, by mot_forward_flops */
+    double flops, recomputed; /* of a step, by mot_forward_flops and mot_recompute_flops */
     int64_t steps, recorded;
     double recorded_seconds;
     struct mot_profile_row *row;
@@ -68,7 +68,9 @@ static int make_batch(struct mot_profiler *p, const struct mot_vocab *v)
             left -= n;
         }
     mot_free(id);
-    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &(struct mot_rows){.n = w->batch * w->seq, .pairs = pairs});
+    struct mot_rows r = {.n = w->batch * w->seq, .pairs = pairs};
+    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &r);
+    p->recomputed = p->o.forward_only ? 0 : mot_recompute_flops(&p->config, &r, w->recompute);
     return rc;
 }
 
@@ -81,12 +83,15 @@ static int open_parts(struct mot_profiler *p, const struct mot_vocab *vocab)
         return MOT_EDEVICE;
     if (!vocab)
         made_up_vocabulary(&p->config, &made_up), vocab = &made_up;
-    int rc = mot_model_plan(&p->config, k, w->batch * w->seq, w->seq, !p->o.forward_only, p->o.threads, &p->memory);
+    int rc = mot_model_plan(&p->config, k, w->batch * w->seq, w->seq, !p->o.forward_only, w->recompute, p->o.threads,
+                            &p->memory);
     if (!rc)
         rc = make_batch(p, vocab);
     if (rc)
         return rc;
-    p->m = mot_model_new(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, !p->o.forward_only);
+    p->m = p->o.forward_only
+               ? mot_model_new(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, false)
+               : mot_model_new_training(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, w->recompute);
     if (!p->m)
         return MOT_ENOMEM;
     rc = mot_model_init(p->m, p->o.seed);
@@ -143,6 +148,11 @@ int mot_profiler_threads(const struct mot_profiler *p)
 double mot_profiler_flops(const struct mot_profiler *p)
 {
     return p->flops;
+}
+
+double mot_profiler_recomputed(const struct mot_profiler *p)
+{
+    return p->recomputed;
 }
 
 int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)

@@ -289,7 +289,7 @@ static int open_parts(struct mot_trainer *t, const struct mot_kernels *k)
 {
     const struct mot_train_options *o = &t->o;
     t->batch = mot_alloc((size_t)o->accumulate, sizeof *t->batch);
-    t->m = mot_model_new(&t->config, &t->vocab, k, o->threads, o->batch * o->seq, o->seq, true);
+    t->m = mot_model_new_training(&t->config, &t->vocab, k, o->threads, o->batch * o->seq, o->seq, o->recompute);
     if (!t->batch || !t->m)
         return MOT_ENOMEM;
     int rc = mot_noise_new(&t->noise, &t->config);
@@ -382,7 +382,7 @@ void mot_trainer_close(struct mot_trainer *t)
 }
 
 int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, struct mot_size *size,
-                     struct mot_memory *memory, double *flops_a_step)
+                     struct mot_memory *memory, double *flops_a_step, double *recomputed)
 {
     struct mot_vocab v;
     const struct mot_kernels *k = mot_device_find(o->device, o->dtype);
@@ -392,11 +392,13 @@ int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, st
     if (!rc)
         rc = mot_config_size(c, size);
     if (!rc)
-        rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->threads, memory);
+        rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->recompute, o->threads, memory);
     double rows = (double)(o->batch * o->seq), pairs = rows * (double)(o->seq + 1) / 2;
-    if (!rc)
-        *flops_a_step = 3 * (double)o->accumulate *
-                        mot_forward_flops(c, &(struct mot_rows){.n = o->batch * o->seq, .pairs = pairs});
+    if (!rc) {
+        struct mot_rows r = {.n = o->batch * o->seq, .pairs = pairs};
+        *flops_a_step = 3 * (double)o->accumulate * mot_forward_flops(c, &r);
+        *recomputed = (double)o->accumulate * mot_recompute_flops(c, &r, o->recompute);
+    }
     return rc;
 }
 

@@ -146,8 +146,8 @@ static void test_plan(void)
     struct trainee t;
     struct mot_memory f32, bf16;
     describe(&t, PRE);
-    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "f32"), ROWS, SEQ, true, 1, &f32), MOT_OK);
-    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "bf16"), ROWS, SEQ, true, 1, &bf16), MOT_OK);
+    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "f32"), ROWS, SEQ, true, MOT_RECOMPUTE_NONE, 1, &f32), MOT_OK);
+    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cuda", "bf16"), ROWS, SEQ, true, MOT_RECOMPUTE_NONE, 1, &bf16), MOT_OK);
     CHECK(f32.weights == bf16.weights && f32.optimizer == bf16.optimizer);
     CHECK_NEAR(bf16.activations, f32.activations, 0, 0.5);
     CHECK_NEAR(bf16.activations, f32.activations / 2, 0, 0.2);
