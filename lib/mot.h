@@ -180,6 +180,8 @@ int mot_encode_latent(struct mot_tokenizer *t, const struct mot_image *im, struc
 int mot_decode_latent(struct mot_tokenizer *t, const struct mot_grid *g, const uint16_t *value, struct mot_image *out) MOT_CHECKED;
 /* The grid of every picture; false: the folder has no codec whose tokens stand for vectors. */
 bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g);
+/* The size that none of its values goes beyond; 0: there is none. */
+double mot_tokenizer_range(const struct mot_tokenizer *t);
 int mot_encode_speech(struct mot_tokenizer *t, const struct mot_audio *a, struct mot_ids *out) MOT_CHECKED;
 int mot_decode_speech(struct mot_tokenizer *t, const int32_t *id, int64_t n, struct mot_audio *out) MOT_CHECKED;
 /* What the post-processor of tokenizer.json puts around a text (--add-special): ids before and after. */
@@ -937,14 +939,30 @@ struct mot_sampling {
     double top_p;       /* only among the most probable ones that make up this share; 1: all */
     double min_p;       /* only among those at least so many times as probable as the first; 0: all */
 };
-/* A document, n tokens of which the first `prompt` were given. */
-typedef void mot_generated(void *context, int64_t document, int sample, const int32_t *id, int64_t n, int64_t prompt);
+/* How a picture of vectors is made of noise: `steps` levels of it are passed. */
+enum mot_sample {
+    MOT_SAMPLE_USUAL,     /* DDIM or Euler, as the model was trained for DDPM or flow */
+    MOT_SAMPLE_ANCESTRAL, /* DDPM's, with noise of its own at each step; only for DDPM */
+    MOT_SAMPLE_DDIM,      /* only for DDPM */
+    MOT_SAMPLE_EULER,     /* only for flow */
+    MOT_SAMPLE_MIDPOINT   /* only for flow; two evaluations a step */
+};
+struct mot_painting {
+    enum mot_sample sampler;
+    int steps;
+    double guidance; /* how far what is told goes from what would be told without all that came before; 1: as it is */
+    double clip;     /* a picture's values have no larger size; 0: they may, < 0: as the codec says */
+};
+/* A document, n tokens of which the first `prompt` were given, and its pictures of vectors. */
+typedef void mot_generated(void *context, int64_t document, int sample, const int32_t *id, int64_t n,
+                           const struct mot_latents *pictures, int64_t prompt);
 struct mot_generate_options {
     int64_t max_tokens;   /* new ones a document; a picture that would not fit does not begin */
     int batch, samples;   /* sequences at a time; documents for each prompt */
     double guidance;      /* of pictures: how far the logits go from those without all that came before; 1: as they are */
     const char *force;    /* "text", "image", "speech": the kind of segment to begin with; NULL: whatever comes */
     int64_t image_tokens; /* a picture has; 0: as the folder's codec says */
+    struct mot_painting painting; /* of pictures of vectors; its guidance is the one above */
     const char *device, *dtype; /* NULL: "cpu", "f32" */
     int threads;
     uint64_t seed;
@@ -961,7 +979,7 @@ struct mot_generator *mot_generator_open(const char *folder, const struct mot_vo
 struct mot_sampling *mot_generator_sampling(struct mot_generator *g, const char *modality);
 const struct mot_vocab *mot_generator_vocab(const struct mot_generator *g);
 /* A prompt: a document, whose end is left off; without tokens: what begins one. */
-int mot_generator_add(struct mot_generator *g, const int32_t *id, int64_t n) MOT_CHECKED;
+int mot_generator_add(struct mot_generator *g, const struct mot_doc *d) MOT_CHECKED;
 int mot_generator_flush(struct mot_generator *g) MOT_CHECKED; /* finish all */
 int64_t mot_generator_tokens(const struct mot_generator *g);  /* generated so far */
 void mot_generator_close(struct mot_generator *g);

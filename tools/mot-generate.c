@@ -13,7 +13,7 @@
 
 enum {
     OPT_TEMPERATURE = OPT_LONG, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_GUIDANCE, OPT_N, OPT_MAX_TOKENS, OPT_BATCH, OPT_FORCE,
-    OPT_IMAGE_TOKENS, OPT_STREAM, OPT_SEED, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
+    OPT_IMAGE_TOKENS, OPT_SAMPLER, OPT_STEPS, OPT_CLIP, OPT_STREAM, OPT_SEED, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 struct opts {
@@ -39,6 +39,10 @@ static void usage(FILE *f)
           "      --min-p X           only among those X times as probable as the first (0)\n"
           "      --guidance X        of pictures: how much what came before them counts (1)\n"
           "      --seed N            (0)\n"
+          " making pictures of vectors from noise:\n"
+          "      --sampler S         ddim or ancestral for a model trained for ddpm, euler or midpoint for flow (the first)\n"
+          "      --steps N           levels of noise on the way (50)\n"
+          "      --clip X            no values beyond X; 0: any (as FOLDER's codec has them)\n"
           " running:\n"
           "      --batch N           documents at a time (8)\n"
           "      --image-tokens N    of a picture, where FOLDER has no codec that says so\n"
@@ -46,6 +50,15 @@ static void usage(FILE *f)
           "      --dtype T           operands of matrix products: f32 or bf16 (f32)\n"
           "      --keep-going        use the whole documents of a damaged shard\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
+}
+
+static enum mot_sample sampler(const char *s)
+{
+    static const char *const names[] = {"ancestral", "ddim", "euler", "midpoint"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(s, names[i]) == 0)
+            return (enum mot_sample)(MOT_SAMPLE_ANCESTRAL + i);
+    die_usage("--sampler %s: expected ddim, ancestral, euler or midpoint", s);
 }
 
 static struct opts parse(int argc, char **argv)
@@ -61,6 +74,9 @@ static struct opts parse(int argc, char **argv)
         {"top-p", required_argument, NULL, OPT_TOP_P},
         {"min-p", required_argument, NULL, OPT_MIN_P},
         {"guidance", required_argument, NULL, OPT_GUIDANCE},
+        {"sampler", required_argument, NULL, OPT_SAMPLER},
+        {"steps", required_argument, NULL, OPT_STEPS},
+        {"clip", required_argument, NULL, OPT_CLIP},
         {"seed", required_argument, NULL, OPT_SEED},
         {"batch", required_argument, NULL, OPT_BATCH},
         {"image-tokens", required_argument, NULL, OPT_IMAGE_TOKENS},
@@ -71,7 +87,8 @@ static struct opts parse(int argc, char **argv)
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
-    struct opts o = {.generate = {.max_tokens = 256, .batch = 8, .samples = 1, .guidance = 1}};
+    struct opts o = {.generate = {.max_tokens = 256, .batch = 8, .samples = 1, .guidance = 1,
+                                .painting = {.steps = 50, .clip = -1}}};
     struct mot_generate_options *g = &o.generate;
     for (int c; (c = getopt_long(argc, argv, "o:" TOOL_SHORT, longopts, NULL)) != -1;)
         switch (c) {
@@ -85,6 +102,9 @@ static struct opts parse(int argc, char **argv)
         case OPT_TOP_P: o.top_p = optarg; break;
         case OPT_MIN_P: o.min_p = optarg; break;
         case OPT_GUIDANCE: g->guidance = opt_real("--guidance", optarg, 0, 1000); break;
+        case OPT_SAMPLER: g->painting.sampler = sampler(optarg); break;
+        case OPT_STEPS: g->painting.steps = (int)opt_int("--steps", optarg, 1, 100000); break;
+        case OPT_CLIP: g->painting.clip = opt_real("--clip", optarg, 0, 1e6); break;
         case OPT_SEED: g->seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         case OPT_BATCH: g->batch = (int)opt_int("--batch", optarg, 1, 1024); break;
         case OPT_IMAGE_TOKENS: g->image_tokens = opt_int("--image-tokens", optarg, 1, 1 << 24); break;
@@ -181,11 +201,12 @@ static int64_t count_text(struct output *t, const int32_t *id, int64_t n)
     return bytes;
 }
 
-static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, int64_t prompt)
+static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, const struct mot_latents *pictures,
+                 int64_t prompt)
 {
     struct output *t = context;
     (void)document, (void)sample, (void)prompt;
-    if (t->shard && mot_shard_add(t->shard, id, n, count_text(t, id, n)))
+    if (t->shard && mot_shard_add_latents(t->shard, id, n, pictures, count_text(t, id, n)))
         die_lib(NULL);
     if (t->o->stream)
         putchar('\n');
@@ -206,10 +227,11 @@ static size_t incomplete(const unsigned char *s, size_t n)
 }
 
 /* What is new of the text, if the newest token is text. */
-static void streamed(void *context, int64_t document, int sample, const int32_t *id, int64_t n, int64_t prompt)
+static void streamed(void *context, int64_t document, int sample, const int32_t *id, int64_t n,
+                     const struct mot_latents *pictures, int64_t prompt)
 {
     struct output *t = context;
-    (void)document, (void)sample;
+    (void)document, (void)sample, (void)pictures;
     if (!t->begun) { /* a text may go on that began in the prompt */
         t->begun = true;
         t->segment = prompt;
@@ -243,10 +265,10 @@ static void run(struct mot_generator *g, struct mot_shard *prompts, const struct
 {
     const struct mot_doc *d = NULL;
     int rc = MOT_OK;
-    if (!prompts && mot_generator_add(g, NULL, 0))
+    if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
         die_lib(NULL);
     while (prompts && !(rc = mot_shard_next(prompts, &d)) && d)
-        if (mot_generator_add(g, d->id, d->n) || (o->stream && mot_generator_flush(g)))
+        if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
             die_lib(NULL);
     if (rc || mot_generator_flush(g))
         die_lib(NULL);

@@ -50,4 +50,23 @@ void mot_sampler_free(struct mot_sampler *s);
 int32_t mot_sample(struct mot_sampler *s, const mot_real *logits, const struct mot_ranges *allowed,
                    const struct mot_sampling *how, double u);
 
+/* ---- painter.c: pictures of vectors ---- */
+
+struct mot_painter {
+    struct mot_painting how;
+    struct mot_grid grid;
+    struct mot_levels levels;
+    struct mot_batch batch;
+    float *x, *between, *told, *alone; /* a picture's values: as it is at a step, half-way, and what the model told */
+    uint16_t *value;                   /* the finished picture */
+    int32_t *id;                       /* one more than a picture's tokens, all alike */
+};
+int mot_painter_new(struct mot_painter *p, const struct mot_model *m, const struct mot_grid *grid, const struct mot_painting *how)
+    MOT_CHECKED;
+void mot_painter_free(struct mot_painter *p);
+/* Paint a picture behind `whole`, which then has it in its past, guided away from what comes behind `alone` (NULL: not guided);
+ * p->value is the picture.  What is drawn is seed's stream, and a few streams after it. */
+int mot_paint(struct mot_painter *p, struct mot_model *m, struct mot_past *whole, const struct mot_past *alone, uint64_t seed,
+              uint64_t stream) MOT_CHECKED;
+
 #endif

@@ -18,6 +18,7 @@ static const char *const op_names[] = {
     [MOT_OP_ROPE] = "rope",           [MOT_OP_ATTENTION] = "attention",     [MOT_OP_O] = "attn_o",
     [MOT_OP_FFN_NORM] = "ffn_norm",   [MOT_OP_GATE_UP] = "ffn_gate_up",     [MOT_OP_SWIGLU] = "swiglu",
     [MOT_OP_DOWN] = "ffn_down",       [MOT_OP_FINAL_NORM] = "final_norm",   [MOT_OP_HEAD] = "head",
+    [MOT_OP_PATCHES] = "patches",
     [MOT_OP_RESIDUAL] = "residual",   [MOT_OP_TRANSFER] = "transfer",       [MOT_OP_ZERO] = "zero",
     [MOT_OP_GRAD_NORM] = "grad_norm", [MOT_OP_CLIP] = "clip",               [MOT_OP_ADAMW] = "adamw",
 };
@@ -184,6 +185,7 @@ static enum mot_op op_of(const struct mot_probe *p, const struct mot_group *g, i
     case MOT_W_ATTN_NORM: return MOT_OP_ATTN_NORM;
     case MOT_W_FFN_NORM: return MOT_OP_FFN_NORM;
     case MOT_W_FINAL_NORM: return MOT_OP_FINAL_NORM;
+    case MOT_W_PATCH_IN: case MOT_W_PATCH_OUT: case MOT_W_TIME_1: case MOT_W_TIME_2: return MOT_OP_PATCHES;
     default: return MOT_OP_ROPE;
     }
 }
@@ -371,6 +373,8 @@ static double pairs_of(const struct mot_probe *p)
         double n = (double)p->m->batch.host_segments[i].length;
         pairs += n * (n + 1) / 2;
     }
+    for (int64_t s = 0; p->m->batch.until && s < p->m->batch.n; s++)
+        pairs += (double)(p->m->batch.host_until[s] - s - 1);
     return pairs;
 }
 
@@ -426,6 +430,63 @@ static void probe_head_loss(struct mot_device *d, mot_real *nll, mot_real *lse, 
               dx ? 2 * act(p) * (double)(N * C) + (act(p) + 2 * size) * (double)(V * C) : act(p) * (double)(N * C + V * C));
 }
 
+/* What is neither product nor loss of patches moves `arrays` of rows by C activations. */
+static void end_patches(struct mot_probe *p, double from, enum mot_direction direction, double arrays, int64_t rows, int64_t C)
+{
+    end_whole(p, from, MOT_OP_PATCHES, direction, 0, arrays * act(p) * (double)(rows * C));
+}
+
+static void probe_cast(struct mot_device *d, mot_act *y, const mot_real *x, int64_t row, int64_t rows, int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->cast(p->d, y, x, row, rows, C);
+    end_patches(p, from, MOT_FORWARD, 1 + size / act(p), rows, C);
+}
+
+static void probe_spread(struct mot_device *d, mot_act *y, const mot_act *e, const int32_t *of, int64_t row, int64_t rows,
+                         int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->spread(p->d, y, e, of, row, rows, C);
+    end_patches(p, from, MOT_FORWARD, 2, rows, C);
+}
+
+static void probe_spread_back(struct mot_device *d, mot_act *de, const mot_act *dy, const int32_t *of, int64_t row,
+                              int64_t rows, int64_t M, int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->spread_back(p->d, de, dy, of, row, rows, M, C);
+    end_patches(p, from, MOT_BACKWARD, 1, rows + M, C);
+}
+
+static void probe_squared_error(struct mot_device *d, mot_real *loss, mot_act *dx, const mot_act *x, const mot_real *target,
+                                const mot_real *weight, int64_t row, int64_t rows, int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->squared_error(p->d, loss, dx, x, target, weight, row, rows, C);
+    end_patches(p, from, dx ? MOT_BACKWARD : MOT_FORWARD, (dx ? 2 : 1) + size / act(p), rows, C);
+}
+
+static void probe_silu(struct mot_device *d, mot_act *y, const mot_act *x, int64_t n)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->silu(p->d, y, x, n);
+    end_patches(p, from, MOT_FORWARD, 2, n, 1);
+}
+
+static void probe_silu_back(struct mot_device *d, mot_act *dx, const mot_act *dy, const mot_act *x, int64_t n)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->silu_back(p->d, dx, dy, x, n);
+    end_patches(p, from, MOT_BACKWARD, 3, n, 1);
+}
+
 static void probe_sumsq(struct mot_device *d, double *out, const mot_real *x, int64_t n)
 {
     struct mot_probe *p = probe_of(d);
@@ -470,6 +531,8 @@ static struct mot_kernels probing(const struct mot_kernels *k)
     p.attention = probe_attention, p.attention_back = probe_attention_back;
     p.swiglu = probe_swiglu, p.swiglu_back = probe_swiglu_back;
     p.head_loss = probe_head_loss;
+    p.cast = probe_cast, p.spread = probe_spread, p.spread_back = probe_spread_back;
+    p.squared_error = probe_squared_error, p.silu = probe_silu, p.silu_back = probe_silu_back;
     p.sumsq = probe_sumsq, p.clip = probe_clip, p.adamw = probe_adamw;
     return p;
 }

@@ -3,7 +3,8 @@
  * profiler.c - whole steps of a model on made-up tokens, with every operation timed.
  *
  * What is run is what mot-train runs: route, forward, backward, gradient norms, clipping, AdamW.  Weights are random,
- * tokens drawn by the workload's mix, each by itself, so that modalities lie as mixed as they can.
+ * tokens drawn by the workload's mix, each by itself, so that modalities lie as mixed as they can.  Patches of pictures of
+ * vectors stand together at the end of each document, as pictures of at most 256.
  */
 #include "probe.h"
 
@@ -15,6 +16,7 @@ struct mot_profiler {
     struct mot_optimizer optimizer;
     struct mot_probe probe;
     struct mot_batch batch;
+    struct mot_noise noise;
     struct mot_memory memory;
     double flops, recomputed; /* of a step, by mot_forward_flops and mot_recompute_flops */
     int64_t steps, recorded;
@@ -27,12 +29,13 @@ struct mot_profiler {
 static void made_up_vocabulary(const struct mot_config *c, struct mot_vocab *v)
 {
     int others = c->n_modalities - 1;
-    int64_t each = c->vocab_size / (8 + others), first = c->vocab_size - others * each;
+    int64_t each = c->vocab_size / (8 + others), end = c->vocab_size;
     *v = (struct mot_vocab){.n_modalities = c->n_modalities, .size = (int32_t)c->vocab_size};
-    for (int m = 0; m < c->n_modalities; m++) {
+    for (int m = c->n_modalities - 1; m >= 0; m--) {
         memcpy(v->modality[m].name, c->modality[m], MOT_NAME_BYTES);
-        v->modality[m].first = (int32_t)(m ? first + (m - 1) * each : 0);
-        v->modality[m].n = (int32_t)(m ? each : first);
+        v->modality[m].width = (int32_t)c->latent_size[m];
+        v->modality[m].n = (int32_t)(m == 0 ? end : c->latent_size[m] ? 1 : each);
+        v->modality[m].first = (int32_t)(end -= v->modality[m].n);
     }
 }
 
@@ -48,6 +51,32 @@ static int32_t draw(const struct mot_profiler *p, const struct mot_vocab *v, uin
     return v->modality[m].first + (int32_t)mot_random_below(p->o.seed, mot_stream("profiler id"), index, n);
 }
 
+/* Patches to the end of a document's n tokens, the others in their order before them; returned is where patches begin. */
+static int64_t gather_patches(int32_t *id, int64_t n, int32_t patch)
+{
+    int64_t at = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (id[i] != patch)
+            id[at++] = id[i];
+    for (int64_t i = at; i < n; i++)
+        id[i] = patch;
+    return at;
+}
+
+static int add_pictures(struct mot_profiler *p, int64_t begin, int64_t width)
+{
+    enum { PATCHES = 256 };
+    uint16_t *zeros = mot_alloc((size_t)(PATCHES * width), sizeof *zeros);
+    int rc = zeros ? MOT_OK : MOT_ENOMEM;
+    for (int64_t n; !rc && begin < p->batch.n; begin += n) {
+        n = p->batch.n - begin < PATCHES ? p->batch.n - begin : PATCHES;
+        struct mot_picture picture = {.begin = begin, .n = n, .rows = 1, .columns = (int32_t)n};
+        rc = mot_batch_add_picture(&p->batch, &picture, zeros, n * width);
+    }
+    mot_free(zeros);
+    return rc;
+}
+
 static int make_batch(struct mot_profiler *p, const struct mot_vocab *v)
 {
     const struct mot_workload *w = &p->o.work;
@@ -57,20 +86,22 @@ static int make_batch(struct mot_profiler *p, const struct mot_vocab *v)
     int32_t *id = mot_alloc((size_t)w->document + 1, sizeof *id);
     int rc = id ? MOT_OK : MOT_ENOMEM;
     uint64_t index = 0;
-    double pairs = 0;
+    int vectors = mot_vectors_of(&p->config);
     for (int64_t s = 0; s < w->batch && !rc; s++)
         for (int64_t left = w->seq; left > 0 && !rc;) {
             int64_t n = left < w->document ? left : w->document;
             for (int64_t i = 0; i <= n; i++)
                 id[i] = draw(p, v, index++);
+            int64_t first = p->batch.n + (vectors < 0 ? n : gather_patches(id, n, v->modality[vectors].first));
             rc = mot_batch_add(&p->batch, id, n);
-            pairs += (double)n * (double)(n + 1) / 2;
+            if (!rc && first < p->batch.n)
+                rc = add_pictures(p, first, p->config.latent_size[vectors]);
             left -= n;
         }
     mot_free(id);
-    struct mot_rows r = {.n = w->batch * w->seq, .pairs = pairs};
-    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &r);
-    p->recomputed = p->o.forward_only ? 0 : mot_recompute_flops(&p->config, &r, w->recompute);
+    struct mot_rows rows = mot_batch_rows(&p->batch);
+    p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &rows);
+    p->recomputed = p->o.forward_only ? 0 : mot_recompute_flops(&p->config, &rows, w->recompute);
     return rc;
 }
 
@@ -95,6 +126,8 @@ static int open_parts(struct mot_profiler *p, const struct mot_vocab *vocab)
     if (!p->m)
         return MOT_ENOMEM;
     rc = mot_model_init(p->m, p->o.seed);
+    if (!rc)
+        rc = mot_noise_new(&p->noise, &p->config);
     p->train = (struct mot_train_options){.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
     if (!rc && !p->o.forward_only)
         rc = mot_optimizer_new(&p->optimizer, p->m, &p->train);
@@ -126,6 +159,7 @@ void mot_profiler_close(struct mot_profiler *p)
     mot_optimizer_free(&p->optimizer);
     mot_model_free(p->m);
     mot_batch_free(&p->batch);
+    mot_noise_free(&p->noise);
     mot_free(p->row);
     mot_free(p);
 }
@@ -160,7 +194,11 @@ int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
     struct mot_step s = {0};
     p->probe.recording = record;
     double from = mot_probe_now();
-    int rc = mot_model_route(p->m, &p->batch, 1 / mot_batch_weight(p->m, &p->batch), NULL);
+    double weight = mot_batch_weight(p->m, &p->batch);
+    int rc = mot_noise_training(&p->noise, &p->batch, 1, p->o.seed, p->steps, 0);
+    struct mot_seen seen = {p->noise.x, p->noise.target, p->noise.time, 1.0 / (double)p->batch.n};
+    if (!rc)
+        rc = mot_model_route(p->m, &p->batch, weight > 0 ? 1 / weight : 0, &seen);
     if (!rc)
         rc = mot_model_run(p->m, !p->o.forward_only);
     if (!rc && !p->o.forward_only)

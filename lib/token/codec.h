@@ -24,6 +24,7 @@ void mot_image_codec_free(struct mot_image_codec *c);
 int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k) MOT_CHECKED;
 int mot_image_codec_size(const struct mot_image_codec *c);   /* how many codes there are; of vectors: 1 */
 int mot_image_codec_tokens(const struct mot_image_codec *c); /* codes or vectors a picture */
+double mot_image_codec_range(const struct mot_image_codec *c); /* of values of vectors; 0: not known */
 bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g); /* of a picture's vectors; false: codes */
 void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n);
 bool mot_image_codec_decodes(const struct mot_image_codec *c);

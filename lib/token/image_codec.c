@@ -53,6 +53,11 @@ int mot_image_codec_send(struct mot_image_codec *c, const struct mot_kernels *k)
     return c->vqgan ? mot_vqgan_send(c->vqgan, k) : MOT_OK;
 }
 
+double mot_image_codec_range(const struct mot_image_codec *c)
+{
+    return c->pixels ? 1 : 0;
+}
+
 bool mot_image_codec_grid(const struct mot_image_codec *c, struct mot_grid *g)
 {
     if (!c->pixels)

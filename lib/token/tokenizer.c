@@ -270,6 +270,11 @@ bool mot_tokenizer_grid(const struct mot_tokenizer *t, struct mot_grid *g)
     return t->image && mot_image_codec_grid(t->image, g);
 }
 
+double mot_tokenizer_range(const struct mot_tokenizer *t)
+{
+    return t->image ? mot_image_codec_range(t->image) : 0;
+}
+
 int mot_tokenizer_prepare_image(struct mot_tokenizer *t, const struct mot_image *im,
                                 struct mot_image *out)
 {
