@@ -156,6 +156,8 @@ struct mot_kernels {
     void (*free)(struct mot_device *d, void *p);        /* NULL is fine */
     void (*write)(struct mot_device *d, void *to, const void *host, size_t bytes);
     void (*read)(struct mot_device *d, void *host, const void *from, size_t bytes); /* waits */
+    /* The same without waiting: host has it after the next read() or sync(), and is the device's until then. */
+    void (*collect)(struct mot_device *d, void *host, const void *from, size_t bytes);
     void (*copy)(struct mot_device *d, void *to, const void *from, size_t bytes);
     void (*zero)(struct mot_device *d, void *to, size_t bytes);
 

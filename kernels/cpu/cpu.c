@@ -179,6 +179,7 @@ const struct mot_kernels mot_cpu_table = {
     .free = cpu_free,
     .write = cpu_copy,
     .read = cpu_copy,
+    .collect = cpu_copy,
     .copy = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,

@@ -25,6 +25,8 @@ struct bf16 {
 
 struct mot_gemm; /* gemm.h */
 
+enum { MOST_PARCELS = 16 };
+
 struct mot_device {
     cudaStream_t stream;
     struct mot_gemm *gemm;
@@ -35,6 +37,13 @@ struct mot_device {
     size_t workspace_bytes;
     char *staging; /* pinned host memory for what write() sends */
     size_t staged;
+    char *collected; /* the same for what collect() fetches, and where that is to go */
+    size_t n_collected;
+    int n_parcels;
+    struct {
+        void *host;
+        size_t at, bytes;
+    } parcel[MOST_PARCELS];
     const float *params; /* the block of weights, and its copy in bf16 or NULL */
     int64_t values;
     bf16 *shadow;

@@ -694,6 +694,7 @@ const struct mot_kernels mot_kernels_ref = {
     .free = ref_free,
     .write = ref_write,
     .read = ref_read,
+    .collect = ref_read,
     .copy = ref_write,
     .zero = ref_zero,
     .sync = ref_sync,

@@ -378,7 +378,7 @@ static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backw
                     m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
 }
 
-int mot_model_run(struct mot_model *m, bool backward)
+void mot_model_start(struct mot_model *m, bool backward)
 {
     int64_t n = m->batch.n, patches = m->batch.n_patches, before = patches ? m->batch.begin[m->vectors] : n;
     mot_forward_layers(m);
@@ -390,9 +390,19 @@ int mot_model_run(struct mot_model *m, bool backward)
         mot_patches_out_back(m);
         mot_backward_layers(m);
     }
-    m->k->read(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
-    m->k->read(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
+    m->k->collect(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
+    m->k->collect(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
+}
+
+int mot_model_wait(struct mot_model *m)
+{
     if (m->k->sync(m->d))
         return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
     return MOT_OK;
+}
+
+int mot_model_run(struct mot_model *m, bool backward)
+{
+    mot_model_start(m, backward);
+    return mot_model_wait(m);
 }

@@ -263,6 +263,9 @@ int mot_model_modality(const struct mot_model *m, int32_t id);
 /* Forward over the routed batch; with `backward` also the backward pass: gradients are added to m->grads.  Then per row, in
  * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target); of a patch host_nll is its mean squared error. */
 int mot_model_run(struct mot_model *m, bool backward) MOT_CHECKED;
+/* The same in two halves: what is started may still be under way until it was waited for. */
+void mot_model_start(struct mot_model *m, bool backward);
+int mot_model_wait(struct mot_model *m) MOT_CHECKED;
 
 /* Memory for a sequence of at most `capacity` tokens, on the model's device; freed with k->free(d, p->kv). */
 int mot_past_new(struct mot_model *m, int64_t capacity, struct mot_past *p) MOT_CHECKED;

@@ -227,6 +227,14 @@ static void probe_read(struct mot_device *d, void *host, const void *from_device
     end_whole(p, from, MOT_OP_TRANSFER, MOT_DATA, 0, 2 * (double)bytes);
 }
 
+static void probe_collect(struct mot_device *d, void *host, const void *from_device, size_t bytes)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->collect(p->d, host, from_device, bytes);
+    end_whole(p, from, MOT_OP_TRANSFER, MOT_DATA, 0, 2 * (double)bytes);
+}
+
 static void probe_copy(struct mot_device *d, void *to, const void *what, size_t bytes)
 {
     struct mot_probe *p = probe_of(d);
@@ -522,7 +530,7 @@ static void probe_adamw(struct mot_device *d, mot_real *w, mot_real *m, mot_real
 static struct mot_kernels probing(const struct mot_kernels *k)
 {
     struct mot_kernels p = *k;
-    p.write = probe_write, p.read = probe_read, p.copy = probe_copy, p.zero = probe_zero;
+    p.write = probe_write, p.read = probe_read, p.collect = probe_collect, p.copy = probe_copy, p.zero = probe_zero;
     p.sync = probe_sync, p.error = probe_error, p.mark = probe_mark;
     p.embed = probe_embed, p.embed_back = probe_embed_back;
     p.rmsnorm = probe_rmsnorm, p.rmsnorm_back = probe_rmsnorm_back;

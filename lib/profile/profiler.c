@@ -200,9 +200,13 @@ int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
     if (!rc)
         rc = mot_model_route(p->m, &p->batch, weight > 0 ? 1 / weight : 0, &seen);
     if (!rc)
-        rc = mot_model_run(p->m, !p->o.forward_only);
+        mot_model_start(p->m, !p->o.forward_only);
     if (!rc && !p->o.forward_only)
-        rc = mot_optimizer_norms(&p->optimizer, &s);
+        mot_optimizer_start_norms(&p->optimizer);
+    if (!rc)
+        rc = mot_model_wait(p->m);
+    if (!rc && !p->o.forward_only)
+        mot_optimizer_end_norms(&p->optimizer, &s);
     if (!rc && !p->o.forward_only)
         mot_optimizer_step(&p->optimizer, &p->train, 1e-4, ++p->steps);
     if (!rc && p->m->k->sync(p->m->d))
