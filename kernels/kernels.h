@@ -165,6 +165,14 @@ struct mot_kernels {
     int (*sync)(struct mot_device *d);
     const char *(*error)(const struct mot_device *d);
 
+    /* -- work that repeats -------------------------------------------------------------------------- */
+
+    /* What follows, up to repeated(), is nothing but operations and copies on the device, the same ones on the same
+     * arrays as every time that this key of n bytes (at most 256) came.  1: they are done again already; 0: do them.
+     * repeated() then tells whether they have to be done once more, because trying to keep them failed. */
+    int (*repeat)(struct mot_device *d, const void *key, size_t n);
+    int (*repeated)(struct mot_device *d);
+
     /* -- for profilers ---------------------------------------------------------------------------- */
 
     /* From now on add every piece of work to w; NULL: no more. Unwatched, a piece costs one branch. */

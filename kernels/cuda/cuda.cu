@@ -68,6 +68,7 @@ static void close(mot_device *d)
         return;
     if (d->stream)
         cudaStreamSynchronize(d->stream);
+    graphs_close(d);
     gemm_close(d->gemm);
     cudaFree(d->workspace);
     cudaFree(d->shadow);
@@ -341,6 +342,8 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .zero = zero,
         .sync = sync,
         .error = error,
+        .repeat = repeat,
+        .repeated = repeated,
         .watch = watch,
         .mark = mark,
         .embed = embed<A>,

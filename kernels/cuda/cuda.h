@@ -25,6 +25,11 @@ struct bf16 {
 
 struct mot_gemm; /* gemm.h */
 
+namespace mot_cuda
+{
+struct graphs;
+}
+
 enum { MOST_PARCELS = 16 };
 
 struct mot_device {
@@ -47,6 +52,7 @@ struct mot_device {
     const float *params; /* the block of weights, and its copy in bf16 or NULL */
     int64_t values;
     bf16 *shadow;
+    mot_cuda::graphs *graphs; /* graph.cu; NULL: nothing was captured yet */
     int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
     /* what attention asks of each position (attention.h), and what it was made of */
     int32_t *span;
@@ -88,6 +94,12 @@ struct watched {
             note(d, begin);
     }
 };
+
+/* -- work that repeats (graph.cu) ---------------------------------------------------------------- */
+
+int repeat(mot_device *d, const void *key, size_t n);
+int repeated(mot_device *d);
+void graphs_close(mot_device *d);
 
 /* -- workspace and weights ----------------------------------------------------------------------- */
 

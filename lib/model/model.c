@@ -378,7 +378,22 @@ static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backw
                     m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
 }
 
-void mot_model_start(struct mot_model *m, bool backward)
+/* All that the calls of a run depend on and that changes from batch to batch. */
+struct run_key {
+    int64_t n, n_segments, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
+    int64_t backward, until;
+};
+
+static struct run_key key_of(const struct mot_model *m, bool backward)
+{
+    const struct mot_routed *r = &m->batch;
+    struct run_key k = {.n = r->n, .n_segments = r->n_segments, .n_pictures = r->n_pictures, .n_patches = r->n_patches,
+                        .backward = backward, .until = r->until != NULL};
+    memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
+    return k;
+}
+
+static void run(struct mot_model *m, bool backward)
 {
     int64_t n = m->batch.n, patches = m->batch.n_patches, before = patches ? m->batch.begin[m->vectors] : n;
     mot_forward_layers(m);
@@ -390,6 +405,16 @@ void mot_model_start(struct mot_model *m, bool backward)
         mot_patches_out_back(m);
         mot_backward_layers(m);
     }
+}
+
+void mot_model_start(struct mot_model *m, bool backward)
+{
+    int64_t n = m->batch.n;
+    struct run_key key = key_of(m, backward);
+    if (!m->k->repeat(m->d, &key, sizeof key))
+        do
+            run(m, backward);
+        while (m->k->repeated(m->d));
     m->k->collect(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
     m->k->collect(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
 }

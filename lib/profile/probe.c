@@ -262,6 +262,19 @@ static const char *probe_error(const struct mot_device *d)
     return p->k->error(p->d);
 }
 
+/* Each operation is to be seen. */
+static int probe_repeat(struct mot_device *d, const void *key, size_t n)
+{
+    (void)d, (void)key, (void)n;
+    return 0;
+}
+
+static int probe_repeated(struct mot_device *d)
+{
+    (void)d;
+    return 0;
+}
+
 static void probe_mark(struct mot_device *d, int64_t layer, int backward)
 {
     struct mot_probe *p = probe_of(d);
@@ -531,6 +544,7 @@ static struct mot_kernels probing(const struct mot_kernels *k)
 {
     struct mot_kernels p = *k;
     p.write = probe_write, p.read = probe_read, p.collect = probe_collect, p.copy = probe_copy, p.zero = probe_zero;
+    p.repeat = probe_repeat, p.repeated = probe_repeated;
     p.sync = probe_sync, p.error = probe_error, p.mark = probe_mark;
     p.embed = probe_embed, p.embed_back = probe_embed_back;
     p.rmsnorm = probe_rmsnorm, p.rmsnorm_back = probe_rmsnorm_back;

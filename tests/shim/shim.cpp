@@ -403,6 +403,94 @@ uint32_t pack_bf16(float low_half, float high_half)
     return round_bf16(low_half) | round_bf16(high_half) << 16;
 }
 
+/* -- graphs -------------------------------------------------------------------------------------- */
+
+struct kept {
+    void (*f)(void *);
+    void *context;
+};
+
+struct shim_graph {
+    int n, capacity;
+    struct kept *kept;
+};
+
+static struct shim_graph *captured; /* NULL: nothing is being captured */
+extern "C" long shim_replays, shim_refuse_graphs;
+long shim_replays, shim_refuse_graphs; /* the second: the next so many captures fail at their end */
+
+bool shim_capturing()
+{
+    return captured != NULL;
+}
+
+void shim_keep(void (*f)(void *), const void *c, size_t bytes)
+{
+    struct shim_graph *g = captured;
+    if (g->n == g->capacity) {
+        g->capacity = g->capacity ? 2 * g->capacity : 64;
+        g->kept = (struct kept *)realloc(g->kept, (size_t)g->capacity * sizeof *g->kept);
+        if (!g->kept)
+            die("no memory for a graph");
+    }
+    void *mine = malloc(bytes);
+    if (!mine)
+        die("no memory for a graph");
+    memcpy(mine, c, bytes);
+    g->kept[g->n++] = kept{f, mine};
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
+{
+    captured = (struct shim_graph *)calloc(1, sizeof *captured);
+    return captured ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+    *graph = captured;
+    captured = NULL;
+    if (shim_refuse_graphs <= 0)
+        return cudaSuccess;
+    shim_refuse_graphs--;
+    cudaGraphDestroy(*graph);
+    *graph = NULL;
+    return cudaErrorStreamCaptureUnsupported;
+}
+
+/* The graph itself is what is run: it has to outlive cudaGraphDestroy. */
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *g, cudaGraph_t graph, unsigned long long)
+{
+    *g = (struct shim_graph *)malloc(sizeof **g);
+    if (!*g)
+        return cudaErrorMemoryAllocation;
+    **g = *graph;
+    *graph = shim_graph{};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t)
+{
+    shim_replays++;
+    for (int i = 0; i < g->n; i++)
+        g->kept[i].f(g->kept[i].context);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    for (int i = 0; i < graph->n; i++)
+        free(graph->kept[i].context);
+    free(graph->kept);
+    free(graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
+{
+    return cudaGraphDestroy(g);
+}
+
 /* -- the runtime ---------------------------------------------------------------------------------- */
 
 const char *cudaGetErrorString(cudaError_t e)
@@ -467,6 +555,8 @@ static int n_transfers;
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    if (shim_capturing())
+        die("a wait while work is captured");
     shim_waits++;
     for (int i = 0; i < n_transfers; i++) {
         struct transfer *t = &transfers[i];
@@ -505,9 +595,11 @@ cudaError_t cudaFreeHost(void *p)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind, cudaStream_t)
 {
     if (kind == cudaMemcpyDeviceToDevice) {
-        memcpy(to, from, n);
+        shim_enqueue([=]() { memcpy(to, from, n); });
         return cudaSuccess;
     }
+    if (shim_capturing())
+        die("the host's memory in work that is captured");
     void *seen = malloc(n);
     if (!seen || n_transfers == sizeof transfers / sizeof transfers[0])
         die("too many copies that nobody waits for");
@@ -520,6 +612,6 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t)
 {
-    memset(to, value, n);
+    shim_enqueue([=]() { memset(to, value, n); });
     return cudaSuccess;
 }
