@@ -162,7 +162,7 @@ void mot_audio_free(struct mot_audio *a);
 struct mot_tokenizer;
 struct mot_tokenizer *mot_tokenizer_open(const char *folder) MOT_CHECKED;
 void mot_tokenizer_close(struct mot_tokenizer *t);
-/* Where the folder's nets run, a VQGAN or HuBERT: "cpu" or "cuda"; once, before anything else is asked of t. */
+/* Where the folder's nets run, a VQGAN, VAE or HuBERT: "cpu" or "cuda"; once, before anything else is asked of t. */
 int mot_tokenizer_device(struct mot_tokenizer *t, const char *device) MOT_CHECKED;
 /* A second handle on the same tokenizer, for another thread; t is closed after it. */
 struct mot_tokenizer *mot_tokenizer_share(struct mot_tokenizer *t) MOT_CHECKED;
@@ -230,7 +230,13 @@ struct mot_learn_options {
                                                                 of centres speech = 0, without one they are learned */
     int speech_layer;            /* whose output; < 0: the encoder's */
     const char *device;          /* where nets run; NULL: "cpu" */
-    int pixels;                  /* pictures are vectors: their own pixels, in patches of so many; image = 0 then; 0: codes */
+    /* Pictures whose tokens stand for vectors, image = 0 then: patches of so many of their own pixels, 0: no; or an
+     * AutoencoderKL: the net's file as above, its config.json, NULL: beside it if it is there; its own patches, 0: 2; and how
+     * its latents are shifted and scaled, NaN: as the configuration says or as those of Stable Diffusion and FLUX. */
+    int pixels;
+    const char *vae, *vae_config;
+    int vae_patch;
+    double vae_scale, vae_shift;
     int threads;                 /* 0: all cores */
     uint64_t seed;
     void (*progress)(void *context, const char *what, double share);
@@ -338,6 +344,8 @@ int mot_shard_add_latents(struct mot_shard_writer *w, const int32_t *id, int64_t
                           int64_t text_bytes) MOT_CHECKED;
 /* Pack later frames with zlib: about half the size for text, and slower to read. Off at first. */
 void mot_shard_compress(struct mot_shard_writer *w, bool on);
+/* Is a document of these ids, which are the vocabulary's, and pictures small enough for a shard?  It takes at most 1 GiB. */
+bool mot_shard_fits(const struct mot_vocab *v, const int32_t *id, int64_t n, const struct mot_latents *l);
 /* Bytes that the file would have at most, were this document added and then no more. */
 int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l);
 /* Words of the writer's own, kept in the end frame. */

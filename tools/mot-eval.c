@@ -78,6 +78,14 @@ struct tally {
     double nll[MOT_MAX_MODALITIES];
 };
 
+static bool has_vectors(const struct mot_vocab *v)
+{
+    for (int m = 0; m < v->n_modalities; m++)
+        if (v->modality[m].width > 0)
+            return true;
+    return false;
+}
+
 static void print_tokens(const struct tally *t, const int32_t *id, const float *nll, int64_t n)
 {
     printf("{\"doc\":%lld,\"ids\":[", (long long)t->document);
@@ -110,44 +118,58 @@ static void scored(void *context, const int32_t *id, const float *nll, int64_t n
     t->document++;
 }
 
-/* bytes: of the text, for bits per byte; 0: the row has none. */
-static void print_row(const struct opts *o, const char *path, const char *modality, int64_t tokens, double sum,
-                      int64_t bytes)
+/* A figure in its column; NaN: the row has none. */
+static void print_figure(const struct opts *o, const char *name, double x, int digits)
 {
-    double nll = sum / (double)tokens, bits = sum / log(2) / (double)bytes;
-    if (!o->json) {
-        tool_tsv_string(stdout, path);
-        printf("\t%s\t%lld\t%.6f\t%.6g\t", modality, (long long)tokens, nll, exp(nll));
-        if (bytes)
-            printf("%.6f\n", bits);
-        else
-            puts("-");
-        return;
-    }
-    fputs("{\"shard\":", stdout);
-    tool_json_string(stdout, path);
-    printf(",\"modality\":\"%s\",\"tokens\":%lld,\"nll\":%.9g,\"ppl\":%.9g,\"bits_per_byte\":", modality,
-           (long long)tokens, nll, exp(nll));
-    if (bytes)
-        printf("%.9g}\n", bits);
+    if (!o->json && isnan(x))
+        fputs("\t-", stdout);
+    else if (!o->json)
+        printf(digits == 6 ? "\t%.6f" : "\t%.6g", x);
+    else if (isnan(x))
+        printf(",\"%s\":null", name);
     else
-        puts("null}");
+        printf(",\"%s\":%.9g", name, x);
+}
+
+/* bytes: of the text, for bits per byte; 0: the row has none. mse: the mean loss is a squared error, of patches. */
+static void print_row(const struct tally *t, const char *path, const char *modality, int64_t tokens, double sum, int64_t bytes,
+                      bool mse)
+{
+    const struct opts *o = t->o;
+    double mean = sum / (double)tokens, nll = mse ? (double)NAN : mean;
+    if (o->json) {
+        fputs("{\"shard\":", stdout);
+        tool_json_string(stdout, path);
+        printf(",\"modality\":\"%s\",\"tokens\":%lld", modality, (long long)tokens);
+    } else {
+        tool_tsv_string(stdout, path);
+        printf("\t%s\t%lld", modality, (long long)tokens);
+    }
+    print_figure(o, "nll", nll, 6);
+    print_figure(o, "ppl", exp(nll), 0);
+    print_figure(o, "bits_per_byte", bytes ? sum / log(2) / (double)bytes : (double)NAN, 6);
+    if (has_vectors(t->vocab))
+        print_figure(o, "mse", mse ? mean : (double)NAN, 6);
+    puts(o->json ? "}" : "");
 }
 
 static void print_tally(const struct tally *t, const char *path)
 {
     int64_t tokens = 0;
     double sum = 0;
+    bool any = false;
     for (int m = 0; m < t->vocab->n_modalities; m++) {
         if (t->tokens[m] == 0)
             continue;
-        print_row(t->o, path, t->vocab->modality[m].name, t->tokens[m], t->nll[m], m == 0 ? t->text_bytes : 0);
-        tokens += t->tokens[m];
-        sum += t->nll[m];
+        bool mse = t->vocab->modality[m].width > 0;
+        print_row(t, path, t->vocab->modality[m].name, t->tokens[m], t->nll[m], m == 0 ? t->text_bytes : 0, mse);
+        any = true;
+        tokens += mse ? 0 : t->tokens[m];
+        sum += mse ? 0 : t->nll[m];
     }
-    if (tokens)
-        print_row(t->o, path, "all", tokens, sum, 0);
-    else
+    if (tokens) /* all that are ids: errors of patches are another measure */
+        print_row(t, path, "all", tokens, sum, 0, false);
+    else if (!any)
         fail("%s: no document with two tokens or more: nothing to score", path);
 }
 
@@ -176,6 +198,8 @@ static void eval(struct mot_scorer **s, const char *folder, const char *path, co
     if (!*s)
         die_lib(NULL);
     struct tally t = {.o = o, .vocab = mot_scorer_vocab(*s)};
+    if (!total->vocab && !o->per_token && !o->json)
+        printf("shard\tmodality\ttokens\tnll\tppl\tbits_per_byte%s\n", has_vectors(t.vocab) ? "\tmse" : "");
     struct tool_progress p = tool_progress_start(path, "documents", 0);
     const struct mot_doc *d = NULL;
     int rc;
@@ -203,8 +227,6 @@ int main(int argc, char **argv)
     tool_start("mot-eval", argv);
     struct opts o = parse(argc, argv);
     struct mot_scorer *s = NULL;
-    if (!o.per_token && !o.json)
-        puts("shard\tmodality\ttokens\tnll\tppl\tbits_per_byte");
     struct tally total = {0};
     int shards = argc - optind - 1;
     for (int i = 0; i < shards; i++)

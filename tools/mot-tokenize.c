@@ -4,6 +4,7 @@
  * into shards.  See mot-tokenize(1).  This file reads the command line; tools/tokenize_NAME.c do the work.
  */
 #include <getopt.h>
+#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,7 +59,8 @@ static void usage(FILE *f)
           "      --image-size N      pictures become squares of N pixels (64)\n"
           "      --patch-size N      a picture token is a square of N pixels (8)\n"
           "      --image-codec C     vqgan:FILE[,CONFIG]: pictures by that net of .safetensors\n"
-          "      --latent C          pixels:P: picture tokens are vectors, squares of P x P pixels\n"
+          "      --latent C          pixels:P or vae:FILE[,CONFIG][,patch=N][,scale=X][,shift=X]: picture tokens are\n"
+          "                          vectors, of P x P pixels each or by that net\n"
           "      --speech-codec C    hubert:FILE[,layer=N][,units=FILE][,config=FILE]: speech by that net\n"
           "      --merge-repeats     speech units that repeat become one\n"
           "reading shards:\n"
@@ -115,12 +117,34 @@ static void parse_image_codec(struct mot_learn_options *l, char *s)
     l->image_config = s;
 }
 
-/* "pixels:P" */
+/* "FILE[,CONFIG][,patch=N][,scale=X][,shift=X]" */
+static void parse_vae(struct mot_learn_options *l, char *s)
+{
+    l->vae = strsep(&s, ",");
+    for (char *part; (part = strsep(&s, ","));)
+        if (strncmp(part, "patch=", 6) == 0)
+            l->vae_patch = (int)opt_int("--latent patch", part + 6, 1, 256);
+        else if (strncmp(part, "scale=", 6) == 0)
+            l->vae_scale = opt_real("--latent scale", part + 6, -1e6, 1e6);
+        else if (strncmp(part, "shift=", 6) == 0)
+            l->vae_shift = opt_real("--latent shift", part + 6, -1e6, 1e6);
+        else if (!l->vae_config)
+            l->vae_config = part;
+        else
+            die_usage("--latent %s: expected patch=N, scale=X or shift=X", part);
+}
+
+/* "pixels:P" or "vae:..." */
 static void parse_latent(struct mot_learn_options *l, char *s)
 {
-    if (strncmp(s, "pixels:", 7) != 0)
-        die_usage("--latent %s: expected pixels:P", s);
-    l->pixels = (int)opt_int("--latent pixels", s + 7, 1, 4096);
+    if (l->pixels || l->vae)
+        die_usage("--latent is given twice");
+    if (strncmp(s, "pixels:", 7) == 0)
+        l->pixels = (int)opt_int("--latent pixels", s + 7, 1, 4096);
+    else if (strncmp(s, "vae:", 4) == 0 && s[4] && s[4] != ',')
+        parse_vae(l, s + 4);
+    else
+        die_usage("--latent %s: expected pixels:P or vae:FILE[,CONFIG][,patch=N][,scale=X][,shift=X]", s);
 }
 
 static const char *parse_format(const char *s)
@@ -338,7 +362,7 @@ static struct tokenize_options parse(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     static const char *const standard_input[] = {"-"};
-    struct tokenize_options o = {.mode = ENCODE, .separator = -1, .learn.speech_layer = -1,
+    struct tokenize_options o = {.mode = ENCODE, .separator = -1, .learn = {.speech_layer = -1, .vae_scale = NAN, .vae_shift = NAN},
                                  .encode.doc = {.media_first = 0.5, .interleave = 1, .changes = 0.2}};
     unsigned given = 0;
     for (int c; (c = getopt_long(argc, argv, "t:o:f:" TOOL_SHORT, longopts, NULL)) != -1;) {

@@ -21,14 +21,16 @@ static bool is_place(const char *s, size_t n)
     return false;
 }
 
-/* "a.tar: d/5.png: truncated PNG: 71 bytes and no end" has "truncated PNG: N bytes and no end" in common with others. */
+/* "a.tar: d/5.png: truncated PNG: 71 bytes and no end" has "truncated PNG: N bytes and no end" in common with others, and
+ * "a.jsonl:7: column 3: not valid JSON: invalid token near 'x'" all before what it was near. */
 static void reason_of(const char *sentence, char *out)
 {
     const char *s = sentence, *colon;
     while ((colon = strstr(s, ": ")) && is_place(s, (size_t)(colon - s)))
         s = colon + 2;
+    const char *near = strstr(s, " near '"), *end = near ? near : s + strlen(s);
     size_t n = 0;
-    for (; *s && n < TOKENIZE_REASON_BYTES - 1; s++) {
+    for (; s < end && n < TOKENIZE_REASON_BYTES - 1; s++) {
         bool digit = isdigit((unsigned char)*s), more = digit && n && out[n - 1] == 'N';
         if (!more)
             out[n++] = digit ? 'N' : *s;

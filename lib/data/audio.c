@@ -94,28 +94,49 @@ static uint32_t ogg_crc(const unsigned char *p, size_t n)
     return crc;
 }
 
+enum { OGG_HEAD = 27, OGG_FIRST = 2, OGG_LAST = 4 };
+
+/* The bytes of the page at p, 0 if none begins there, SIZE_MAX if it does not end within n. */
+static size_t ogg_page(const unsigned char *p, size_t n)
+{
+    if (n < 4 || memcmp(p, "OggS", 4) != 0)
+        return 0;
+    size_t size = n < OGG_HEAD ? SIZE_MAX : OGG_HEAD + (size_t)p[26];
+    for (size_t i = 0; size < n && i < p[26]; i++)
+        size += p[OGG_HEAD + i];
+    return size <= n ? size : SIZE_MAX;
+}
+
 /* Whole pages with good checksums.  libsndfile passes over pages that are damaged and takes what is left of a truncated file
  * for all of it.  Recordings of streams have no page that is marked as the last: then the file must end with a page.  What
  * follows a last page (tags of players) is not looked at. */
 static int check_ogg(const unsigned char *p, size_t n, const char *name)
 {
-    enum { HEAD = 27, LAST = 4 };
-    size_t at = 0;
+    size_t at = 0, size;
     bool last = false;
-    if (n < 4 || memcmp(p, "OggS", 4) != 0)
+    if (ogg_page(p, n) == 0)
         return MOT_OK;
-    while (n - at >= HEAD && memcmp(p + at, "OggS", 4) == 0) {
-        size_t size = HEAD + (size_t)p[at + 26];
-        for (size_t i = 0; i < p[at + 26] && HEAD + i < n - at; i++)
-            size += p[at + HEAD + i];
-        if (size > n - at)
-            break;
+    while ((size = ogg_page(p + at, n - at)) != 0 && size != SIZE_MAX) {
         if (ogg_crc(p + at, size) != mot_get32(p + at + 22))
             return mot_fail(MOT_ECORRUPT, "%s: damaged Ogg: wrong checksum of the page at byte %zu", name, at);
-        last = p[at + 5] & LAST;
+        last = p[at + 5] & OGG_LAST;
         at += size;
     }
     return last || (at == n && at > 0) ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: truncated or damaged Ogg: no whole page at byte %zu", name, at);
+}
+
+/* Recordings may be put one after the other in one Ogg, of which libsndfile reads the first: where the first one ends, n if
+ * it is alone.  Of several streams at once all first pages stand in front. */
+static size_t first_sound(const unsigned char *p, size_t n)
+{
+    bool heads = true;
+    for (size_t at = 0, size; (size = ogg_page(p + at, n - at)) != 0 && size != SIZE_MAX; at += size) {
+        bool head = p[at + 5] & OGG_FIRST;
+        if (head && !heads)
+            return at;
+        heads = head;
+    }
+    return n;
 }
 
 /* Append n frames to a, averaged over their channels, made finite and kept in [-1, 1]. */
@@ -141,7 +162,7 @@ static int mix(struct mot_audio *a, int64_t *capacity, const float *frames, int6
 
 static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const char *name)
 {
-    int64_t capacity = 0;
+    int64_t capacity = a->n, before = a->n;
     sf_count_t at_once = CHUNK / info->channels > 0 ? CHUNK / info->channels : 1;
     float *frames = mot_alloc((size_t)at_once * (size_t)info->channels, sizeof *frames);
     int rc = frames ? MOT_OK : MOT_ENOMEM;
@@ -162,25 +183,21 @@ static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const 
      * delay. */
     bool exact = (info->format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC;
     if (info->frames < SF_COUNT_MAX &&
-        a->n < (exact ? info->frames : info->frames - info->frames / 10))
+        a->n - before < (exact ? info->frames : info->frames - info->frames / 10))
         return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated sound: %lld samples, expected %lld",
-                        name, (long long)a->n, (long long)info->frames);
+                        name, (long long)(a->n - before), (long long)info->frames);
     if (a->n == 0)
         return mot_fail(MOT_ECORRUPT, "%s: a sound of 0 samples", name);
     return MOT_OK;
 }
 
-int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *name)
+/* Append one sound to a. */
+static int load_one(struct mot_audio *a, const unsigned char *data, size_t n, const char *name)
 {
-    *a = (struct mot_audio){0};
-    int rc = check_wav(data, n, name);
-    if (!rc)
-        rc = check_ogg(data, n, name);
-    if (rc)
-        return rc;
     struct memory_file file = {data, (sf_count_t)n, 0};
     SF_VIRTUAL_IO io = {memory_size, memory_seek, memory_read, memory_write, memory_tell};
     SF_INFO info = {0};
+    int rc;
     SNDFILE *f = n ? sf_open_virtual(&io, SFM_READ, &info, &file) : NULL;
     if (!f)
         return mot_fail(MOT_EFORMAT, "%s: not a sound that can be read: %s", name,
@@ -188,10 +205,28 @@ int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *
     if (info.samplerate < MIN_RATE || info.samplerate > MAX_RATE || info.channels < 1)
         rc = mot_fail(MOT_EFORMAT, "%s: %d channels at %d Hz, expected %d..%d Hz", name,
                       info.channels, info.samplerate, MIN_RATE, MAX_RATE);
+    else if (a->n && info.samplerate != a->rate)
+        rc = mot_fail(MOT_EFORMAT, "%s: an Ogg of sounds at %d Hz and at %d Hz, one after the other", name, a->rate,
+                      info.samplerate);
     else
         rc = read_all(a, f, &info, name);
     sf_close(f);
     a->rate = info.samplerate;
+    return rc;
+}
+
+int mot_audio_load(struct mot_audio *a, const void *data, size_t n, const char *name)
+{
+    *a = (struct mot_audio){0};
+    const unsigned char *p = data;
+    int rc = check_wav(p, n, name);
+    if (!rc)
+        rc = check_ogg(p, n, name);
+    for (bool more = true; !rc && more; more = n > 0) {
+        size_t one = first_sound(p, n);
+        rc = load_one(a, p, one, name);
+        p += one, n -= one;
+    }
     if (rc)
         mot_audio_free(a);
     return rc;

@@ -29,8 +29,8 @@ struct batch {
     struct mot_latents latents;
     struct mot_encoded *result; /* their ids and latents are offsets until the batch is done */
     int64_t n_results, capacity;
-    int status; /* not MOT_OK: no memory ... */
-    int64_t failed; /* ... for this record */
+    int status; /* not MOT_OK: no memory, as `failure` says */
+    char *failure;
 };
 
 struct worker {
@@ -85,7 +85,7 @@ static int add_result(struct batch *b, const struct mot_encoded *d)
 }
 
 /* One variation, to the batch's end. */
-static int encode_variation(struct worker *w, struct batch *b, struct mot_encoded d)
+static int encode_variation(struct worker *w, struct batch *b, const struct mot_raw *raw, struct mot_encoded d)
 {
     const struct mot_encode_options *o = &w->e->o;
     const struct mot_record *r = &w->record.r;
@@ -102,6 +102,11 @@ static int encode_variation(struct worker *w, struct batch *b, struct mot_encode
     d.n = b->ids.n - d.id_at;
     d.latents.n_grids = b->latents.n_grids - d.grid_at;
     d.latents.n = b->latents.n - d.value_at;
+    if (!rc && !mot_shard_fits(mot_tokenizer_vocab(w->t), b->ids.id + d.id_at, d.n, &d.latents))
+        rc = mot_fail(MOT_EARG, "%s: a document of %lld tokens, a shard takes 1 GiB of them at most%s", raw->name,
+                      (long long)d.n, mot_raw_advice(raw));
+    if (rc == MOT_ENOMEM)
+        mot_fail(rc, "%s: %s%s", raw->name, mot_error(), mot_raw_advice(raw));
     count_items(r, &d);
     return rc ? rc : add_result(b, &d);
 }
@@ -125,7 +130,7 @@ static int encode_record(struct worker *w, struct batch *b, int i)
         d.validation = mot_split(b->raw[i], &w->record, o->by_caption, o->train, o->doc.seed);
     int variations = !rc && o->augment > 1 && has_media(&w->record.r) ? o->augment : 1;
     for (; !rc && d.variation < variations; d.variation++)
-        rc = encode_variation(w, b, d);
+        rc = encode_variation(w, b, b->raw[i], d);
     mot_building_clear(&w->record);
     mot_building_clear(&w->varied);
     if (!rc || rc == MOT_ENOMEM)
@@ -144,7 +149,8 @@ static void encode_batch(struct worker *w, struct batch *b)
     b->status = MOT_OK;
     for (int i = 0; !b->status && i < b->n; i++) {
         b->status = encode_record(w, b, i);
-        b->failed = b->record + i;
+        if (b->status)
+            b->failure = mot_strdup(mot_error());
         mot_raw_free(b->raw[i]);
         b->raw[i] = NULL;
     }
@@ -280,7 +286,7 @@ int mot_encoder_next(struct mot_encoder *e, const struct mot_encoded **d)
                 return MOT_OK;
             }
             if (b->status)
-                return mot_fail(b->status, "out of memory encoding record %lld", (long long)b->failed);
+                return mot_fail(b->status, "%s", b->failure ? b->failure : "out of memory");
             e->under_way -= b->bytes;
             release(b);
             e->head++;
@@ -387,6 +393,7 @@ void mot_encoder_free(struct mot_encoder *e)
         release(&e->batch[i]);
         mot_ids_free(&e->batch[i].ids);
         mot_latents_free(&e->batch[i].latents);
+        mot_free(e->batch[i].failure);
         mot_free(e->batch[i].result);
     }
     mot_free(e->worker);

@@ -129,6 +129,11 @@ static int check_jpeg(const unsigned char *p, size_t n, const char *name, uint32
             break;
         if (*width == 0 && marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 &&
             marker != 0xcc) {
+            if (marker > 0xc2)
+                return mot_fail(MOT_EFORMAT, "%s: a JPEG of a rare kind (lossless, hierarchical or arithmetic), expected a usual one",
+                                name);
+            if (p[at + 4] != 8)
+                return mot_fail(MOT_EFORMAT, "%s: a JPEG of %d bits a channel, expected 8", name, p[at + 4]);
             *height = (uint32_t)p[at + 5] << 8 | p[at + 6];
             *width = (uint32_t)p[at + 7] << 8 | p[at + 8];
         }

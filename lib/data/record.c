@@ -5,12 +5,15 @@
  * decode.
  */
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "../base/json.h"
 #include "source.h"
 
 /* Decoded pictures and sounds of one record: more is a mistake or an attack. */
 static const size_t decoded_limit = (size_t)4 << 30;
+
+#define USE_LINES "; -f lines takes each line as a record"
 
 enum mot_file mot_file_kind(const char *name)
 {
@@ -85,14 +88,23 @@ int mot_raw_add(struct mot_raw *r, enum mot_file kind, char *name, struct mot_by
 int mot_raw_add_file(struct mot_raw *r, enum mot_file kind, const char *path)
 {
     struct mot_bytes data = {0};
+    const char *spoken = strcmp(path, "-") == 0 ? "standard input" : path;
     int rc = mot_read_file(path, MOT_RECORD_LIMIT, &data);
     if (rc == MOT_EFORMAT && kind == MOT_FILE_TEXT)
-        rc = mot_fail(rc, "%s: a text of more than %zu MB; -f lines takes each line as a record",
-                      strcmp(path, "-") == 0 ? "standard input" : path, MOT_RECORD_LIMIT >> 20);
+        rc = mot_fail(rc, "%s: a text of more than %zu MB" USE_LINES, spoken, MOT_RECORD_LIMIT >> 20);
+    else if (rc == MOT_ENOMEM)
+        rc = mot_fail(rc, "%s: %s%s", spoken, mot_error(), kind == MOT_FILE_TEXT ? USE_LINES : "");
     if (!rc)
         return mot_raw_add(r, kind, mot_strdup(path), &data);
     mot_bytes_free(&data);
     return rc;
+}
+
+int mot_check_regular(const char *path)
+{
+    struct stat st;
+    bool other = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    return other ? mot_fail(MOT_EFORMAT, "%s: not a file, but a folder, pipe or device", path) : MOT_OK;
 }
 
 int mot_raw_fail(struct mot_raw *r, int status)
@@ -100,6 +112,13 @@ int mot_raw_fail(struct mot_raw *r, int status)
     r->status = status;
     r->failure = mot_strdup(mot_error());
     return r->failure ? MOT_OK : MOT_ENOMEM;
+}
+
+const char *mot_raw_advice(const struct mot_raw *r)
+{
+    bool whole = r->n_parts == 1 && r->part != &r->only && r->part[0].kind == MOT_FILE_TEXT;
+    bool file = whole && (strcmp(r->part[0].name, "-") == 0 || strcmp(r->part[0].name, r->name) == 0);
+    return file ? USE_LINES : "";
 }
 
 void mot_raw_free(struct mot_raw *r)
@@ -213,7 +232,9 @@ static int add_part(struct mot_building *b, enum mot_file kind, const void *data
 static int add_file(struct mot_building *b, enum mot_file kind, const char *path)
 {
     struct mot_bytes data = {0};
-    int rc = mot_read_file(path, MOT_RECORD_LIMIT, &data);
+    int rc = mot_check_regular(path);
+    if (!rc)
+        rc = mot_read_file(path, MOT_RECORD_LIMIT, &data);
     if (!rc)
         rc = add_part(b, kind, data.data, data.n, path);
     mot_bytes_free(&data);
@@ -321,9 +342,7 @@ static int add_path(struct mot_building *b, enum mot_file kind, const char *name
     }
     rc = add_file(b, kind, path);
     mot_free(path);
-    if (rc && rc != MOT_ENOMEM)
-        rc = mot_fail(rc, "%s: %s", name, mot_error());
-    return rc;
+    return rc ? mot_fail(rc, "%s: %s", name, mot_error()) : MOT_OK;
 }
 
 /* The keys text, image, speech of an object, those there are, and alignment. */
@@ -389,7 +408,8 @@ int mot_raw_decode(const struct mot_raw *r, struct mot_building *b)
     b->r.name = mot_strdup(r->name);
     if (!b->r.name)
         return MOT_ENOMEM;
-    return r->n_parts == 1 && r->part[0].kind == MOT_FILE_JSONL ? add_json(b, r) : add_parts(b, r);
+    int rc = r->n_parts == 1 && r->part[0].kind == MOT_FILE_JSONL ? add_json(b, r) : add_parts(b, r);
+    return rc == MOT_ENOMEM ? mot_fail(rc, "%s: %s%s", r->name, mot_error(), mot_raw_advice(r)) : rc;
 }
 
 void mot_building_sort(struct mot_building *b)

@@ -179,14 +179,17 @@ static bool any_not_finite(const uint16_t *value, int64_t n)
 static int check_pictures(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l)
 {
     int64_t grid = 0, value = 0;
-    for (int64_t i = 0, end; i < n; i = end) {
+    bool any = l->n_grids > 0;
+    for (int m = 0; m < w->vocab.n_modalities; m++)
+        any |= w->vocab.modality[m].width > 0;
+    for (int64_t i = 0, end; any && i < n; i = end) {
         int m = mot_vocab_modality(&w->vocab, id[i]);
         int32_t width = w->vocab.modality[m].width;
         end = i + 1;
         if (!width)
             continue;
         const struct mot_grid *g = grid < l->n_grids ? &l->grid[grid++] : NULL;
-        if (!g || !mot_grid_fits(g) || g->width != width || mot_grid_tokens(g) > n - i)
+        if (!g || !mot_grid_fits(g) || g->width != width || mot_grid_tokens(g) > n - i || mot_grid_values(g) > l->n - value)
             return mot_fail(MOT_EARG, "%s: token %lld of a document stands for a vector of %d values: there is no such picture",
                             w->name, (long long)i, width);
         for (end = i + mot_grid_tokens(g); i < end; i++)
@@ -278,25 +281,37 @@ int mot_shard_add_latents(struct mot_shard_writer *w, const int32_t *id, int64_t
     rc = put_document(w, id, n, l, text_bytes, &counts);
     if (rc) {
         w->payload.n = before;
-        return rc;
+        return rc == MOT_ENOMEM ? mot_fail(rc, "%s: document of %lld tokens: %s", w->name, (long long)n, mot_error()) : rc;
     }
     w->counts = counts;
     return w->payload.n >= frame_target(w) ? write_frame(w, tag_docs) : MOT_OK;
 }
 
+/* Bytes of a document's segments. */
+static int64_t size_of(const struct mot_vocab *v, const int32_t *id, int64_t n, const struct mot_latents *l)
+{
+    int64_t size = l->n_grids * (SEGMENT_HEAD + GRID) + 2 * l->n;
+    for (int64_t i = 0, end; i < n; i = end) {
+        int m = mot_vocab_modality(v, id[i]);
+        int32_t largest = 0;
+        for (end = i; end < n && mot_vocab_modality(v, id[end]) == m; end++)
+            largest = id[end] > largest ? id[end] : largest;
+        if (!v->modality[m].width)
+            size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
+    }
+    return size;
+}
+
+bool mot_shard_fits(const struct mot_vocab *v, const int32_t *id, int64_t n, const struct mot_latents *l)
+{
+    const int64_t limit = (int64_t)FRAME_LIMIT - DOC_HEAD;
+    return (l->n == 0 && n <= limit / (SEGMENT_HEAD + 4)) || size_of(v, id, n, l) <= limit;
+}
+
 int64_t mot_shard_size_with(const struct mot_shard_writer *w, const int32_t *id, int64_t n, const struct mot_latents *l)
 {
     int64_t size = w->written + (int64_t)w->payload.n + DOC_HEAD + 3 * HEAD + 16 + 8 * w->vocab.n_modalities;
-    size += l->n_grids * (SEGMENT_HEAD + GRID) + 2 * l->n;
-    for (int64_t i = 0, end; i < n; i = end) {
-        int m = mot_vocab_modality(&w->vocab, id[i]);
-        int32_t largest = 0;
-        for (end = i; end < n && mot_vocab_modality(&w->vocab, id[end]) == m; end++)
-            largest = id[end] > largest ? id[end] : largest;
-        if (!w->vocab.modality[m].width)
-            size += SEGMENT_HEAD + (end - i) * (largest < 65536 ? 2 : 4);
-    }
-    return size + (w->note ? (int64_t)strlen(w->note) : 0);
+    return size + size_of(&w->vocab, id, n, l) + (w->note ? (int64_t)strlen(w->note) : 0);
 }
 
 int mot_shard_set_note(struct mot_shard_writer *w, const char *note)

@@ -388,7 +388,9 @@ static int read_files(const struct input *in, struct mot_raw **raw)
         rc = mot_raw_add_file(r, in->kind, in->path);
     for (const char *p = in->suffix; !rc && p && *p; p += strlen(p) + 1) {
         char *path = mot_format("%s%s", in->path, p);
-        rc = path ? mot_raw_add_file(r, mot_file_kind(path), path) : MOT_ENOMEM;
+        rc = path ? mot_check_regular(path) : MOT_ENOMEM;
+        if (!rc)
+            rc = mot_raw_add_file(r, mot_file_kind(path), path);
         mot_free(path);
     }
     return rc;
@@ -440,6 +442,8 @@ int mot_source_take(struct mot_source *s, struct mot_raw **raw)
         bool pipe_failed = rc == MOT_EIO && s->finished && strcmp(in->path, "-") == 0;
         if (rc && !*raw && rc != MOT_ENOMEM && !pipe_failed && !(*raw = mot_raw_new(mot_strdup(in->path), NULL)))
             rc = MOT_ENOMEM;
+        if (rc == MOT_ENOMEM && in->format != TEXT)
+            mot_fail(rc, "%s: %s", strcmp(in->path, "-") == 0 ? "standard input" : in->path, mot_error());
         if (rc == MOT_ENOMEM || pipe_failed || (rc && mot_raw_fail(*raw, rc))) {
             mot_raw_free(*raw);
             *raw = NULL;

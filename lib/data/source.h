@@ -44,6 +44,8 @@ struct mot_raw {
     char *failure;
     struct mot_part only; /* a line: names and bytes lie behind the structure */
 };
+/* What helps where a record is too large: words to end a sentence with, nothing where they do not apply. */
+const char *mot_raw_advice(const struct mot_raw *r);
 /* Takes over name and key. */
 struct mot_raw *mot_raw_new(char *name, char *key) MOT_CHECKED;
 /* A line of an input: a part alone in its record, copied, in one piece of memory. */
@@ -51,6 +53,8 @@ struct mot_raw *mot_raw_line(const char *input, int64_t number, enum mot_file ki
 /* Append a part; name and data are taken over in any case. */
 int mot_raw_add(struct mot_raw *r, enum mot_file kind, char *name, struct mot_bytes *data) MOT_CHECKED;
 int mot_raw_add_file(struct mot_raw *r, enum mot_file kind, const char *path) MOT_CHECKED;
+/* Files that data name or that were found must be files: who opens a pipe waits for whoever may write into it. */
+int mot_check_regular(const char *path) MOT_CHECKED;
 /* It could not be read, as mot_error() says. */
 int mot_raw_fail(struct mot_raw *r, int status) MOT_CHECKED;
 void mot_raw_free(struct mot_raw *r);

@@ -204,6 +204,15 @@ void mot_bpe_add_merge(struct mot_bpe *b, int32_t left, int32_t right, int32_t r
     *m = (struct mot_bpe_merge){pair_of(left, right), rank, id};
 }
 
+/* Does what has no symbol leave none?  Then those around it stand together, and may merge. */
+static bool unknown_vanishes(const struct mot_bpe *b)
+{
+    bool bytes = b->byte_fallback;
+    for (int i = 0; i < 256; i++)
+        bytes = bytes && b->byte[i] >= 0;
+    return b->unknown < 0 && !bytes;
+}
+
 /* Find out before which characters a text may be cut at U+2581; b->no_cut stays NULL where it may
  * not at all. */
 static int find_cuts(struct mot_bpe *b)
@@ -224,6 +233,9 @@ static int find_cuts(struct mot_bpe *b)
             odd[b->byte[i]] = true;
     if (b->unknown >= 0)
         odd[b->unknown] = true;
+    bool vanishes = unknown_vanishes(b);
+    for (int32_t c = 0; c < CHARACTERS && vanishes; c++)
+        no_cut[c / 64] |= (uint64_t)!b->character[c] << c % 64;
     bool can = true;
     for (uint64_t i = 0; i <= b->merge_mask && can; i++) {
         const struct mot_bpe_merge *m = &b->merge[i];

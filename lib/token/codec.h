@@ -16,7 +16,7 @@
 typedef void mot_progress(void *context, const char *what, double share);
 
 /* -- pictures (image_codec.c): squares, rows from the top, as codes (embedded: image_vq.c, a VQGAN: vqgan.c) or as vectors
- * (pixels: patches.c) -- */
+ * (pixels: patches.c, a VAE: vae.c) -- */
 struct mot_image_codec;
 struct mot_image_codec *mot_image_codec_load(const char *path) MOT_CHECKED;
 void mot_image_codec_free(struct mot_image_codec *c);

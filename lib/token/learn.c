@@ -10,6 +10,7 @@
 #include "../base/device.h"
 #include "patches.h"
 #include "token.h"
+#include "vae.h"
 #include "vqgan.h"
 
 enum { BYTES = 256, MAX_TEXT = 1 << 24 };
@@ -25,7 +26,7 @@ struct mot_learner {
 
 static bool has_image(const struct mot_learner *l)
 {
-    return l->o.image > 0 || l->o.image_net || l->o.pixels;
+    return l->o.image > 0 || l->o.image_net || l->o.pixels || l->o.vae;
 }
 
 static bool has_speech(const struct mot_learner *l)
@@ -55,11 +56,10 @@ static int begin_learners(struct mot_learner *l)
         return mot_fail(MOT_EARG, "nothing to learn: give a size for text, image or speech");
     if (o->image && o->image_net)
         return mot_fail(MOT_EARG, "image=%d: the codebook of %s has its own size", o->image, o->image_net);
-    if (o->pixels && (o->image || o->image_net))
+    if ((o->pixels || o->vae) && (o->image || o->image_net))
         return mot_fail(MOT_EARG, "pictures are either codes or vectors");
-    if (o->pixels && o->patch_size)
-        return mot_fail(MOT_EARG, "patches of %d pixels, and of %d? Pictures of vectors have the size of their own", o->patch_size,
-                        o->pixels);
+    if ((o->pixels || o->vae) && o->patch_size)
+        return mot_fail(MOT_EARG, "patches of %d pixels: pictures of vectors have patches of their own", o->patch_size);
     if (o->speech && o->speech_centres)
         return mot_fail(MOT_EARG, "speech=%d: %s has so many units as it has", o->speech, o->speech_centres);
     if (!o->speech && o->speech_net && !o->speech_centres)
@@ -74,7 +74,7 @@ static int begin_learners(struct mot_learner *l)
         return mot_fail(MOT_EARG,
                         "text=%d: a vocabulary has %d ids (256 bytes, %d special tokens) to %d",
                         o->text, least, l->n_special, MAX_TEXT);
-    if (!o->image_net) {
+    if (!o->image_net && !o->vae) {
         o->image_size = o->image_size ? o->image_size : 64;
         o->patch_size = o->pixels ? o->pixels : o->patch_size ? o->patch_size : 8;
     }
@@ -142,9 +142,11 @@ static void add_range(struct mot_vocab *v, const char *name, int32_t n, int32_t 
 static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes, int32_t *width)
 {
     char *path = mot_path(folder, "image.safetensors");
+    const struct mot_vae_options vae = {l->o.vae_config, l->o.image_size, l->o.vae_patch, l->o.vae_scale, l->o.vae_shift};
     int rc = !path ? MOT_ENOMEM
              : l->o.image_net ? mot_vqgan_import(l->o.image_net, l->o.image_config, l->o.image_size, path)
              : l->o.pixels    ? mot_pixels_save(l->o.image_size, l->o.pixels, path)
+             : l->o.vae       ? mot_vae_import(l->o.vae, &vae, path)
                               : mot_image_learner_save(l->image, path, l->o.progress, l->o.context);
     struct mot_image_codec *c = rc ? NULL : mot_image_codec_load(path);
     mot_free(path);
@@ -221,8 +223,9 @@ static int add_settings(const struct mot_learner *l, json_t *j)
         return MOT_OK;
     json_t *codecs = json_object();
     int failed = 0;
-    if (l->o.image_net)
-        failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i}", "kind", "vqgan", "image_size", l->o.image_size));
+    if (l->o.image_net || l->o.vae)
+        failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i}", "kind", l->o.vae ? "vae" : "vqgan", "image_size",
+                                                                 l->o.image_size));
     else if (l->o.pixels)
         failed |= json_object_set_new(codecs, "image", json_pack("{s:s, s:i, s:i}", "kind", "pixels", "image_size",
                                                                  l->o.image_size, "patch_size", l->o.pixels));

@@ -176,6 +176,8 @@ static void name_of(const struct mot_net *n, char *name, const char *format, va_
     int at = snprintf(name, NAME_BYTES, "%s", n->prefix);
     if (at < NAME_BYTES)
         vsnprintf(name + at, (size_t)(NAME_BYTES - at), format, args);
+    if (at < NAME_BYTES && n->rename)
+        n->rename(n, name + at, (size_t)(NAME_BYTES - at));
 }
 
 const struct mot_st_tensor *mot_net_find(const struct mot_net *n, const char *format, ...)

@@ -37,6 +37,9 @@ struct mot_net {
     struct mot_bytes complaint; /* "missing a, b; ..." */
     int n_missing, n_other;     /* complaints */
     bool out_of_memory;
+    /* Makes the file's name, behind the prefix, of the one asked for, in `room` bytes; NULL: they are the same. */
+    void (*rename)(const struct mot_net *n, char *name, size_t room);
+    int naming; /* the renamer's own */
     const struct mot_st_tensor **used; /* what was taken, and of which file */
     int *used_of;
     int64_t n_used, used_capacity, of_capacity;
@@ -54,7 +57,8 @@ int64_t mot_net_size(const struct mot_net *n, int dimension, const char *format,
  * what is no number.  shape: `rank` sizes; -1 takes any. */
 float *mot_net_take(struct mot_net *n, int rank, const int64_t *shape, const char *format, ...) MOT_PRINTF(4, 5);
 /* The same, for a convolution's weight: (O, C / groups, kh, kw) becomes (groups, kh, kw, C / groups,
- * O / groups) as conv2d wants it; a `rank` of 3 has no kh. */
+ * O / groups) as conv2d wants it; a `rank` of 3 has no kh,
+ * one of 2 neither. */
 float *mot_net_take_conv(struct mot_net *n, const struct mot_conv *v, int rank, const char *format, ...)
     MOT_PRINTF(4, 5);
 /* Something else is wrong with the net. */

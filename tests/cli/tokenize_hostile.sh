@@ -41,6 +41,16 @@ tar -rf t.tar -C in a.txt
 fails mot-tokenize -t tok -o x.mot t.tar
 says 'a.txt: a member that is there twice'
 
+# Nor is a pipe that data name, or that stands beside a picture: nobody may ever write into it.
+mkdir pipes
+cp "$samples/000.png" pipes/a.png
+cp "$samples/001.txt" pipes/b.txt
+mkfifo pipes/a.txt
+echo '{"text":"a","image":"in/p.txt"}' > p.jsonl
+equal "$(mot-tokenize -t tok pipes p.jsonl 2> err | mot-tokenize --dump | wc -l | tr -d ' ')" 1
+says 'skipped: pipes/a.txt: not a file'
+says 'skipped: p.jsonl:1: in/p.txt: not a file'
+
 # A sample whose members do not stand together is two.
 printf b > in/b.txt
 cp "$samples/000.png" in/a.png
@@ -88,6 +98,13 @@ says '3 documents, .* 10 records skipped'
 mot-tokenize --decode -f lines j.mot | tr -d '\0' | tr '\n' ' ' > said
 equal "$(cat said)" 'first ab last '
 
+# What reasons have in common is counted together.
+echo >> j.jsonl
+for i in 1 2 3; do echo "{\"text\":\"a\"} x$i"; done >> j.jsonl
+fails mot-tokenize -t tok --strict -o x.mot j.jsonl
+mot-tokenize -t tok -o x.mot j.jsonl 2> err
+says 'for this reason: 3: not valid JSON: end of file expected$'
+
 # A stream of any length takes little memory: 60 MB of lines, and of a tar, in a process of 250 MB, however many threads are
 # asked for.  (Sanitizers need more than any limit.)
 if (ulimit -v 250000; mot-tokenize --version > version 2>&1); then
@@ -98,4 +115,8 @@ if (ulimit -v 250000; mot-tokenize --version > version 2>&1); then
     for i in $(seq 100); do cat one.tar; done > many.tar
     (ulimit -v 250000; mot-tokenize -q -t tok --threads 40 -f tar -o many.mot - < many.tar)
     equal "$(mot-tokenize --info many.mot | awk -F '\t' '$2 == "all" { print $3 }')" 800
+    # A text is one document, and is read whole: what does not fit says so and what to do.
+    (ulimit -v 250000; head -c 400M /dev/zero | fails mot-tokenize -q -t tok -o text.mot -)
+    says 'standard input: out of memory .*; -f lines takes each line as a record$'
+    absent text.mot
 fi

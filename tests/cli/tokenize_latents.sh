@@ -74,3 +74,33 @@ exits 2 mot-tokenize --learn text=300 --latent pixels:8 --patch-size 4 -t bad "$
 exits 2 mot-tokenize --learn text=300 --latent pixel:8 -t bad "$samples"
 exits 2 mot-tokenize --latent pixels:8 -t tok "$samples"
 absent bad
+
+# VAEs, whose vectors are squares of latent pixels; the folder stands alone; scales come from config.json, or are usual.
+here=$PWD
+(cd "$T/.." && test_vae --write "$here") # sd, flux .safetensors
+for net in sd flux; do
+    mot-tokenize -q --learn text=300 --latent vae:$net.safetensors --image-size 32 -t $net "$samples"/*.txt
+    mv $net.safetensors elsewhere
+    mot-tokenize -q -t $net -o $net.mot "$samples"/*.png
+    mot-tokenize -q -t $net --threads 1 "$samples"/*.png | cmp - $net.mot
+    mot-tokenize -q --decode -o $net.out $net.mot
+    [ -s $net.out/000007.png ]
+    mot-tokenize --info --quality -t $net "$samples"/*.png | grep -q 'vae image_size=32'
+    grep -q '"kind": "vae"' $net/vocab.json
+    mv elsewhere $net.safetensors
+done
+grep -q '"width": 16$' sd/vocab.json
+grep -q '"width": 64$' flux/vocab.json
+equal "$(mot-tokenize --info sd.mot | awk -F '\t' '$2 == "image" { print $5 }')" $((8 * 64))
+equal "$(mot-tokenize --info flux.mot | awk -F '\t' '$2 == "image" { print $5 }')" $((8 * 16))
+echo '{"_class_name": "AutoencoderKL", "scaling_factor": 0.5}' > c.json
+mot-tokenize -q --learn text=300 --latent vae:sd.safetensors,c.json,patch=1,shift=0.25 --image-size 32 -t set "$samples"/*.txt
+head -c 4000 set/image.safetensors | grep -q '"patch_size":"1","scaling_factor":"0.5","shift_factor":"0.25"'
+fails mot-tokenize --learn text=300 --latent vae:sd.safetensors --image-size 31 -t bad2 "$samples"/*.txt
+says 'sd.safetensors: .*31 pixels'
+exits 2 mot-tokenize --learn text=300 --latent vae:sd.safetensors,c.json,d.json -t bad2 "$samples"
+exits 2 mot-tokenize --learn text=300 --latent vae: -t bad2 "$samples"
+exits 2 mot-tokenize --learn text=300 --latent vae:sd.safetensors,scale=x -t bad2 "$samples"
+exits 2 mot-tokenize --learn text=300 --latent pixels:8 --latent vae:sd.safetensors -t bad2 "$samples"
+fails mot-tokenize --learn text=300 --latent vae:c.json -t bad2 "$samples"/*.txt
+says 'c.json'

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * fuzz_nets.c - any bytes as a VQGAN's configuration, as a net, and as a codec: refused with a reason, or taken.
+ * fuzz_nets.c - any bytes as a VQGAN's or a VAE's configuration, as a net, and as a codec: refused with a reason, or taken.
  */
+#include <math.h>
 #include <string.h>
 
 #include "fuzz.h"
 #include "lib/token/codec.h"
 #include "lib/token/hubert.h"
+#include "lib/token/vae.h"
 #include "lib/token/vqgan.h"
 
 static void as_configuration(const char *path)
@@ -23,6 +25,8 @@ static void as_net(const char *path)
     mot_hubert_free(h);
     (void)!mot_vqgan_import(path, NULL, 32, "/dev/full");
     (void)!mot_vqgan_import(path, path, 32, "/dev/full");
+    (void)!mot_vae_import(path, &(struct mot_vae_options){path, 32, 1, NAN, NAN}, "/dev/full");
+    (void)!mot_vae_import(path, &(struct mot_vae_options){NULL, 32, 1, 1, 0}, "/dev/full");
 }
 
 static void as_codec(const char *path)

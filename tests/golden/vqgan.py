@@ -286,7 +286,8 @@ def parity(binary, full):
     sys.exit(not ok)
 
 
-if sys.argv[1] == "golden":
-    golden()
-else:
-    parity(sys.argv[2], len(sys.argv) > 3)
+if __name__ == "__main__":
+    if sys.argv[1] == "golden":
+        golden()
+    else:
+        parity(sys.argv[2], len(sys.argv) > 3)

@@ -490,6 +490,26 @@ static void test_empty_token(void)
     json_decref(j);
 }
 
+/* Where nothing stands for what is not in the vocabulary, its neighbours merge over its place. */
+static void test_unknown_vanishes(void)
+{
+    static const char file[] = "{\"model\":{\"vocab\":{\"\u2581\":0,\"a\":1,\"\u2581\u2581\":2,\"a\u2581\":3},"
+                               "\"merges\":[\"\u2581 \u2581\",\"a \u2581\"]}}";
+    static const char text[] = "a\u2581\u00e9\u2581a\u00e9\u2581\u00e9";
+    static const int32_t expected[] = {1, 2, 3};
+    json_t *j = mot_json_parse("file", file, strlen(file));
+    struct mot_text *t = j ? mot_text_load("file", j) : NULL;
+    struct mot_text_state s;
+    struct mot_ids ids = {0};
+    CHECK(t && mot_text_state_init(&s) == 0);
+    CHECK_INT(mot_text_encode(t, &s, text, strlen(text), &ids), 0);
+    CHECK(ids.n == 3 && memcmp(ids.id, expected, sizeof expected) == 0);
+    mot_ids_free(&ids);
+    mot_text_state_free(&s);
+    mot_text_free(t);
+    json_decref(j);
+}
+
 static void test_files_refused(void)
 {
     static const char model[] =
@@ -712,6 +732,7 @@ int main(void)
     RUN(test_quick_matches);
     RUN(test_classes_of_classes);
     RUN(test_empty_token);
+    RUN(test_unknown_vanishes);
     RUN(test_files_refused);
     RUN(test_learns_as_tokenizers);
     RUN(test_learns_as_the_textbook);

@@ -221,6 +221,26 @@ static void test_jpeg(void)
     }
 }
 
+/* What is not of the usual kinds is told by its kind, not called damaged. */
+static void test_jpeg_kinds(void)
+{
+    static const struct {
+        unsigned char marker, bits;
+        const char *told;
+    } kinds[] = {{0xc3, 8, "rare kind"}, {0xc9, 8, "rare kind"}, {0xc0, 12, "12 bits"}, {0xc1, 16, "16 bits"}};
+    unsigned char b[sizeof jpeg];
+    size_t at = 0;
+    memcpy(b, jpeg, sizeof b);
+    while (b[at] != 0xff || b[at + 1] != 0xc0)
+        at++;
+    for (int i = 0; i < MOT_COUNT(kinds); i++) {
+        struct mot_image im;
+        b[at + 1] = kinds[i].marker, b[at + 4] = kinds[i].bits;
+        CHECK_INT(mot_image_load(&im, b, sizeof b, "x.jpg"), MOT_EFORMAT);
+        CHECK(strstr(mot_error(), kinds[i].told));
+    }
+}
+
 static void test_png_save(void)
 {
     struct mot_image im = {31, 17, malloc(31 * 17 * 3)}, back;
@@ -402,6 +422,27 @@ static void test_ogg_damage(void)
 }
 
 /* A stream's recording has no page that is marked as the last; cut within a page it is damaged all the same. */
+/* Recordings one after the other in one file are one sound. */
+static void test_ogg_chain(void)
+{
+    struct mot_bytes b = {0};
+    struct mot_audio one = {0}, a = {0};
+    CHECK_INT(mot_read_file("tests/files/good-tone-ogg.ogg", 1 << 20, &b), 0);
+    CHECK_INT(mot_audio_load(&one, b.data, b.n, "x.ogg"), 0);
+    size_t n = b.n;
+    CHECK_INT(mot_bytes_reserve(&b, 2 * n), 0);
+    memcpy(b.data + n, b.data, n);
+    memcpy(b.data + 2 * n, b.data, n);
+    CHECK_INT(mot_audio_load(&a, b.data, 3 * n, "x.ogg"), 0);
+    CHECK_INT(a.n, 3 * one.n);
+    CHECK_INT(a.rate, one.rate);
+    CHECK(a.n == 3 * one.n && memcmp(a.sample + 2 * one.n, one.sample, (size_t)one.n * sizeof *one.sample) == 0);
+    mot_audio_free(&a);
+    CHECK_INT(mot_audio_load(&a, b.data, 2 * n - 100, "x.ogg"), MOT_ECORRUPT);
+    mot_audio_free(&one);
+    mot_bytes_free(&b);
+}
+
 static void test_ogg_without_end(void)
 {
     struct mot_bytes b = {0};
@@ -615,11 +656,13 @@ int main(void)
     RUN(test_png_kinds);
     RUN(test_png_damage);
     RUN(test_jpeg);
+    RUN(test_jpeg_kinds);
     RUN(test_png_save);
     RUN(test_resize);
     RUN(test_wav_kinds);
     RUN(test_wav_damage);
     RUN(test_ogg_damage);
+    RUN(test_ogg_chain);
     RUN(test_ogg_without_end);
     RUN(test_pictures_of_others);
     RUN(test_orientations);

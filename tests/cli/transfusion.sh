@@ -1,0 +1,75 @@
+# Pictures as vectors from end to end: shards, training that resumes to the bit, scoring, generation whatever the batch and the
+# threads, and a text model that gets a picture tower without noticing.
+. "$T/cli.sh"
+mot-tokenize -q --learn text=300,speech=16 --latent pixels:8 --image-size 32 -t tok "$T/files/samples"
+mot-tokenize -q -t tok --order random=0.3 -o a.mot "$T/files/samples"
+train() { mot-train -q -t tok --batch 2 --seq 64 --seed 3 "$@" a.mot; }
+
+# Training: both modalities have losses, and the run is the same to the bit in two halves, or from one thread to the same one.
+for objective in ddpm flow; do
+    train -c nano -o "$objective" --objective "$objective" --steps 8 --val a.mot --val-every 8 > "$objective.log"
+    grep -q '"val_loss_image":[0-9.]*[1-9]' "$objective.log" || wrong 'no validation loss of pictures'
+    train -c nano -o half --objective "$objective" --steps 8 --save-every 4 > /dev/null
+    same "$objective/model.safetensors" half/model.safetensors
+    rm -r half
+    train -c nano -o half --objective "$objective" --steps 4 --schedule constant > /dev/null
+    train -c nano -o whole --objective "$objective" --steps 8 --schedule constant > /dev/null
+    train --resume -o half --steps 8 --schedule constant > /dev/null 2>&1
+    same whole/model.safetensors half/model.safetensors
+    rm -r half whole
+done
+exits 2 mot-train -q -t tok -c nano -o x --objective other --steps 1 a.mot
+fails mot-train -q --resume -o ddpm --objective flow --steps 9 a.mot
+says 'another configuration'
+# What the model tells begins at 0, so ddpm's first loss is the noise's own variance.
+first=$(sed -n 's/.*"loss_image":\([0-9.]*\).*/\1/p' ddpm.log | head -n 1)
+awk "BEGIN { exit !($first > 0.9 && $first < 1.1) }" || wrong "a first loss of $first"
+
+# Scoring does not depend on the order of documents: levels and noise are the pictures' own.
+mot-tokenize --dump a.mot > a.jsonl
+awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }' a.jsonl | mot-tokenize -q --pack -t tok -o b.mot
+mot-eval -q ddpm a.mot | sed 's/^a.mot//' > a.tsv
+mot-eval -q ddpm b.mot | sed 's/^b.mot//' > b.tsv
+same a.tsv b.tsv
+equal "$(mot-eval -q --per-token ddpm a.mot | head -n 1 | grep -o null | wc -l | tr -d ' ')" 2 # bos, and what closes the picture
+equal "$(awk -F '\t' '$2 == "image" { print $4, $5 }' b.tsv)" '- -'
+
+# A picture is whole, the same whatever the batch and the threads, and another one for another seed.
+printf 'a red bus\nthe\nwhere\n' | mot-tokenize -q -t tok -f lines -o p.mot -
+generate() { mot-generate -q --force image --max-tokens 40 --steps 4 "$@"; }
+for run in ddpm flow; do
+    generate --n 2 --batch 1 --threads 1 -o one.mot "$run" p.mot
+    generate --n 2 --batch 4 --threads 2 -o many.mot "$run" p.mot
+    same one.mot many.mot
+    generate --n 2 --seed 1 -o other.mot "$run" p.mot
+    cmp -s one.mot other.mot && wrong 'another seed paints the same'
+    generate --n 2 --guidance 3 -o guided.mot "$run" p.mot
+    cmp -s one.mot guided.mot && wrong 'guidance changes nothing'
+    mot-tokenize -q --decode -t tok -o "out-$run" one.mot
+    [ "$(find "out-$run" -name '*.png' | wc -l)" -ge 6 ] || wrong 'pictures that are not decoded'
+    # ... and documents with pictures can be gone on from.
+    mot-generate -q --max-tokens 5 --force text -o more.mot "$run" one.mot
+    mot-tokenize -q --check more.mot
+done
+generate --sampler ancestral -o x.mot ddpm p.mot
+generate --sampler midpoint -o x.mot flow p.mot
+fails mot-generate -q --sampler euler -o y.mot ddpm p.mot
+says 'ancestral and ddim'
+fails mot-generate -q --sampler ddim -o y.mot flow p.mot
+says 'euler and midpoint'
+fails mot-generate -q --force image --max-tokens 10 -o y.mot ddpm p.mot
+says 'whole segment'
+[ ! -e y.mot ] || wrong 'half a shard'
+
+# LMFusion: a text model gets a tower for pictures, which alone is trained; text is to the last bit what it was.
+cat "$T"/files/samples/*.txt > text.txt
+mot-tokenize -q --learn text=300 -t words text.txt
+mot-tokenize -q -t words -f lines -o words.mot text.txt
+mot-train -q -c nano -t words -o dense --steps 5 --batch 2 --seq 32 words.mot > /dev/null
+mot-convert -q --to mot -t tok dense fused
+mot-tokenize -q -t fused -o fused.mot "$T/files/samples"
+mot-train -q --init fused -o fusion --freeze '*' --lr-scale '*_image.*=1' --lr-scale '*:image=1' --steps 12 --batch 2 --seq 64 \
+    --lr 0.01 fused.mot > fusion.log
+equal "$(mot-convert --verify dense fusion | awk '/max_delta_logit/ { print $2 }')" 0
+awk -F '"loss_image":' '{ split($2, a, ","); if (NR == 1) first = a[1]; last = a[1] } END { exit !(last < first) }' fusion.log ||
+    wrong 'pictures are not learned'
