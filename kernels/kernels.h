@@ -106,7 +106,8 @@ struct mot_work {
     double begin, end; /* seconds of the system's monotonic clock */
 };
 
-/* Where a device writes its work while it is watched. */
+/* Where a device writes its work while it is watched.  Where the backend is `late` the times of pieces are there after
+ * the next read() or sync(). */
 struct mot_watch {
     struct mot_work *work;
     int64_t capacity;
@@ -136,6 +137,7 @@ struct mot_limits {
 struct mot_kernels {
     const char *name;
     size_t activation; /* bytes of a mot_act: sizeof(mot_real), or 2 for bfloat16 */
+    int late;          /* operations may still be under way when their call returns */
     size_t beside;     /* bytes that a device takes beside what it is asked for, about: a GPU's context and code */
 
     /* -- the device ------------------------------------------------------------------------------- */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "gemm.h"
 
@@ -34,26 +33,10 @@ bool check(mot_device *d, cudaError_t e, const char *what)
 
 /* -- for profilers ------------------------------------------------------------------------------ */
 
-double now()
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-void note(mot_device *d, double begin)
-{
-    check(d, cudaStreamSynchronize(d->stream), "wait for an operation");
-    mot_watch *w = d->watch;
-    int64_t at = w->n++;
-    if (at < w->capacity)
-        w->work[at] = mot_work{0, -1, begin, now()};
-}
-
 static void watch(mot_device *d, mot_watch *w)
 {
-    check(d, cudaStreamSynchronize(d->stream), "wait for what was not watched");
-    d->watch = w;
+    wait(d, "wait for what was not watched");
+    d->watch = w && timers_start(d) ? w : NULL;
 }
 
 static void mark(mot_device *, int64_t, int)
@@ -69,6 +52,7 @@ static void close(mot_device *d)
     if (d->stream)
         cudaStreamSynchronize(d->stream);
     graphs_close(d);
+    timers_close(d);
     gemm_close(d->gemm);
     cudaFree(d->workspace);
     cudaFree(d->shadow);
@@ -239,14 +223,14 @@ static void changed(mot_device *d, const void *to, size_t bytes)
     refresh(d, to, bytes);
 }
 
-/* Wait for all work, and hand over what was collected. */
-static void wait(mot_device *d, const char *what)
+void wait(mot_device *d, const char *what)
 {
     check(d, cudaStreamSynchronize(d->stream), what);
     for (int i = 0; i < d->n_parcels; i++)
         memcpy(d->parcel[i].host, d->collected + d->parcel[i].at, d->parcel[i].bytes);
     d->n_parcels = 0;
     d->n_collected = d->staged = 0;
+    timers_read(d);
 }
 
 /* By way of pinned memory, so that neither the caller's memory nor the caller has to wait. */
@@ -269,9 +253,11 @@ static void write(mot_device *d, void *to, const void *host, size_t bytes)
 
 static void read(mot_device *d, void *host, const void *from, size_t bytes)
 {
-    watched w(d);
-    if (bytes > 0)
-        check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "read");
+    {
+        watched w(d);
+        if (bytes > 0)
+            check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "read");
+    }
     wait(d, "read");
 }
 
@@ -327,6 +313,7 @@ template <class A> static constexpr mot_kernels table(const char *name)
     return mot_kernels{
         .name = name,
         .activation = sizeof(A),
+        .late = 1,
         .beside = BESIDE,
         .open = open,
         .close = close,

@@ -27,6 +27,24 @@ struct mot_cell {
     double flops, bytes;
 };
 
+/* What one group of an operation costs; tower -1: none. */
+struct mot_part {
+    int tower;
+    double flops, bytes, seconds;
+};
+
+/* One call, and its pieces of work, watch.work[work, work_end). */
+struct mot_done {
+    enum mot_op op;
+    enum mot_direction direction;
+    int64_t layer;
+    double begin, end;
+    int64_t work, work_end;
+    int n;
+    struct mot_part part[MOT_MAX_MODALITIES];
+};
+enum { MOT_MOST_DONE = 4096 };
+
 /* One call, for a timeline; its pieces of work are watch.work[work, work_end). */
 struct mot_event {
     enum mot_op op;
@@ -46,6 +64,8 @@ struct mot_probe {
     int backward;
     int64_t first_work; /* of the operation under way */
     struct mot_watch watch;
+    struct mot_done *done; /* (MOT_MOST_DONE) calls that a late device has not told the times of yet */
+    int n_done;
     struct mot_cell *cell;
     double seconds, flops; /* of all recorded operations */
     struct mot_event *event;

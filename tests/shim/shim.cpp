@@ -11,6 +11,7 @@
  */
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "gpu.h"
 #include "switch.h"
@@ -491,6 +492,45 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
     return cudaGraphDestroy(g);
 }
 
+/* How often anything was waited for. */
+extern "C" long shim_waits;
+long shim_waits;
+
+/* -- events ---------------------------------------------------------------------------------------- */
+
+struct shim_event {
+    double time;
+    long waits; /* when it was recorded: it may be read after the next wait */
+};
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    *e = (cudaEvent_t)calloc(1, sizeof **e);
+    return *e ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    free(e);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    *e = shim_event{(double)t.tv_sec + 1e-9 * (double)t.tv_nsec, shim_waits};
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    if (to->waits == shim_waits)
+        return cudaErrorNotReady;
+    *ms = (float)(1e3 * (to->time - from->time));
+    return cudaSuccess;
+}
+
 /* -- the runtime ---------------------------------------------------------------------------------- */
 
 const char *cudaGetErrorString(cudaError_t e)
@@ -537,10 +577,6 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
 {
     return cudaSuccess;
 }
-
-/* How often anything was waited for. */
-extern "C" long shim_waits;
-long shim_waits;
 
 /* Copies between host and device under way.  What goes to the host arrives when it is waited for; what comes from it
  * has to lie still until then. */
