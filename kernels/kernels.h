@@ -134,6 +134,13 @@ struct mot_limits {
     int64_t values; /* in the block */
 };
 
+/* Which GPU a device is; 0: not known. */
+struct mot_about {
+    char name[128];             /* empty: none */
+    double memory;              /* bytes */
+    double clock, memory_clock; /* Hz, now */
+};
+
 struct mot_kernels {
     const char *name;
     size_t activation; /* bytes of a mot_act: sizeof(mot_real), or 2 for bfloat16 */
@@ -179,6 +186,7 @@ struct mot_kernels {
 
     /* From now on add every piece of work to w; NULL: no more. Unwatched, a piece costs one branch. */
     void (*watch)(struct mot_device *d, struct mot_watch *w);
+    void (*about)(struct mot_device *d, struct mot_about *a);
     /* Say that what follows belongs to a layer's forward or backward pass (-1: to no layer).  Backends need not
      * care; a profiler that puts itself between the model and a backend learns where it is. */
     void (*mark)(struct mot_device *d, int64_t layer, int backward);

@@ -766,7 +766,7 @@ int mot_flops_by_convention(const char *name, const struct mot_config *c, const 
 struct mot_ceiling {
     double gemm, bandwidth;
 };
-/* Takes about a second and 256 MB. */
+/* Takes a few seconds and 300 MB, or 3 GB of a GPU. */
 int mot_ceiling_measure(const char *device, const char *dtype, int threads, struct mot_ceiling *c) MOT_CHECKED;
 
 struct mot_profiler_options {
@@ -786,6 +786,14 @@ const struct mot_memory *mot_profiler_memory(const struct mot_profiler *p);     
 int mot_profiler_threads(const struct mot_profiler *p);
 double mot_profiler_flops(const struct mot_profiler *p); /* of one step, analytic */
 double mot_profiler_recomputed(const struct mot_profiler *p); /* beside these */
+/* The GPU that it runs on. */
+struct mot_gpu {
+    char name[128];             /* empty: none, the CPU */
+    double memory;              /* bytes */
+    double clock, memory_clock; /* Hz, now; 0: not known */
+    double peak;                /* FLOP/s of its products of the dtype, by its data sheet; 0: not known */
+};
+void mot_profiler_gpu(struct mot_profiler *p, struct mot_gpu *g);
 /* One step and the seconds it took; with record its operations are added to the rows. */
 int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds) MOT_CHECKED;
 void mot_profiler_reset(struct mot_profiler *p); /* forget what was recorded */

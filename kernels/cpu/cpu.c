@@ -172,6 +172,12 @@ void mot_cpu_note(struct mot_device *d, int32_t group, double begin)
         w->work[at] = (struct mot_work){omp_get_thread_num(), group, begin, mot_cpu_now()};
 }
 
+static void cpu_about(struct mot_device *d, struct mot_about *a)
+{
+    (void)d;
+    *a = (struct mot_about){0};
+}
+
 static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
 {
     (void)d, (void)layer, (void)backward;
@@ -200,6 +206,7 @@ const struct mot_kernels mot_cpu_table = {
     .repeat = cpu_repeat,
     .repeated = cpu_repeated,
     .watch = cpu_watch,
+    .about = cpu_about,
     .mark = cpu_mark,
     .embed = mot_cpu_embed,
     .embed_back = mot_cpu_embed_back,

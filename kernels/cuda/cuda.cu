@@ -332,6 +332,7 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .repeat = repeat,
         .repeated = repeated,
         .watch = watch,
+        .about = about,
         .mark = mark,
         .embed = embed<A>,
         .embed_back = embed_back<A>,

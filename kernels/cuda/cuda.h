@@ -84,6 +84,7 @@ static void run(mot_device *d, const char *what, void (*f)(P...), dim3 grid, dim
 
 /* -- for profilers ------------------------------------------------------------------------------ */
 
+void about(mot_device *d, mot_about *a); /* about.cu */
 bool timers_start(mot_device *d); /* timer.cu */
 void timers_read(mot_device *d);
 void timers_close(mot_device *d);

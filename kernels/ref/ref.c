@@ -101,6 +101,12 @@ static int ref_repeat(struct mot_device *d, const void *key, size_t n)
     return 0;
 }
 
+static void ref_about(struct mot_device *d, struct mot_about *a)
+{
+    (void)d;
+    *a = (struct mot_about){0};
+}
+
 static int ref_repeated(struct mot_device *d)
 {
     (void)d;
@@ -707,6 +713,7 @@ const struct mot_kernels mot_kernels_ref = {
     .write = ref_write,
     .repeat = ref_repeat,
     .repeated = ref_repeated,
+    .about = ref_about,
     .read = ref_read,
     .collect = ref_read,
     .copy = ref_write,

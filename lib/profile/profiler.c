@@ -189,6 +189,15 @@ double mot_profiler_recomputed(const struct mot_profiler *p)
     return p->recomputed;
 }
 
+void mot_profiler_gpu(struct mot_profiler *p, struct mot_gpu *g)
+{
+    struct mot_about a;
+    p->probe.k->about(p->probe.d, &a);
+    *g = (struct mot_gpu){.memory = a.memory, .clock = a.clock, .memory_clock = a.memory_clock,
+                          .peak = a.name[0] ? mot_gpu_peak(a.name, p->o.dtype) : 0};
+    snprintf(g->name, sizeof g->name, "%s", a.name);
+}
+
 int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
 {
     struct mot_step s = {0};

@@ -263,6 +263,26 @@ static void test_fewer_words(void)
     k->close(d);
 }
 
+static void test_about(void)
+{
+    char err[200];
+    const struct mot_kernels *k = mot_device_find("cuda", "f32");
+    struct mot_device *d = k->open(1, err, sizeof err);
+    struct mot_about a;
+    CHECK(d);
+    k->about(d, &a);
+    CHECK(a.name[0] && a.memory > 1e9 && a.clock >= 0);
+    k->close(d);
+    /* Peaks by name: whole words, and nothing is guessed. */
+    CHECK(mot_gpu_peak("NVIDIA H100 80GB HBM3", "bf16") == 989.4e12);
+    CHECK(mot_gpu_peak("NVIDIA H100 PCIe", "bf16") == 756e12);
+    CHECK(mot_gpu_peak("NVIDIA A100-SXM4-40GB", "f32") == 19.5e12);
+    CHECK(mot_gpu_peak("NVIDIA L40S", "bf16") == 362e12 && mot_gpu_peak("NVIDIA L4", "bf16") == 121e12);
+    CHECK(mot_gpu_peak("NVIDIA L40", "bf16") == 0 && mot_gpu_peak("Tesla T4", "f32") == 0);
+    CHECK(mot_gpu_peak("NVIDIA GeForce RTX 4090", NULL) == 82.6e12);
+    CHECK(mot_gpu_peak("NVIDIA GeForce RTX 4090 D", NULL) == 0 && mot_gpu_peak("NVIDIA A100-SXM4-40GB MIG 1g.5gb", NULL) == 0);
+}
+
 /* Each operation is timed, whole. */
 static void test_profile(void)
 {
@@ -296,6 +316,7 @@ int main(void)
     RUN(test_plan);
     RUN(test_faults);
     RUN(test_fewer_words);
+    RUN(test_about);
     RUN(test_profile);
     return test_end();
 }
