@@ -30,6 +30,7 @@ struct opts {
     int64_t steps, warmup, repeat;
     int by;
     bool forward_only, cache, ceiling_given;
+    enum mot_recompute recompute;
     struct mot_ceiling ceiling;
     enum table_format format;
     uint64_t seed;
@@ -53,7 +54,7 @@ struct result {
     struct mot_config config;
     struct mot_workload work;
     struct mot_ceiling ceiling;
-    double memory, peak, flops; /* memory: bytes planned; peak: bytes taken at most, NaN: not known */
+    double memory, peak, flops, recomputed; /* memory: bytes planned; peak: bytes taken at most, NaN: not known */
     struct group step; /* all of a step */
     struct group *group;
     int64_t n;
@@ -169,6 +170,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_THREADS: split_numbers(&o.threads, "--threads", optarg, 0); break;
         case OPT_DTYPE: split(&o.dtype, "--dtype", optarg); break;
         case OPT_MIX: o.mix = optarg; break;
+        case OPT_RECOMPUTE: o.recompute = profile_recompute(optarg); break;
         case OPT_STEPS: o.steps = opt_int("--steps", optarg, 1, 1 << 24); break;
         case OPT_WARMUP: o.warmup = opt_int("--warmup", optarg, 0, 1 << 24); break;
         case OPT_REPEAT: o.repeat = opt_int("--repeat", optarg, 1, 1 << 16); break;
@@ -344,7 +346,8 @@ static struct result run(const struct opts *o, const struct combination *c)
     struct result x = {.c = *c, .step.row = {.op = "(step)", .direction = "-", .layer = -1, .tower = -1}};
     struct profile_model model = {c->config, o->tokenizer, c->arch};
     struct mot_profiler_options po = {
-        .work = {.batch = c->batch, .seq = c->seq, .document = c->document}, .device = o->device, .dtype = c->dtype,
+        .work = {.batch = c->batch, .seq = c->seq, .document = c->document, .recompute = o->recompute},
+        .device = o->device, .dtype = c->dtype,
         .threads = c->threads, .forward_only = o->forward_only, .trace = o->trace != NULL, .seed = o->seed,
     };
     struct mot_vocab v;
@@ -358,8 +361,9 @@ static struct result run(const struct opts *o, const struct combination *c)
     x.c.threads = mot_profiler_threads(p);
     x.work = *mot_profiler_workload(p);
     x.flops = mot_profiler_flops(p);
+    x.recomputed = mot_profiler_recomputed(p);
     const struct mot_memory *m = mot_profiler_memory(p);
-    x.memory = (double)(m->weights + m->gradients + m->optimizer + m->activations + m->workspace);
+    x.memory = (double)mot_memory_total(m);
     measure(&x, p, o);
     x.peak = fresh ? process_bytes("VmHWM:") - before : (double)NAN;
     if (o->trace && mot_profiler_trace(p, o->trace))
@@ -587,6 +591,7 @@ static void print_json(const struct result *x, const struct opts *o)
     json_statistics(&x->step, o);
     field("tokens_per_second", tokens / mean);
     field("flops", x->flops);
+    field("flops_recomputed", x->recomputed);
     field("flops_counted", x->step.row.flops);
     field("flops_per_second", x->flops / mean);
     field("gemm_ceiling_share", x->flops / mean / x->ceiling.gemm);

@@ -144,6 +144,19 @@ static const char *cpu_error(const struct mot_device *d)
     return "";
 }
 
+/* A list of calls costs nothing here. */
+static int cpu_repeat(struct mot_device *d, const void *key, size_t n)
+{
+    (void)d, (void)key, (void)n;
+    return 0;
+}
+
+static int cpu_repeated(struct mot_device *d)
+{
+    (void)d;
+    return 0;
+}
+
 /* -- for profilers ----------------------------------------------------------------------------- */
 
 static void cpu_watch(struct mot_device *d, struct mot_watch *w)
@@ -179,10 +192,13 @@ const struct mot_kernels mot_cpu_table = {
     .free = cpu_free,
     .write = cpu_copy,
     .read = cpu_copy,
+    .collect = cpu_copy,
     .copy = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
     .error = cpu_error,
+    .repeat = cpu_repeat,
+    .repeated = cpu_repeated,
     .watch = cpu_watch,
     .mark = cpu_mark,
     .embed = mot_cpu_embed,
