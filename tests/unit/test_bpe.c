@@ -547,7 +547,7 @@ static void test_files_refused(void)
         {"{\"added_tokens\":[{\"id\":-1,\"content\":\"<x>\"}],MODEL}", "<x>"},
         {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "id 0"},
         {"{\"model\":{\"vocab\":{\"a\":99999999},\"merges\":[]}}", "id below"},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0"},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0: \"a\" + \"b\""},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[7]}}", "merge 0"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", "dropout"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"],\"continuing_subword_prefix\":\"##\"}}",
