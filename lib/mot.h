@@ -319,7 +319,7 @@ struct mot_window {
 int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
                       struct mot_image *out) MOT_CHECKED;
 
-/* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
+/* -- shards: streams of documents (shard_write.c, shard.c); format in mot-shard(5) -- */
 struct mot_span {
     int modality;
     int64_t begin, n; /* ids [begin, begin + n) of the document */
