@@ -371,7 +371,7 @@ struct mot_shard_counts {
 };
 int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c) MOT_CHECKED;
 
-/* -- documents: records to ids, ids to parts and to JSON (document.c) -- */
+/* -- documents: records to ids, ids to parts (document.c) and to JSON (document_json.c) -- */
 struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
