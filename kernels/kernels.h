@@ -298,6 +298,8 @@ struct mot_kernels {
 
     /* All on rows [row, row + rows) of arrays that have N.  y[i,c] = x[i,c] as an activation.  x, y (N,C). */
     void (*cast)(struct mot_device *d, mot_act *y, const mot_real *x, int64_t row, int64_t rows, int64_t C);
+    /* The way back: y[i,c] = x[i,c] as a number. */
+    void (*uncast)(struct mot_device *d, mot_real *y, const mot_act *x, int64_t row, int64_t rows, int64_t C);
     /* y[i,c] += e[of[i],c].  y (N,C), e (M,C), of (N) in [0,M). */
     void (*spread)(struct mot_device *d, mot_act *y, const mot_act *e, const int32_t *of, int64_t row,
                    int64_t rows, int64_t C);

@@ -205,6 +205,7 @@ const struct mot_kernels mot_cpu_table = {
     .activate = mot_cpu_activate,
     .attend = mot_cpu_attend,
     .cast = mot_cpu_cast,
+    .uncast = mot_cpu_cast, /* activations are numbers here */
     .spread = mot_cpu_spread,
     .spread_back = mot_cpu_spread_back,
     .squared_error = mot_cpu_squared_error,

@@ -335,6 +335,7 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .activate = activate,
         .attend = attend,
         .cast = cast<A>,
+        .uncast = uncast<A>,
         .spread = spread<A>,
         .spread_back = spread_back<A>,
         .squared_error = squared_error<A>,

@@ -367,6 +367,8 @@ void attend(mot_device *d, float *o, const float *qkv, int64_t N, int64_t H, int
 template <class A>
 void cast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);
 template <class A>
+void uncast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C);
+template <class A>
 void spread(mot_device *d, float *y, const float *e, const int32_t *of, int64_t row, int64_t rows,
             int64_t C);
 template <class A>

@@ -35,6 +35,21 @@ void cast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, in
         rows * C);
 }
 
+template <class A> static __global__ void uncast_kernel(float *y, const A *x, int64_t n)
+{
+    int64_t i = own_value();
+    if (i < n)
+        y[i] = to_float(x[i]);
+}
+
+template <class A>
+void uncast(mot_device *d, float *y, const float *x, int64_t row, int64_t rows, int64_t C)
+{
+    watched w(d);
+    run(d, "uncast", uncast_kernel<A>, blocks(rows * C), THREADS, 0, y + row * C,
+        (const A *)x + row * C, rows * C);
+}
+
 template <class A>
 static __global__ void spread_kernel(A *y, const A *e, const int32_t *of, int64_t n, int64_t C)
 {
@@ -140,6 +155,7 @@ template <class A> void silu_back(mot_device *d, float *dx, const float *dy, con
 
 #define PATCH(A)                                                                                   \
     template void cast<A>(mot_device *, float *, const float *, int64_t, int64_t, int64_t);        \
+    template void uncast<A>(mot_device *, float *, const float *, int64_t, int64_t, int64_t);      \
     template void spread<A>(mot_device *, float *, const float *, const int32_t *, int64_t,        \
                             int64_t, int64_t);                                                     \
     template void spread_back<A>(mot_device *, float *, const float *, const int32_t *, int64_t,   \

@@ -13,6 +13,11 @@ void mot_ref_cast(struct mot_device *d, mot_real *y, const mot_real *x, int64_t 
         y[k] = x[k];
 }
 
+void mot_ref_uncast(struct mot_device *d, mot_real *y, const mot_real *x, int64_t row, int64_t rows, int64_t C)
+{
+    mot_ref_cast(d, y, x, row, rows, C);
+}
+
 void mot_ref_spread(struct mot_device *d, mot_real *y, const mot_real *e, const int32_t *of, int64_t row,
                     int64_t rows, int64_t C)
 {

@@ -720,6 +720,7 @@ const struct mot_kernels mot_kernels_ref = {
     .activate = mot_ref_activate,
     .attend = mot_ref_attend,
     .cast = mot_ref_cast,
+    .uncast = mot_ref_uncast,
     .spread = mot_ref_spread,
     .spread_back = mot_ref_spread_back,
     .squared_error = mot_ref_squared_error,

@@ -22,6 +22,7 @@ void mot_ref_attend(struct mot_device *d, mot_real *o, const mot_real *qkv, int6
 
 /* -- pictures whose tokens are vectors (patch.c) -- */
 void mot_ref_cast(struct mot_device *d, mot_real *y, const mot_real *x, int64_t row, int64_t rows, int64_t C);
+void mot_ref_uncast(struct mot_device *d, mot_real *y, const mot_real *x, int64_t row, int64_t rows, int64_t C);
 void mot_ref_spread(struct mot_device *d, mot_real *y, const mot_real *e, const int32_t *of, int64_t row,
                     int64_t rows, int64_t C);
 void mot_ref_spread_back(struct mot_device *d, mot_real *de, const mot_real *dy, const int32_t *of,

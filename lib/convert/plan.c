@@ -110,6 +110,8 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
         return mot_say(&c->complaints, "%s: the form %s has no place for \"%s\"", c->o.from, c->to.family->name, t->name);
     if (o)
         rc = find(c, o, used, j);
+    else if (t->weight >= MOT_W_PATCH_IN) /* nobody has seen vectors before */
+        j->random = t->rank == 2;
     else if (!is_bias(t->weight)) /* a bias that was not there is zero */
         rc = mot_say(&c->complaints, "%s: has nothing to make \"%s\" of", c->o.from, t->name);
     enum mot_dtype source = j->from ? j->from->dtype : MOT_F32;

@@ -61,7 +61,8 @@ static int check_list(const char *option, const char *list, const struct mot_con
 
 /* ---- ids ---- */
 
-static int append_range(struct mot_vocab *v, const char *name, int64_t n)
+/* width: of vectors, or 0. */
+static int append_range(struct mot_vocab *v, const char *name, int64_t n, int32_t width)
 {
     if (mot_vocab_find(v, name) >= 0)
         return mot_fail(MOT_EARG, "modality \"%s\" has ids already: %d of them", name, v->modality[mot_vocab_find(v, name)].n);
@@ -72,6 +73,7 @@ static int append_range(struct mot_vocab *v, const char *name, int64_t n)
     strcpy(v->modality[m].name, name);
     v->modality[m].first = v->size;
     v->modality[m].n = (int32_t)n;
+    v->modality[m].width = width;
     v->size += (int32_t)n;
     return MOT_OK;
 }
@@ -118,11 +120,11 @@ static int add_ranges(struct mot_converter *c, struct mot_vocab *v)
         else if (m < 0 && n < 0)
             rc = mot_fail(MOT_EARG, "--add-vocab %s: say how many ids, as in %s=1024", name, name);
         else
-            rc = append_range(v, name, n < 0 ? codecs.modality[m].n : n);
+            rc = append_range(v, name, n < 0 ? codecs.modality[m].n : n, m < 0 ? 0 : codecs.modality[m].width);
     }
     for (int m = 1; !rc && m < codecs.n_modalities; m++)
         if (mot_vocab_find(v, codecs.modality[m].name) < 0 && !c->o.add_vocab)
-            rc = append_range(v, codecs.modality[m].name, codecs.modality[m].n);
+            rc = append_range(v, codecs.modality[m].name, codecs.modality[m].n, codecs.modality[m].width);
     return rc;
 }
 
@@ -283,7 +285,7 @@ static int find_sources(struct mot_converter *c)
         const char *name = c->to.config.modality[m];
         int s = mot_config_modality(from, name);
         c->source[m] = s < 0 ? like : s;
-        c->to.config.loss_weight[m] = s < 0 ? 1 : from->loss_weight[s];
+        c->to.config.loss_weight[m] = s >= 0 ? from->loss_weight[s] : mot_usual_weight(&c->to.config, m);
         c->fresh[m] = s < 0 || (dense && m > 0);
         c->random[m] = c->fresh[m] && c->o.random && (strcmp(c->o.random, "all") == 0 || listed(c->o.random, name));
     }
@@ -321,7 +323,7 @@ static void set_modalities(struct mot_config *c, const struct mot_vocab *v)
 {
     memset(c->modality, 0, sizeof c->modality);
     for (int m = 0; m < v->n_modalities; m++)
-        strcpy(c->modality[m], v->modality[m].name);
+        strcpy(c->modality[m], v->modality[m].name), c->latent_size[m] = v->modality[m].width;
     c->n_modalities = v->n_modalities;
 }
 
@@ -376,6 +378,7 @@ static int set_one_tower(struct mot_converter *c)
         return mot_fail(MOT_EARG, "--tower %s: %s has no such modality", name, c->o.from);
     c->source[0] = m;
     to->n_modalities = to->n_towers = 1;
+    memset(to->latent_size, 0, sizeof to->latent_size);
     strcpy(to->modality[0], "text");
     strcpy(to->tower[0], "text");
     memset(to->tower_of, 0, sizeof to->tower_of);
@@ -428,7 +431,9 @@ int mot_target_make(struct mot_converter *c)
         rc = set_all_towers(c);
     if (rc)
         return rc;
-    const char *reason = to->family->refuses(&to->config);
+    const char *reason = mot_vectors_of(&to->config) >= 0 && strcmp(to->family->name, "mot") != 0
+                             ? "it has no pictures whose tokens are vectors"
+                             : to->family->refuses(&to->config);
     if (reason)
         return mot_fail(MOT_EARG, "%s cannot take the form %s: %s", c->o.from, to->family->name, reason);
     return mot_table_build(&to->table, &to->config);

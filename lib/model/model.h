@@ -28,6 +28,7 @@ const char *mot_objective_name(enum mot_objective o);
 int mot_objective_find(enum mot_objective *o, const char *name) MOT_CHECKED;
 int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name) MOT_CHECKED;
 int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v) MOT_CHECKED;
+double mot_usual_weight(const struct mot_config *c, int modality); /* of a modality in the loss, where nothing is said */
 void mot_vectors_write(const struct mot_config *c, json_t *j);
 
 /* ---- diffusion.c: levels of noise ---- */

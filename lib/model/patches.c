@@ -160,9 +160,10 @@ void mot_patches_in_back(struct mot_model *m)
 int mot_model_told(struct mot_model *m, float *told)
 {
     const struct mot_routed *r = &m->batch;
-    int64_t width = m->config.latent_size[m->vectors], n = r->n_patches * width;
+    int64_t width = m->config.latent_size[m->vectors], row = r->begin[m->vectors], n = r->n_patches * width;
     mot_patches_out(m, false, false);
-    m->k->read(m->d, r->host_patch, m->patch_out + r->begin[m->vectors] * width, (size_t)n * sizeof *m->patch_out);
+    m->k->uncast(m->d, m->patch, m->patch_out, row, r->n_patches, width); /* what was in has been taken in */
+    m->k->read(m->d, r->host_patch, m->patch + row * width, (size_t)n * sizeof *m->patch);
     if (m->k->sync(m->d))
         return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
     for (int64_t i = 0; i < n; i++)

@@ -76,6 +76,12 @@ int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name)
     return rc;
 }
 
+/* Of vectors Transfusion's lambda (arXiv 2408.11039), and BAGEL's equal shares. */
+double mot_usual_weight(const struct mot_config *c, int modality)
+{
+    return c->latent_size[modality] > 0 && c->diffusion.objective == MOT_DDPM ? 5 : 1;
+}
+
 int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v)
 {
     int first = -1;
@@ -93,9 +99,8 @@ int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_
     }
     if (first == 0)
         return mot_fail(MOT_EARG, "%s: the first modality's tokens are words; they cannot be vectors", name);
-    /* Transfusion's lambda (arXiv 2408.11039), and BAGEL's equal shares. */
     if (first > 0 && !c->loss_weights_given)
-        c->loss_weight[first] = c->diffusion.objective == MOT_DDPM ? 5 : 1;
+        c->loss_weight[first] = mot_usual_weight(c, first);
     return MOT_OK;
 }
 

@@ -6,7 +6,8 @@
  * 0: its gradients count in no norm and are thrown away.  A tower without tokens in a batch has gradients of
  * zero; its moments still fade and its weights still decay, as in PyTorch with gradients set to zero.
  *
- * The rows that embedding and head have for one modality can be treated apart: they are named TENSOR:MODALITY.
+ * The rows that embedding and head have for one modality can be treated apart: they are named TENSOR:MODALITY.  So are the
+ * tensors that take one modality's vectors in and out.
  */
 #include <fnmatch.h>
 #include <math.h>
@@ -51,6 +52,16 @@ static int add_rows(struct mot_optimizer *o, const struct mot_tensor *w, const s
     return MOT_OK;
 }
 
+static int add_own(struct mot_optimizer *o, const struct mot_tensor *w, const struct mot_train_options *options, bool *used)
+{
+    char *name = mot_format("%s:%s", w->name, o->m->config.modality[o->m->vectors]);
+    if (!name)
+        return MOT_ENOMEM;
+    add_piece(o, w, w->offset, w->count, factor_of(w->name, name, options, used));
+    mot_free(name);
+    return MOT_OK;
+}
+
 static int find_stretches(struct mot_optimizer *o, const struct mot_train_options *options)
 {
     const struct mot_table *t = &o->m->table;
@@ -65,6 +76,8 @@ static int find_stretches(struct mot_optimizer *o, const struct mot_train_option
         const struct mot_tensor *w = &t->tensor[i];
         if (w->weight == MOT_W_EMBED || w->weight == MOT_W_HEAD)
             rc = add_rows(o, w, options, used);
+        else if (w->weight >= MOT_W_PATCH_IN)
+            rc = add_own(o, w, options, used);
         else
             add_piece(o, w, w->offset, w->count, factor_of(w->name, NULL, options, used));
     }

@@ -1034,6 +1034,7 @@ static void op_patches(const struct mot_kernels *b, struct mot_device *d, const 
                        float **out)
 {
     b->cast(d, out[0], in->lse, in->P, in->O, in->C);
+    b->uncast(d, out[3], in->x, 0, in->I, in->C);
     b->spread(d, out[1], in->x, in->id, in->P, in->O, in->C);
     b->spread_back(d, out[2], in->y, in->id, in->P, in->O, in->I, in->C);
 }
@@ -1070,6 +1071,7 @@ static void test_patches(void)
         output_act(&in, in.N * in.C, true);
         output_act(&in, in.N * in.C, true);
         output_act(&in, in.I * in.C, false);
+        output(&in, in.I * in.C, false);
         compare("patches", &in, op_patches, sum_error(in.N), 5e-6);
         in = (struct inputs){.N = shapes[k][0], .C = shapes[k][1], .P = shapes[k][3], .O = shapes[k][4]};
         in.lse = numbers(in.N * in.C, 1);
