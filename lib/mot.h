@@ -319,7 +319,7 @@ struct mot_window {
 int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
                       struct mot_image *out) MOT_CHECKED;
 
-/* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
+/* -- shards: streams of documents (shard_write.c, shard.c); format in mot-shard(5) -- */
 struct mot_span {
     int modality;
     int64_t begin, n; /* ids [begin, begin + n) of the document */
@@ -371,7 +371,7 @@ struct mot_shard_counts {
 };
 int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c) MOT_CHECKED;
 
-/* -- documents: records to ids, ids to parts and to JSON (document.c) -- */
+/* -- documents: records to ids, ids to parts (document.c) and to JSON (document_json.c) -- */
 struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */

@@ -19,12 +19,14 @@ struct trainee {
     struct mot_optimizer optimizer;
     struct mot_train_options options;
     struct mot_batch batch;
+    struct mot_noise noise;
     double loss[STEPS], norm[STEPS];
     bool same; /* the same pieces each step */
     float *weights;
 };
 
-enum { PRE, POST, VARIANTS };
+enum { PRE, POST, VECTORS, VARIANTS }; /* VECTORS: pictures are, and each piece that has room holds one */
+enum { WIDTH = 5, PATCHES = 7 };
 
 static void describe(struct trainee *t, int variant)
 {
@@ -37,6 +39,12 @@ static void describe(struct trainee *t, int variant)
         strcpy(t->v.modality[k].name, names[k]);
         t->v.modality[k].first = WORDS * k / 3;
         t->v.modality[k].n = WORDS / 3;
+    }
+    if (variant == VECTORS) {
+        t->v.modality[1].n = 1;
+        t->v.modality[1].width = WIDTH;
+        t->v.modality[2].first = t->v.modality[1].first + 1;
+        t->v.size = t->v.modality[2].first + WORDS / 3;
     }
     CHECK_INT(mot_config_load(&t->c, "nano"), MOT_OK);
     t->c.hidden_size = 48;
@@ -53,23 +61,42 @@ static void describe(struct trainee *t, int variant)
     CHECK_INT(mot_config_settle(&t->c, "test", &t->v, "mot"), MOT_OK);
 }
 
+/* A picture somewhere within the piece of n rows that comes next. */
+static void put_picture(struct trainee *t, int32_t *id, int64_t n)
+{
+    struct mot_picture p = {.n = PATCHES, .rows = 1, .columns = PATCHES};
+    uint16_t value[PATCHES * WIDTH];
+    int64_t at = 1 + (int64_t)mot_random_below(4, (uint64_t)n, 0, (uint64_t)(n - PATCHES));
+    for (int j = 0; j < PATCHES * WIDTH; j++)
+        value[j] = mot_f16((float)(j % 11) / 5 - 1);
+    for (int j = 0; j < PATCHES; j++)
+        id[at + j] = t->v.modality[1].first;
+    p.begin = t->batch.n + at;
+    CHECK_INT(mot_batch_add_picture(&t->batch, &p, value, PATCHES * WIDTH), MOT_OK);
+}
+
 /* One step over `rows` rows in pieces, none of the modality `absent`. */
 static void step(struct trainee *t, int i, int64_t rows, int absent)
 {
     int32_t id[SEQ + 1];
     struct mot_step s = {0};
-    t->batch.n = t->batch.n_pieces = 0;
+    mot_batch_clear(&t->batch);
     for (int64_t left = rows; left > 0;) {
         int64_t n = left < SEQ ? left : 1 + (int64_t)mot_random_below(3, (uint64_t)left, (uint64_t)(t->same ? 0 : i), SEQ);
         for (int64_t j = 0; j <= n; j++) {
             int k = (int)mot_random_below(1, (uint64_t)left, (uint64_t)j, 3);
             k = k == absent ? (k + 1) % 3 : k;
+            k = k == t->m->vectors ? 0 : k;
             id[j] = t->v.modality[k].first + (int32_t)mot_random_below(2, (uint64_t)left, (uint64_t)j, 20);
         }
+        if (t->m->vectors >= 0 && n >= PATCHES + 2 && absent < 0)
+            put_picture(t, id, n);
         CHECK_INT(mot_batch_add(&t->batch, id, n), MOT_OK);
         left -= n;
     }
-    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch), NULL), MOT_OK);
+    CHECK_INT(mot_noise_training(&t->noise, &t->batch, 1, 1, i, 0), MOT_OK);
+    struct mot_seen seen = {t->noise.x, t->noise.target, t->noise.time, 0.02};
+    CHECK_INT(mot_model_route(t->m, &t->batch, 1 / mot_batch_weight(t->m, &t->batch), &seen), MOT_OK);
     mot_model_start(t->m, true);
     mot_optimizer_start_norms(&t->optimizer);
     CHECK_INT(mot_model_wait(t->m), MOT_OK);
@@ -86,6 +113,7 @@ static void train(struct trainee *t, int variant, const struct mot_kernels *k)
     t->m = mot_model_new(&t->c, &t->v, k, 2, ROWS, SEQ, true);
     CHECK(t->m);
     CHECK_INT(mot_model_init(t->m, 1), MOT_OK);
+    CHECK_INT(mot_noise_new(&t->noise, &t->c), MOT_OK);
     CHECK_INT(mot_optimizer_new(&t->optimizer, t->m, &t->options), MOT_OK);
     for (int i = 0; i < STEPS; i++)
         step(t, i, i == 3 ? 1 : ROWS - i, i == 2 ? 1 : -1);
@@ -99,6 +127,7 @@ static void end(struct trainee *t)
 {
     free(t->weights);
     mot_batch_free(&t->batch);
+    mot_noise_free(&t->noise);
     mot_optimizer_free(&t->optimizer);
     mot_model_free(t->m);
 }
