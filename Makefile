@@ -185,7 +185,7 @@ $(B)/obj/flags: FORCE
 
 tests: $(units:%=$(B)/%) $(doubles:%=$(B)/%) $(fuzzers:%=$(B)/%)
 
-gpu-tests: $(B)/gpu_kernels $(B)/gpu_cuda
+gpu-tests: $(B)/gpu_kernels $(B)/gpu_encoder_kernels $(B)/gpu_cuda $(B)/gpu_recompute $(B)/gpu_generate $(B)/gpu_nets
 
 gpu-bundle:  ## what tests/gpu.sh needs on a GPU's machine that has no packages, into bin/gpu-bundle
 	$(Q)tests/needs.sh $(DEPS)
