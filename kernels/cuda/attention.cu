@@ -433,22 +433,48 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
 
 /* -- operations ---------------------------------------------------------------------------------- */
 
+/* Tiles of each kernel, and the shared memory that they take. */
+template <int PD> struct forward_tiles {
+    static constexpr int M = PD <= 128 ? 2 : 1, N = PD <= 128 ? 64 : 32, ROWS = 16 * M * WARPS;
+    static constexpr size_t SHARED = (ROWS + 2 * N) * pitch<PD> * sizeof(bf16);
+};
+template <int PD> struct backward_tiles {
+    static constexpr int ROWS = 16 * WARPS, N = PD <= 64 ? 64 : 32, OUT = PD < 128 ? PD : 128;
+    static constexpr size_t QUERIES = (2 * ROWS + 4 * N) * pitch<PD> * sizeof(bf16),
+                            KEYS = 2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>);
+};
+
+template <int PD> static size_t shared_of(bool train)
+{
+    size_t forward = forward_tiles<PD>::SHARED, queries = backward_tiles<PD>::QUERIES,
+           keys = backward_tiles<PD>::KEYS, back = queries > keys ? queries : keys;
+    return train && back > forward ? back : forward;
+}
+
+size_t attention_shared(int64_t D, bool train)
+{
+    return D <= 32    ? shared_of<32>(train)
+           : D <= 64  ? shared_of<64>(train)
+           : D <= 128 ? shared_of<128>(train)
+                      : shared_of<256>(train);
+}
+
 template <int PD> static void forward(mot_device *d, const call<bf16> &c)
 {
-    constexpr int M = PD <= 128 ? 2 : 1, N = PD <= 128 ? 64 : 32, ROWS = 16 * M * WARPS;
-    run(d, "attention", attention_kernel<PD, M, N>,
-        dim3((unsigned)ceil_div(c.N, ROWS), (unsigned)c.H), THREADS,
-        (ROWS + 2 * N) * pitch<PD> * sizeof(bf16), c);
+    using tiles = forward_tiles<PD>;
+    run(d, "attention", attention_kernel<PD, tiles::M, tiles::N>,
+        dim3((unsigned)ceil_div(c.N, tiles::ROWS), (unsigned)c.H), THREADS, tiles::SHARED, c);
 }
 
 template <int PD> static void backward(mot_device *d, const call<bf16> &c)
 {
-    constexpr int ROWS = 16 * WARPS, N = PD <= 64 ? 64 : 32, OUT = PD < 128 ? PD : 128;
-    unsigned blocks = (unsigned)ceil_div(c.N, ROWS);
+    using tiles = backward_tiles<PD>;
+    constexpr int N = tiles::N, OUT = tiles::OUT;
+    unsigned blocks = (unsigned)ceil_div(c.N, tiles::ROWS);
     run(d, "attention_back, queries", back_queries<PD, N>, dim3(blocks, (unsigned)c.H), THREADS,
-        (2 * ROWS + 4 * N) * pitch<PD> * sizeof(bf16), c);
+        tiles::QUERIES, c);
     run(d, "attention_back, keys", back_keys<PD, N, OUT>, dim3(blocks, (unsigned)c.K, PD / OUT),
-        THREADS, 2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>), c);
+        THREADS, tiles::KEYS, c);
 }
 
 template <>

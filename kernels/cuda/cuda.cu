@@ -73,6 +73,8 @@ static mot_device *open(int, char *err, size_t err_size)
     }
     if (check(d, cudaSetDevice(0), "cannot use the GPU") &&
         check(d, cudaDeviceGetAttribute(&d->units, cudaDevAttrMultiProcessorCount, 0), "GPU") &&
+        check(d, cudaDeviceGetAttribute(&d->shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0),
+              "GPU") &&
         check(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "stream") &&
         check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
@@ -137,6 +139,13 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     if (l->D > MOST_HEAD && l->attend == 0) {
         fault(d, "heads of %lld values are more than the %d that the GPU's attention can take",
               (long long)l->D, MOST_HEAD);
+        return -1;
+    }
+    size_t attention = sizeof(A) == 2 && l->attend == 0 ? attention_shared(l->D, l->train) : 0;
+    if (attention > (size_t)d->shared_most) {
+        fault(d, "heads of %lld values take %zu KB of shared memory a block in bf16, this GPU has %d: "
+                 "train in f32, or on a GPU such as A100 or H100",
+              (long long)l->D, attention >> 10, d->shared_most >> 10);
         return -1;
     }
     d->workspace_bytes = shared_need(d, l);

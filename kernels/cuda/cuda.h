@@ -39,6 +39,7 @@ struct mot_device {
     struct mot_watch *watch;
     mot_cuda::timers *timers; /* timer.cu; NULL: nothing was watched yet */
     int units;       /* multiprocessors */
+    int shared_most; /* bytes of shared memory that a block may ask for */
     char error[256]; /* empty: no fault */
     char *workspace;
     size_t workspace_bytes;
@@ -119,6 +120,8 @@ size_t norm_need(const mot_device *d, const mot_limits *l);
 size_t linear_need(const mot_device *d, const mot_limits *l);
 size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
+/* Shared memory of a block of bf16's attention, which not every GPU has. */
+size_t attention_shared(int64_t D, bool train);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
 size_t past_need(const mot_limits *l);

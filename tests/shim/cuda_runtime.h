@@ -80,7 +80,8 @@ enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpy
 enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount,
     cudaDevAttrComputeCapabilityMajor,
-    cudaDevAttrComputeCapabilityMinor
+    cudaDevAttrComputeCapabilityMinor,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin
 };
 enum { cudaStreamNonBlocking = 1 };
 typedef struct shim_stream *cudaStream_t;

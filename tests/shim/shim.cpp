@@ -560,9 +560,15 @@ cudaError_t cudaSetDevice(int)
     return cudaSuccess;
 }
 
+extern "C" int shim_shared_most;
+int shim_shared_most = 227 << 10;
+
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr a, int)
 {
-    *value = a == cudaDevAttrMultiProcessorCount ? 3 : a == cudaDevAttrComputeCapabilityMajor ? 8 : 0;
+    *value = a == cudaDevAttrMultiProcessorCount            ? 3
+             : a == cudaDevAttrComputeCapabilityMajor       ? 8
+             : a == cudaDevAttrMaxSharedMemoryPerBlockOptin ? shim_shared_most
+                                                            : 0;
     return cudaSuccess;
 }
 

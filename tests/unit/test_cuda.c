@@ -238,6 +238,8 @@ static void test_plan(void)
     CHECK_INT(bf16.workspace - f32.workspace, f32.weights / 2);
 }
 
+extern int shim_shared_most __attribute__((weak));
+
 /* A fault is kept, and what a head is too large for is said before anything runs. */
 static void test_faults(void)
 {
@@ -246,6 +248,17 @@ static void test_faults(void)
     t.c.head_dim = 258;
     CHECK(!mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true));
     CHECK(strstr(mot_error(), "258") && strstr(mot_error(), "256"));
+
+    if (&shim_shared_most) {
+        t.c.head_dim = 160;
+        shim_shared_most = 99 << 10; /* as an RTX 4090's */
+        CHECK(!mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true));
+        CHECK(strstr(mot_error(), "160") && strstr(mot_error(), "99"));
+        struct mot_model *scores = mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, false);
+        CHECK(scores);
+        mot_model_free(scores);
+        shim_shared_most = 227 << 10;
+    }
 
     const struct mot_kernels *k = mot_device_find("cuda", "bf16");
     char err[200];
