@@ -106,7 +106,8 @@ struct mot_work {
     double begin, end; /* seconds of the system's monotonic clock */
 };
 
-/* Where a device writes its work while it is watched. */
+/* Where a device writes its work while it is watched.  Where the backend is `late` the times of pieces are there after
+ * the next read() or sync(). */
 struct mot_watch {
     struct mot_work *work;
     int64_t capacity;
@@ -133,9 +134,18 @@ struct mot_limits {
     int64_t values; /* in the block */
 };
 
+/* Which GPU a device is; 0: not known. */
+struct mot_about {
+    char name[128];             /* empty: none */
+    double memory;              /* bytes */
+    double clock, memory_clock; /* Hz, now */
+};
+
 struct mot_kernels {
     const char *name;
     size_t activation; /* bytes of a mot_act: sizeof(mot_real), or 2 for bfloat16 */
+    int late;          /* operations may still be under way when their call returns */
+    size_t beside;     /* bytes that a device takes beside what it is asked for, about: a GPU's context and code */
 
     /* -- the device ------------------------------------------------------------------------------- */
 
@@ -155,6 +165,8 @@ struct mot_kernels {
     void (*free)(struct mot_device *d, void *p);        /* NULL is fine */
     void (*write)(struct mot_device *d, void *to, const void *host, size_t bytes);
     void (*read)(struct mot_device *d, void *host, const void *from, size_t bytes); /* waits */
+    /* The same without waiting: host has it after the next read() or sync(), and is the device's until then. */
+    void (*collect)(struct mot_device *d, void *host, const void *from, size_t bytes);
     void (*copy)(struct mot_device *d, void *to, const void *from, size_t bytes);
     void (*zero)(struct mot_device *d, void *to, size_t bytes);
 
@@ -162,10 +174,19 @@ struct mot_kernels {
     int (*sync)(struct mot_device *d);
     const char *(*error)(const struct mot_device *d);
 
+    /* -- work that repeats -------------------------------------------------------------------------- */
+
+    /* What follows, up to repeated(), is nothing but operations and copies on the device, the same ones on the same
+     * arrays as every time that this key of n bytes (at most 256) came.  1: they are done again already; 0: do them.
+     * repeated() then tells whether they have to be done once more, because trying to keep them failed. */
+    int (*repeat)(struct mot_device *d, const void *key, size_t n);
+    int (*repeated)(struct mot_device *d);
+
     /* -- for profilers ---------------------------------------------------------------------------- */
 
     /* From now on add every piece of work to w; NULL: no more. Unwatched, a piece costs one branch. */
     void (*watch)(struct mot_device *d, struct mot_watch *w);
+    void (*about)(struct mot_device *d, struct mot_about *a);
     /* Say that what follows belongs to a layer's forward or backward pass (-1: to no layer).  Backends need not
      * care; a profiler that puts itself between the model and a backend learns where it is. */
     void (*mark)(struct mot_device *d, int64_t layer, int backward);

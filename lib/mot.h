@@ -323,7 +323,7 @@ int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height,
 int mot_image_bicubic(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
                       struct mot_image *out) MOT_CHECKED;
 
-/* -- shards: streams of documents (shard.c); format in mot-shard(5) -- */
+/* -- shards: streams of documents (shard_write.c, shard.c); format in mot-shard(5) -- */
 struct mot_span {
     int modality;
     int64_t begin, n; /* ids [begin, begin + n) of the document */
@@ -375,7 +375,7 @@ struct mot_shard_counts {
 };
 int mot_shard_count(const char *path, const struct mot_vocab *expect, struct mot_shard_counts *c) MOT_CHECKED;
 
-/* -- documents: records to ids, ids to parts and to JSON (document.c) -- */
+/* -- documents: records to ids, ids to parts (document.c) and to JSON (document_json.c) -- */
 struct mot_doc_options {
     bool raw;           /* put nothing around the document ... */
     bool add_special;   /* ... or what tokenizer.json's post-processor says; neither: bos and eos */
@@ -628,10 +628,19 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s) MOT_CHECKED;
 /* Floating-point operations of one forward pass: 2 a multiply-add, over the matrices actually multiplied by the rows (head
  * included, embedding look-up not) and attention over pairs of query and key.  Training takes three times as many. */
 double mot_forward_flops(const struct mot_config *c, const struct mot_rows *rows);
+/* What a training step does not keep for its backward pass and makes again there, to the last bit; the output of SwiGLU
+ * always is.  LIGHT: the norms too; BLOCK: each layer but the last, from what enters it. */
+enum mot_recompute { MOT_RECOMPUTE_NONE, MOT_RECOMPUTE_LIGHT, MOT_RECOMPUTE_BLOCK };
+/* "none", "light" or "block". */
+int mot_recompute_find(const char *name, enum mot_recompute *level) MOT_CHECKED;
+/* The operations that this costs a step, counted as the forward pass is; in no other figure. */
+double mot_recompute_flops(const struct mot_config *c, const struct mot_rows *rows, enum mot_recompute level);
 /* Bytes that a model takes, by kind. */
 struct mot_memory {
     size_t weights, gradients, optimizer, activations, workspace;
+    size_t context; /* what a GPU's driver and libraries take, about; 0 on the CPU */
 };
+size_t mot_memory_total(const struct mot_memory *m);
 
 /* ==== 5 training and scoring (lib/train/) ======================================================== */
 
@@ -683,6 +692,7 @@ struct mot_train_options {
     int n_patterns;
     bool resume;
     const char *device, *dtype;
+    enum mot_recompute recompute;
     int threads;
     uint64_t seed;
 };
@@ -702,9 +712,9 @@ struct mot_losses {
 };
 struct mot_trainer;
 struct mot_trainer *mot_trainer_open(const struct mot_train_options *o) MOT_CHECKED;
-/* What a run would take, without allocating it. */
+/* What a run would take, without allocating it; of the FLOPs of a step those of recomputation apart. */
 int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, struct mot_size *size,
-                     struct mot_memory *memory, double *flops_a_step) MOT_CHECKED;
+                     struct mot_memory *memory, double *flops_a_step, double *recomputed) MOT_CHECKED;
 const struct mot_config *mot_trainer_config(const struct mot_trainer *t);
 int64_t mot_trainer_steps(const struct mot_trainer *t);   /* to do in all */
 int64_t mot_trainer_current(const struct mot_trainer *t); /* done */
@@ -727,6 +737,7 @@ struct mot_workload {
     int64_t batch, seq; /* sequences a step, tokens a sequence; 0: 8; max_position_embeddings, at most 4096 */
     int64_t document;   /* tokens of a document: sequences are cut into such, which do not see each other; 0: seq */
     double mix[MOT_MAX_MODALITIES]; /* share of each modality in the tokens; all 0: equal shares */
+    enum mot_recompute recompute;   /* of training steps */
 };
 enum mot_cost_part {
     MOT_COST_EMBED, MOT_COST_ATTN_NORM, MOT_COST_QKV, MOT_COST_QK_NORM, MOT_COST_ATTENTION, MOT_COST_O,
@@ -759,7 +770,7 @@ int mot_flops_by_convention(const char *name, const struct mot_config *c, const 
 struct mot_ceiling {
     double gemm, bandwidth;
 };
-/* Takes about a second and 256 MB. */
+/* Takes a few seconds and 300 MB, or 3 GB of a GPU. */
 int mot_ceiling_measure(const char *device, const char *dtype, int threads, struct mot_ceiling *c) MOT_CHECKED;
 
 struct mot_profiler_options {
@@ -778,6 +789,15 @@ const struct mot_workload *mot_profiler_workload(const struct mot_profiler *p); 
 const struct mot_memory *mot_profiler_memory(const struct mot_profiler *p);     /* planned; owned by p */
 int mot_profiler_threads(const struct mot_profiler *p);
 double mot_profiler_flops(const struct mot_profiler *p); /* of one step, analytic */
+double mot_profiler_recomputed(const struct mot_profiler *p); /* beside these */
+/* The GPU that it runs on. */
+struct mot_gpu {
+    char name[128];             /* empty: none, the CPU */
+    double memory;              /* bytes */
+    double clock, memory_clock; /* Hz, now; 0: not known */
+    double peak;                /* FLOP/s of its products of the dtype, by its data sheet; 0: not known */
+};
+void mot_profiler_gpu(struct mot_profiler *p, struct mot_gpu *g);
 /* One step and the seconds it took; with record its operations are added to the rows. */
 int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds) MOT_CHECKED;
 void mot_profiler_reset(struct mot_profiler *p); /* forget what was recorded */

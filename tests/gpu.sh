@@ -61,8 +61,13 @@ try 'build' 240 make -j"$(nproc)" B="$B" CUDA=1 all gpu-tests
 if [ "$DEVICE" = cuda ]; then
     try 'kernels against the reference' 120 "$B/gpu_kernels" cuda
     grep '^FAILED\|^skip' "$out/log"
+    try 'encoders against the reference' 60 "$B/gpu_encoder_kernels"
+    grep '^FAILED\|^skip' "$out/log"
     try 'steps against the CPU' 60 "$B/gpu_cuda"
     grep '^FAILED\|^skip' "$out/log"
+    try 'recomputation, to the last bit' 60 "$B/gpu_recompute"
+    try 'sequences that grow' 60 "$B/gpu_generate"
+    try 'codecs that are nets' 60 "$B/gpu_nets"
     if command -v compute-sanitizer > /dev/null; then
         try 'memcheck of whole steps' 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$B/gpu_cuda"
         try 'racecheck of whole steps' 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$B/gpu_cuda"
@@ -83,8 +88,11 @@ within 'loss, f32' "$(loss f32)" "$(loss cpu)" 1e-3
 within 'loss, bf16' "$(loss bf16)" "$(loss cpu)" 1e-2
 try 'the same file twice' 10 cmp "$out/bf16/model.safetensors" "$out/again/model.safetensors"
 if [ "$DEVICE" = cuda ]; then
-    try 'step times' 120 "$B/mot-profile" run -c chameleon-443m --arch dense,mot --device cuda --dtype bf16 --batch 4 --seq 4096 \
-        --steps 5
+    export XDG_CACHE_HOME="$out/cache"
+    try 'where a step spends its time' 60 "$B/mot-profile" run -c chameleon-443m --arch mot --device cuda --dtype bf16 --batch 4 \
+        --seq 4096 --cache
+    cat "$out/log"
+    try 'speed, as ratios' 240 env B="$B" tests/bench/gpu.sh
     cat "$out/log"
 fi
 echo

@@ -35,6 +35,14 @@ static void usage(FILE *f)
 
 /* ---- what sub-commands share ---- */
 
+enum mot_recompute profile_recompute(const char *s)
+{
+    enum mot_recompute level;
+    if (mot_recompute_find(s, &level))
+        die_usage("--recompute %s", mot_error());
+    return level;
+}
+
 bool profile_option(int c, struct profile_model *m, struct mot_workload *w, const char **mix)
 {
     switch (c) {
@@ -45,6 +53,7 @@ bool profile_option(int c, struct profile_model *m, struct mot_workload *w, cons
     case OPT_SEQ: w->seq = opt_int("--seq", optarg, 1, 1 << 30); return true;
     case OPT_DOCUMENT: w->document = opt_int("--document", optarg, 1, 1 << 30); return true;
     case OPT_MIX: *mix = optarg; return true;
+    case OPT_RECOMPUTE: w->recompute = profile_recompute(optarg); return true;
     default: return false;
     }
 }

@@ -17,7 +17,8 @@
 enum {
     OPT_ARCH = OPT_LONG, OPT_STEPS, OPT_BATCH, OPT_SEQ, OPT_LR, OPT_MIN_LR, OPT_WARMUP, OPT_SCHEDULE, OPT_DECAY,
     OPT_CLIP, OPT_BETA1, OPT_BETA2, OPT_EPS, OPT_ACCUMULATE, OPT_SHUFFLE, OPT_VAL, OPT_VAL_EVERY, OPT_SAVE_EVERY,
-    OPT_OBJECTIVE, OPT_NOISE_LIMIT, OPT_DROP, OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_DRY_RUN, OPT_PRESETS, OPT_SEED,
+    OPT_OBJECTIVE, OPT_NOISE_LIMIT, OPT_DROP, OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_RECOMPUTE, OPT_DRY_RUN,
+    OPT_PRESETS, OPT_SEED,
 };
 
 enum { MAX_PATTERNS = 256 };
@@ -61,6 +62,7 @@ static void usage(FILE *f)
           "      --freeze GLOB       do not train tensors with such names (again and again)\n"
           "      --lr-scale GLOB=X   multiply their learning rate by X\n"
           "      --resume            go on with RUN, bit for bit\n"
+          "      --recompute L       keep less for the backward pass: none, light (norms) or block (none)\n"
           "      --dry-run           print parameters, memory and FLOPs, and stop\n"
           "      --presets           list the presets and stop\n"
           "      --device D          cpu, or cuda: an NVIDIA GPU (cpu)\n"
@@ -162,6 +164,7 @@ static struct opts parse(int argc, char **argv)
         {"device", required_argument, NULL, OPT_DEVICE},
         {"dtype", required_argument, NULL, OPT_DTYPE},
         {"resume", no_argument, NULL, OPT_RESUME},
+        {"recompute", required_argument, NULL, OPT_RECOMPUTE},
         {"dry-run", no_argument, NULL, OPT_DRY_RUN},
         {"presets", no_argument, NULL, OPT_PRESETS},
         {"seed", required_argument, NULL, OPT_SEED},
@@ -210,6 +213,10 @@ static struct opts parse(int argc, char **argv)
         case OPT_DEVICE: t->device = optarg; break;
         case OPT_DTYPE: t->dtype = optarg; break;
         case OPT_RESUME: t->resume = true; break;
+        case OPT_RECOMPUTE:
+            if (mot_recompute_find(optarg, &t->recompute))
+                die_usage("--recompute %s", mot_error());
+            break;
         case OPT_DRY_RUN: o.dry_run = true; break;
         case OPT_PRESETS: list_presets(); exit(tool_finish());
         case OPT_SEED: t->seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
@@ -280,19 +287,18 @@ static void dry_run(const struct opts *o)
     struct mot_config c;
     struct mot_size size;
     struct mot_memory m;
-    double flops;
-    if (mot_trainer_plan(&o->train, &c, &size, &m, &flops))
+    double flops, recomputed;
+    if (mot_trainer_plan(&o->train, &c, &size, &m, &flops, &recomputed))
         die_lib(NULL);
     printf("params_total\t%lld\nparams_active\t%lld\nparams_embedding\t%lld\n", (long long)size.params_total,
            (long long)size.params_active, (long long)size.params_embedding);
     for (int t = 0; t < c.n_towers; t++)
         printf("params_tower_%s\t%lld\n", c.tower[t], (long long)size.params_tower[t]);
     printf("bytes_weights\t%zu\nbytes_gradients\t%zu\nbytes_optimizer\t%zu\nbytes_activations\t%zu\n"
-           "bytes_workspace\t%zu\nbytes_total\t%zu\n",
-           m.weights, m.gradients, m.optimizer, m.activations, m.workspace,
-           m.weights + m.gradients + m.optimizer + m.activations + m.workspace);
-    printf("tokens_per_step\t%lld\nflops_per_step\t%.17g\n",
-           (long long)(o->train.batch * o->train.seq * o->train.accumulate), flops);
+           "bytes_workspace\t%zu\nbytes_context\t%zu\nbytes_total\t%zu\n",
+           m.weights, m.gradients, m.optimizer, m.activations, m.workspace, m.context, mot_memory_total(&m));
+    printf("tokens_per_step\t%lld\nflops_per_step\t%.17g\nflops_recomputed_per_step\t%.17g\n",
+           (long long)(o->train.batch * o->train.seq * o->train.accumulate), flops, recomputed);
 }
 
 /* ---- the work ---- */

@@ -23,7 +23,7 @@ struct profile_model {
 };
 
 /* Own options of a sub-command count from PROFILE_LONG. */
-enum { OPT_ARCH = OPT_LONG, OPT_BATCH, OPT_SEQ, OPT_DOCUMENT, OPT_MIX, PROFILE_LONG };
+enum { OPT_ARCH = OPT_LONG, OPT_BATCH, OPT_SEQ, OPT_DOCUMENT, OPT_MIX, OPT_RECOMPUTE, PROFILE_LONG };
 #define PROFILE_OPTIONS_MODEL                                                                           \
     {"config", required_argument, NULL, 'c'}, {"tokenizer", required_argument, NULL, 't'},              \
     {"arch", required_argument, NULL, OPT_ARCH}
@@ -33,15 +33,18 @@ enum { OPT_ARCH = OPT_LONG, OPT_BATCH, OPT_SEQ, OPT_DOCUMENT, OPT_MIX, PROFILE_L
     "      --arch A            dense (one tower) or mot (a tower a modality); default: as CONFIG says\n"
 #define PROFILE_OPTIONS_WORK                                                                            \
     {"batch", required_argument, NULL, OPT_BATCH}, {"seq", required_argument, NULL, OPT_SEQ},           \
-    {"document", required_argument, NULL, OPT_DOCUMENT}, {"mix", required_argument, NULL, OPT_MIX}
+    {"document", required_argument, NULL, OPT_DOCUMENT}, {"mix", required_argument, NULL, OPT_MIX},     \
+    {"recompute", required_argument, NULL, OPT_RECOMPUTE}
 #define PROFILE_HELP_WORK                                                                               \
     "      --batch N           sequences a step (8)\n"                                                  \
     "      --seq N             tokens a sequence (max_position_embeddings, at most 4096)\n"             \
     "      --document N        tokens a document; documents do not see each other (--seq)\n"            \
-    "      --mix NAME=X,...    share of each modality in the tokens (equal)\n"
+    "      --mix NAME=X,...    share of each modality in the tokens (equal)\n"                          \
+    "      --recompute L       what training steps keep less of: none, light (norms) or block (none)\n"
 
 /* Take in one of these options, of a sub-command that wants one value of each; false: c is another one. */
 bool profile_option(int c, struct profile_model *m, struct mot_workload *w, const char **mix);
+enum mot_recompute profile_recompute(const char *s);
 /* The config may be given as an operand instead of by -c; none, or more operands, end the program. */
 void profile_operand(int argc, char **argv, struct profile_model *m);
 /* Load and settle; ends the program on failure.  True, with *v filled in, where there is a vocabulary: m's tokenizer. */

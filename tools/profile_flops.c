@@ -95,11 +95,6 @@ static struct facts find(struct opts *o)
 
 /* ---- for programs ---- */
 
-static double bytes_total(const struct mot_memory *m)
-{
-    return (double)(m->weights + m->gradients + m->optimizer + m->activations + m->workspace);
-}
-
 static void tree_memory(struct tree *t, const struct mot_memory *m)
 {
     tree_open(t, "memory");
@@ -108,7 +103,8 @@ static void tree_memory(struct tree *t, const struct mot_memory *m)
     tree_number(t, "optimizer", (double)m->optimizer);
     tree_number(t, "activations", (double)m->activations);
     tree_number(t, "workspace", (double)m->workspace);
-    tree_number(t, "total", bytes_total(m));
+    tree_number(t, "context", (double)m->context);
+    tree_number(t, "total", (double)mot_memory_total(m));
     tree_close(t);
 }
 
@@ -252,12 +248,13 @@ static void table_memory(const struct facts *x)
         const char *name;
         size_t bytes;
     } rows[] = {{"weights", m->weights}, {"gradients", m->gradients}, {"optimizer", m->optimizer},
-                {"activations", m->activations}, {"workspace", m->workspace}};
+                {"activations", m->activations}, {"workspace", m->workspace}, {"context", m->context}};
     struct table t = table_new(columns);
-    double all = bytes_total(m);
-    for (int i = 0; i <= 5; i++) {
-        double bytes = i < 5 ? (double)rows[i].bytes : all;
-        table_word(&t, i < 5 ? rows[i].name : "all");
+    double all = (double)mot_memory_total(m);
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    for (int i = 0; i <= ROWS; i++) {
+        double bytes = i < ROWS ? (double)rows[i].bytes : all;
+        table_word(&t, i < ROWS ? rows[i].name : "all");
         table_amount(&t, bytes);
         table_number(&t, bytes / all, "%.1f %%", 100 * bytes / all);
     }

@@ -14,7 +14,7 @@
 
 enum {
     OPT_STEPS = PROFILE_LONG, OPT_WARMUP, OPT_REPEAT, OPT_BY, OPT_FORWARD, OPT_DEVICE, OPT_DTYPE, OPT_TRACE, OPT_CACHE,
-    OPT_CEILING, OPT_FORMAT, OPT_SEED,
+    OPT_CEILING, OPT_PEAK, OPT_FORMAT, OPT_SEED,
 };
 enum { BY_OP = 1, BY_DIRECTION = 2, BY_LAYER = 4, BY_TOWER = 8 };
 enum { MOST = 256 }; /* values in a list */
@@ -29,7 +29,9 @@ struct opts {
     const char *tokenizer, *mix, *device, *trace;
     int64_t steps, warmup, repeat;
     int by;
-    bool forward_only, cache, ceiling_given;
+    bool forward_only, cache, ceiling_given, peak_given;
+    double peak;
+    enum mot_recompute recompute;
     struct mot_ceiling ceiling;
     enum table_format format;
     uint64_t seed;
@@ -53,7 +55,8 @@ struct result {
     struct mot_config config;
     struct mot_workload work;
     struct mot_ceiling ceiling;
-    double memory, peak, flops; /* memory: bytes planned; peak: bytes taken at most, NaN: not known */
+    struct mot_gpu gpu;
+    double memory, peak, flops, recomputed; /* memory: bytes planned; peak: bytes taken at most, NaN: not known */
     struct group step; /* all of a step */
     struct group *group;
     int64_t n;
@@ -72,6 +75,7 @@ static void usage(FILE *f)
           "      --forward           scoring alone, no backward pass and no update\n"
           "      --trace FILE        write the measured steps as a timeline for chrome://tracing or Perfetto\n"
           "      --ceiling G,B       take G FLOP/s and B bytes/s for the machine's best instead of measuring\n"
+          "      --peak-tflops X     the device's peak, where mot-profile does not know it or you know better\n"
           "      --cache             measure the machine's best once and remember it\n"
           "      --device D          cpu, or cuda: an NVIDIA GPU (cpu)\n"
           "      --dtype T           f32 or bf16 (f32)\n"
@@ -150,6 +154,7 @@ static struct opts parse(int argc, char **argv)
         {"trace", required_argument, NULL, OPT_TRACE},
         {"cache", no_argument, NULL, OPT_CACHE},
         {"ceiling", required_argument, NULL, OPT_CEILING},
+        {"peak-tflops", required_argument, NULL, OPT_PEAK},
         {"format", required_argument, NULL, OPT_FORMAT},
         {"seed", required_argument, NULL, OPT_SEED},
         TOOL_THREADS_OPTION,
@@ -169,6 +174,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_THREADS: split_numbers(&o.threads, "--threads", optarg, 0); break;
         case OPT_DTYPE: split(&o.dtype, "--dtype", optarg); break;
         case OPT_MIX: o.mix = optarg; break;
+        case OPT_RECOMPUTE: o.recompute = profile_recompute(optarg); break;
         case OPT_STEPS: o.steps = opt_int("--steps", optarg, 1, 1 << 24); break;
         case OPT_WARMUP: o.warmup = opt_int("--warmup", optarg, 0, 1 << 24); break;
         case OPT_REPEAT: o.repeat = opt_int("--repeat", optarg, 1, 1 << 16); break;
@@ -178,6 +184,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_TRACE: o.trace = optarg; break;
         case OPT_CACHE: o.cache = true; break;
         case OPT_CEILING: o.ceiling = ceiling(optarg), o.ceiling_given = true; break;
+        case OPT_PEAK: o.peak = 1e12 * opt_real("--peak-tflops", optarg, 1e-6, 1e9), o.peak_given = true; break;
         case OPT_FORMAT: o.format = table_format(optarg); break;
         case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         default: tool_option(c, usage);
@@ -344,7 +351,8 @@ static struct result run(const struct opts *o, const struct combination *c)
     struct result x = {.c = *c, .step.row = {.op = "(step)", .direction = "-", .layer = -1, .tower = -1}};
     struct profile_model model = {c->config, o->tokenizer, c->arch};
     struct mot_profiler_options po = {
-        .work = {.batch = c->batch, .seq = c->seq, .document = c->document}, .device = o->device, .dtype = c->dtype,
+        .work = {.batch = c->batch, .seq = c->seq, .document = c->document, .recompute = o->recompute},
+        .device = o->device, .dtype = c->dtype,
         .threads = c->threads, .forward_only = o->forward_only, .trace = o->trace != NULL, .seed = o->seed,
     };
     struct mot_vocab v;
@@ -358,10 +366,14 @@ static struct result run(const struct opts *o, const struct combination *c)
     x.c.threads = mot_profiler_threads(p);
     x.work = *mot_profiler_workload(p);
     x.flops = mot_profiler_flops(p);
+    x.recomputed = mot_profiler_recomputed(p);
     const struct mot_memory *m = mot_profiler_memory(p);
-    x.memory = (double)(m->weights + m->gradients + m->optimizer + m->activations + m->workspace);
+    x.memory = (double)mot_memory_total(m);
     measure(&x, p, o);
-    x.peak = fresh ? process_bytes("VmHWM:") - before : (double)NAN;
+    mot_profiler_gpu(p, &x.gpu);
+    if (o->peak_given)
+        x.gpu.peak = o->peak;
+    x.peak = fresh && !x.gpu.name[0] ? process_bytes("VmHWM:") - before : (double)NAN; /* of the host's memory */
     if (o->trace && mot_profiler_trace(p, o->trace))
         die_lib(NULL);
     mot_profiler_close(p);
@@ -459,19 +471,36 @@ static void summary_row(struct table *t, const struct result *x, const struct op
     table_number(t, tokens / mean, "%.0f", tokens / mean);
     table_number(t, x->flops / mean, "%.1f", 1e-9 * x->flops / mean);
     table_number(t, x->flops / mean / x->ceiling.gemm, "%.1f %%", 100 * x->flops / mean / x->ceiling.gemm);
+    double of_peak = x->gpu.peak > 0 ? x->flops / mean / x->gpu.peak : (double)NAN;
+    table_number(t, of_peak, "%.1f %%", 100 * of_peak);
     table_number(t, x->memory, "%.1f", 1e-6 * x->memory);
     table_number(t, x->peak, "%.1f", 1e-6 * x->peak);
+}
+
+/* Which GPU it was, how fast it ran, and what its maker says of it. */
+static void print_gpu(const struct mot_gpu *g)
+{
+    if (!g->name[0])
+        return;
+    printf("%s, %.1f GB", g->name, 1e-9 * g->memory);
+    if (g->clock > 0)
+        printf(", clocks now %.0f MHz, memory %.0f MHz", 1e-6 * g->clock, 1e-6 * g->memory_clock);
+    if (g->peak > 0)
+        printf("; its peak: %.1f TFLOP/s\n\n", 1e-12 * g->peak);
+    else
+        printf("; its peak is not known here: --peak-tflops gives it\n\n");
 }
 
 static void print_for_people(const struct result *x, int n, const struct opts *o)
 {
     static const char *const columns[] = {"config", "arch", "dtype", "threads", "batch", "seq", "ms/step", "median", "stddev",
-                                          "tokens/s", "GFLOP/s", "of GEMM", "planned MB", "peak MB", NULL};
+                                          "tokens/s", "GFLOP/s", "of GEMM", "of peak", "planned MB", "peak MB", NULL};
     struct table t = table_new(columns);
     for (int i = 0; i < n; i++) {
         printf("%s, %s, %s, %d threads: %lld x %lld tokens; this machine's best: %.1f GFLOP/s in matrix products, %.1f GB/s\n\n",
                x[i].c.config, arch_of(&x[i]), dtype_of(&x[i]), x[i].c.threads, (long long)x[i].work.batch,
                (long long)x[i].work.seq, 1e-9 * x[i].ceiling.gemm, 1e-9 * x[i].ceiling.bandwidth);
+        print_gpu(&x[i].gpu);
         print_operations(&x[i], o);
         putchar('\n');
         summary_row(&t, &x[i], o);
@@ -582,11 +611,21 @@ static void print_json(const struct result *x, const struct opts *o)
     field("steps", (double)o->steps);
     field("gemm_ceiling", x->ceiling.gemm);
     field("bandwidth_ceiling", x->ceiling.bandwidth);
+    fputs(",\"gpu\":", stdout);
+    if (x->gpu.name[0])
+        tool_json_string(stdout, x->gpu.name);
+    else
+        fputs("null", stdout);
+    field("gpu_clock", x->gpu.clock > 0 ? x->gpu.clock : (double)NAN);
+    field("gpu_memory_clock", x->gpu.memory_clock > 0 ? x->gpu.memory_clock : (double)NAN);
+    field("peak", x->gpu.peak > 0 ? x->gpu.peak : (double)NAN);
+    field("peak_share", x->gpu.peak > 0 ? x->flops / mean / x->gpu.peak : (double)NAN);
     field("planned_bytes", x->memory);
     field("peak_bytes", x->peak);
     json_statistics(&x->step, o);
     field("tokens_per_second", tokens / mean);
     field("flops", x->flops);
+    field("flops_recomputed", x->recomputed);
     field("flops_counted", x->step.row.flops);
     field("flops_per_second", x->flops / mean);
     field("gemm_ceiling_share", x->flops / mean / x->ceiling.gemm);

@@ -144,6 +144,19 @@ static const char *cpu_error(const struct mot_device *d)
     return "";
 }
 
+/* A list of calls costs nothing here. */
+static int cpu_repeat(struct mot_device *d, const void *key, size_t n)
+{
+    (void)d, (void)key, (void)n;
+    return 0;
+}
+
+static int cpu_repeated(struct mot_device *d)
+{
+    (void)d;
+    return 0;
+}
+
 /* -- for profilers ----------------------------------------------------------------------------- */
 
 static void cpu_watch(struct mot_device *d, struct mot_watch *w)
@@ -157,6 +170,12 @@ void mot_cpu_note(struct mot_device *d, int32_t group, double begin)
     int64_t at = __atomic_fetch_add(&w->n, 1, __ATOMIC_RELAXED);
     if (at < w->capacity)
         w->work[at] = (struct mot_work){omp_get_thread_num(), group, begin, mot_cpu_now()};
+}
+
+static void cpu_about(struct mot_device *d, struct mot_about *a)
+{
+    (void)d;
+    *a = (struct mot_about){0};
 }
 
 static void cpu_mark(struct mot_device *d, int64_t layer, int backward)
@@ -179,11 +198,15 @@ const struct mot_kernels mot_cpu_table = {
     .free = cpu_free,
     .write = cpu_copy,
     .read = cpu_copy,
+    .collect = cpu_copy,
     .copy = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
     .error = cpu_error,
+    .repeat = cpu_repeat,
+    .repeated = cpu_repeated,
     .watch = cpu_watch,
+    .about = cpu_about,
     .mark = cpu_mark,
     .embed = mot_cpu_embed,
     .embed_back = mot_cpu_embed_back,

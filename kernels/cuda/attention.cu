@@ -236,20 +236,15 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
     float o[M][PD / 8][4] = {}, scale = c.scale * LOG2_E;
     softmax<M> x;
     int own_first = first + row, own_end = own_first + 16 * M < c.N ? own_first + 16 * M : c.N;
-    int from[M][2], until[M][2];
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            int s = own_first + 16 * m + own_row(i);
+        for (int i = 0; i < 2; i++)
             x.max[m][i] = -INFINITY, x.sum[m][i] = 0;
-            from[m][i] = s < c.N ? c.begin[s] : c.N;
-            until[m][i] = s < c.N ? c.until[s] : 0;
-        }
-    /* What some of the warp's rows see, and what all do; where all are beyond N, nothing. */
-    bool any = own_first < c.N;
-    int see_from = any ? c.begin[own_first] : c.N, all_from = any ? c.begin[own_end - 1] : c.N;
-    int see_until = any ? c.until[own_end - 1] : 0, all_until = any ? c.until[own_first] : 0;
+    /* What some of the warp's rows see, and what all do; rows beyond N see nothing. */
+    bool any = own_first < c.N, all = own_first + 16 * M <= c.N;
+    int see_from = any ? c.begin[own_first] : c.N, see_until = any ? c.until[own_end - 1] : 0;
+    int all_from = all ? c.begin[own_end - 1] : c.N, all_until = all ? c.until[own_first] : 0;
     fetch_head<PD, ROWS>(c, q, c.q, h, first);
     fetch_head<PD, N>(c, k, c.k, e, begin);
     copy_commit();
@@ -269,17 +264,20 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
         copy_commit();
         if (!sees)
             continue;
-        if (t0 + N > all_until || t0 < all_from || own_first + 16 * M > c.N) {
+        if (t0 + N > all_until || t0 < all_from) {
 #pragma unroll
             for (int m = 0; m < M; m++)
 #pragma unroll
-                for (int j = 0; j < N / 8; j++)
+                for (int i = 0; i < 4; i++) {
+                    int at = own_first + 16 * m + own_row(i / 2), from = at < c.N ? c.begin[at] : c.N,
+                        until = at < c.N ? c.until[at] : 0;
 #pragma unroll
-                    for (int i = 0; i < 4; i++) {
+                    for (int j = 0; j < N / 8; j++) {
                         int t = t0 + own_column(j, i);
-                        if (t >= until[m][i / 2] || t < from[m][i / 2])
+                        if (t >= until || t < from)
                             s[m][j][i] = -INFINITY;
                     }
+                }
         }
         advance<M, N, PD>(x, s, o, scale);
         add_product<PD, M, N, PD>(o, s, v, 0);
@@ -435,22 +433,48 @@ static __global__ void __launch_bounds__(THREADS) back_keys(call<bf16> c)
 
 /* -- operations ---------------------------------------------------------------------------------- */
 
+/* Tiles of each kernel, and the shared memory that they take. */
+template <int PD> struct forward_tiles {
+    static constexpr int M = PD <= 128 ? 2 : 1, N = PD <= 128 ? 64 : 32, ROWS = 16 * M * WARPS;
+    static constexpr size_t SHARED = (ROWS + 2 * N) * pitch<PD> * sizeof(bf16);
+};
+template <int PD> struct backward_tiles {
+    static constexpr int ROWS = 16 * WARPS, N = PD <= 64 ? 64 : 32, OUT = PD < 128 ? PD : 128;
+    static constexpr size_t QUERIES = (2 * ROWS + 4 * N) * pitch<PD> * sizeof(bf16),
+                            KEYS = 2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>);
+};
+
+template <int PD> static size_t shared_of(bool train)
+{
+    size_t forward = forward_tiles<PD>::SHARED, queries = backward_tiles<PD>::QUERIES,
+           keys = backward_tiles<PD>::KEYS, back = queries > keys ? queries : keys;
+    return train && back > forward ? back : forward;
+}
+
+size_t attention_shared(int64_t D, bool train)
+{
+    return D <= 32    ? shared_of<32>(train)
+           : D <= 64  ? shared_of<64>(train)
+           : D <= 128 ? shared_of<128>(train)
+                      : shared_of<256>(train);
+}
+
 template <int PD> static void forward(mot_device *d, const call<bf16> &c)
 {
-    constexpr int M = PD <= 128 ? 2 : 1, N = PD <= 128 ? 64 : 32, ROWS = 16 * M * WARPS;
-    run(d, "attention", attention_kernel<PD, M, N>,
-        dim3((unsigned)ceil_div(c.N, ROWS), (unsigned)c.H), THREADS,
-        (ROWS + 2 * N) * pitch<PD> * sizeof(bf16), c);
+    using tiles = forward_tiles<PD>;
+    run(d, "attention", attention_kernel<PD, tiles::M, tiles::N>,
+        dim3((unsigned)ceil_div(c.N, tiles::ROWS), (unsigned)c.H), THREADS, tiles::SHARED, c);
 }
 
 template <int PD> static void backward(mot_device *d, const call<bf16> &c)
 {
-    constexpr int ROWS = 16 * WARPS, N = PD <= 64 ? 64 : 32, OUT = PD < 128 ? PD : 128;
-    unsigned blocks = (unsigned)ceil_div(c.N, ROWS);
+    using tiles = backward_tiles<PD>;
+    constexpr int N = tiles::N, OUT = tiles::OUT;
+    unsigned blocks = (unsigned)ceil_div(c.N, tiles::ROWS);
     run(d, "attention_back, queries", back_queries<PD, N>, dim3(blocks, (unsigned)c.H), THREADS,
-        (2 * ROWS + 4 * N) * pitch<PD> * sizeof(bf16), c);
+        tiles::QUERIES, c);
     run(d, "attention_back, keys", back_keys<PD, N, OUT>, dim3(blocks, (unsigned)c.K, PD / OUT),
-        THREADS, 2 * ROWS * pitch<PD> * sizeof(bf16) + 2 * sizeof(queries<PD, N>), c);
+        THREADS, tiles::KEYS, c);
 }
 
 template <>

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "gemm.h"
 
@@ -34,26 +33,10 @@ bool check(mot_device *d, cudaError_t e, const char *what)
 
 /* -- for profilers ------------------------------------------------------------------------------ */
 
-double now()
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-void note(mot_device *d, double begin)
-{
-    check(d, cudaStreamSynchronize(d->stream), "wait for an operation");
-    mot_watch *w = d->watch;
-    int64_t at = w->n++;
-    if (at < w->capacity)
-        w->work[at] = mot_work{0, -1, begin, now()};
-}
-
 static void watch(mot_device *d, mot_watch *w)
 {
-    check(d, cudaStreamSynchronize(d->stream), "wait for what was not watched");
-    d->watch = w;
+    wait(d, "wait for what was not watched");
+    d->watch = w && timers_start(d) ? w : NULL;
 }
 
 static void mark(mot_device *, int64_t, int)
@@ -68,11 +51,14 @@ static void close(mot_device *d)
         return;
     if (d->stream)
         cudaStreamSynchronize(d->stream);
+    graphs_close(d);
+    timers_close(d);
     gemm_close(d->gemm);
     cudaFree(d->workspace);
     cudaFree(d->shadow);
     cudaFree(d->span);
     cudaFreeHost(d->staging);
+    cudaFreeHost(d->collected);
     if (d->stream)
         cudaStreamDestroy(d->stream);
     free(d);
@@ -87,8 +73,11 @@ static mot_device *open(int, char *err, size_t err_size)
     }
     if (check(d, cudaSetDevice(0), "cannot use the GPU") &&
         check(d, cudaDeviceGetAttribute(&d->units, cudaDevAttrMultiProcessorCount, 0), "GPU") &&
+        check(d, cudaDeviceGetAttribute(&d->shared_most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0),
+              "GPU") &&
         check(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking), "stream") &&
-        check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory"))
+        check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
+        check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
@@ -150,6 +139,13 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     if (l->D > MOST_HEAD && l->attend == 0) {
         fault(d, "heads of %lld values are more than the %d that the GPU's attention can take",
               (long long)l->D, MOST_HEAD);
+        return -1;
+    }
+    size_t attention = sizeof(A) == 2 && l->attend == 0 ? attention_shared(l->D, l->train) : 0;
+    if (attention > (size_t)d->shared_most) {
+        fault(d, "heads of %lld values take %zu KB of shared memory a block in bf16, this GPU has %d: "
+                 "train in f32, or on a GPU such as A100 or H100",
+              (long long)l->D, attention >> 10, d->shared_most >> 10);
         return -1;
     }
     d->workspace_bytes = shared_need(d, l);
@@ -236,15 +232,23 @@ static void changed(mot_device *d, const void *to, size_t bytes)
     refresh(d, to, bytes);
 }
 
+void wait(mot_device *d, const char *what)
+{
+    check(d, cudaStreamSynchronize(d->stream), what);
+    for (int i = 0; i < d->n_parcels; i++)
+        memcpy(d->parcel[i].host, d->collected + d->parcel[i].at, d->parcel[i].bytes);
+    d->n_parcels = 0;
+    d->n_collected = d->staged = 0;
+    timers_read(d);
+}
+
 /* By way of pinned memory, so that neither the caller's memory nor the caller has to wait. */
 static void write(mot_device *d, void *to, const void *host, size_t bytes)
 {
     watched w(d);
     for (size_t done = 0; done < bytes && !*d->error;) {
-        if (d->staged == STAGING) {
-            check(d, cudaStreamSynchronize(d->stream), "write");
-            d->staged = 0;
-        }
+        if (d->staged == STAGING)
+            wait(d, "write");
         size_t n = bytes - done < STAGING - d->staged ? bytes - done : STAGING - d->staged;
         char *by = d->staging + d->staged;
         memcpy(by, (const char *)host + done, n);
@@ -258,11 +262,27 @@ static void write(mot_device *d, void *to, const void *host, size_t bytes)
 
 static void read(mot_device *d, void *host, const void *from, size_t bytes)
 {
+    {
+        watched w(d);
+        if (bytes > 0)
+            check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "read");
+    }
+    wait(d, "read");
+}
+
+/* What there is no room for is waited for. */
+static void collect(mot_device *d, void *host, const void *from, size_t bytes)
+{
+    if (bytes > STAGING - d->n_collected || d->n_parcels == MOST_PARCELS) {
+        read(d, host, from, bytes);
+        return;
+    }
     watched w(d);
     if (bytes > 0)
-        check(d, cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, d->stream), "read");
-    check(d, cudaStreamSynchronize(d->stream), "read");
-    d->staged = 0;
+        check(d, cudaMemcpyAsync(d->collected + d->n_collected, from, bytes, cudaMemcpyDeviceToHost, d->stream),
+              "collect");
+    d->parcel[d->n_parcels++] = {host, d->n_collected, bytes};
+    d->n_collected += bytes;
 }
 
 static void copy(mot_device *d, void *to, const void *from, size_t bytes)
@@ -283,8 +303,7 @@ static void zero(mot_device *d, void *to, size_t bytes)
 
 static int sync(mot_device *d)
 {
-    check(d, cudaStreamSynchronize(d->stream), "GPU");
-    d->staged = 0;
+    wait(d, "GPU");
     return *d->error ? -1 : 0;
 }
 
@@ -295,11 +314,16 @@ static const char *error(const mot_device *d)
 
 /* -- tables -------------------------------------------------------------------------------------- */
 
+/* The context, this program's kernels and those of cuBLASLt that are loaded; more or less by GPU and driver. */
+static constexpr size_t BESIDE = 600u << 20;
+
 template <class A> static constexpr mot_kernels table(const char *name)
 {
     return mot_kernels{
         .name = name,
         .activation = sizeof(A),
+        .late = 1,
+        .beside = BESIDE,
         .open = open,
         .close = close,
         .threads = threads,
@@ -309,11 +333,15 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .free = release,
         .write = write,
         .read = read,
+        .collect = collect,
         .copy = copy,
         .zero = zero,
         .sync = sync,
         .error = error,
+        .repeat = repeat,
+        .repeated = repeated,
         .watch = watch,
+        .about = about,
         .mark = mark,
         .embed = embed<A>,
         .embed_back = embed_back<A>,

@@ -25,19 +25,37 @@ struct bf16 {
 
 struct mot_gemm; /* gemm.h */
 
+namespace mot_cuda
+{
+struct graphs;
+struct timers;
+}
+
+enum { MOST_PARCELS = 16 };
+
 struct mot_device {
     cudaStream_t stream;
     struct mot_gemm *gemm;
     struct mot_watch *watch;
+    mot_cuda::timers *timers; /* timer.cu; NULL: nothing was watched yet */
     int units;       /* multiprocessors */
+    int shared_most; /* bytes of shared memory that a block may ask for */
     char error[256]; /* empty: no fault */
     char *workspace;
     size_t workspace_bytes;
     char *staging; /* pinned host memory for what write() sends */
     size_t staged;
+    char *collected; /* the same for what collect() fetches, and where that is to go */
+    size_t n_collected;
+    int n_parcels;
+    struct {
+        void *host;
+        size_t at, bytes;
+    } parcel[MOST_PARCELS];
     const float *params; /* the block of weights, and its copy in bf16 or NULL */
     int64_t values;
     bf16 *shadow;
+    mot_cuda::graphs *graphs; /* graph.cu; NULL: nothing was captured yet */
     int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
     /* what attention asks of each position (attention.h), and what it was made of */
     int32_t *span;
@@ -53,6 +71,8 @@ namespace mot_cuda
 /* Keep the first fault. False if there is one. */
 bool check(mot_device *d, cudaError_t e, const char *what);
 void fault(mot_device *d, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Wait for all work, and hand over what was collected and timed. */
+void wait(mot_device *d, const char *what);
 
 /* Launch on the device's stream, unless there is nothing to do. */
 template <class... P, class... A>
@@ -65,20 +85,33 @@ static void run(mot_device *d, const char *what, void (*f)(P...), dim3 grid, dim
 
 /* -- for profilers ------------------------------------------------------------------------------ */
 
-double now();
-void note(mot_device *d, double begin);
+void about(mot_device *d, mot_about *a); /* about.cu */
+bool timers_start(mot_device *d); /* timer.cu */
+void timers_read(mot_device *d);
+void timers_close(mot_device *d);
+void timer_begin(mot_device *d);
+void timer_end(mot_device *d);
 
-/* While it is watched a device waits for each operation, whose whole time is one piece of work. */
+/* While a device is watched the whole time of each operation is one piece of work. */
 struct watched {
     mot_device *d;
-    double begin;
-    explicit watched(mot_device *device) : d(device), begin(device->watch ? now() : 0) {}
+    explicit watched(mot_device *device) : d(device)
+    {
+        if (d->watch)
+            timer_begin(d);
+    }
     ~watched()
     {
         if (d->watch)
-            note(d, begin);
+            timer_end(d);
     }
 };
+
+/* -- work that repeats (graph.cu) ---------------------------------------------------------------- */
+
+int repeat(mot_device *d, const void *key, size_t n);
+int repeated(mot_device *d);
+void graphs_close(mot_device *d);
 
 /* -- workspace and weights ----------------------------------------------------------------------- */
 
@@ -87,6 +120,8 @@ size_t norm_need(const mot_device *d, const mot_limits *l);
 size_t linear_need(const mot_device *d, const mot_limits *l);
 size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
+/* Shared memory of a block of bf16's attention, which not every GPU has. */
+size_t attention_shared(int64_t D, bool train);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
 size_t past_need(const mot_limits *l);

@@ -31,7 +31,9 @@ static size_t logits_at()
 
 size_t head_need(const mot_limits *l)
 {
-    return logits_at() + (size_t)(rows_of(l->N, l->V > 0 ? l->V : 1) * l->V) * sizeof(float);
+    /* Enough for any smaller vocabulary too, whose rows may fill it better. */
+    int64_t all = l->N * l->V, held = LOGITS_HELD / 4, least = at_most(l->N, LEAST_ROWS) * l->V;
+    return logits_at() + (size_t)at_most(all, held > least ? held : least) * sizeof(float);
 }
 
 /* A running maximum and the sum of exp(z - max); NaN and infinities end up in the sum. */

@@ -95,6 +95,24 @@ static void ref_write(struct mot_device *d, void *to, const void *host, size_t b
         memcpy(to, host, bytes);
 }
 
+static int ref_repeat(struct mot_device *d, const void *key, size_t n)
+{
+    (void)d, (void)key, (void)n;
+    return 0;
+}
+
+static void ref_about(struct mot_device *d, struct mot_about *a)
+{
+    (void)d;
+    *a = (struct mot_about){0};
+}
+
+static int ref_repeated(struct mot_device *d)
+{
+    (void)d;
+    return 0;
+}
+
 static void ref_read(struct mot_device *d, void *host, const void *from, size_t bytes)
 {
     ref_write(d, host, from, bytes);
@@ -693,7 +711,11 @@ const struct mot_kernels mot_kernels_ref = {
     .alloc = ref_alloc,
     .free = ref_free,
     .write = ref_write,
+    .repeat = ref_repeat,
+    .repeated = ref_repeated,
+    .about = ref_about,
     .read = ref_read,
+    .collect = ref_read,
     .copy = ref_write,
     .zero = ref_zero,
     .sync = ref_sync,

@@ -10,7 +10,7 @@
 
 #include <sndfile.h>
 
-#include "../base/base.h"
+#include "source.h"
 
 enum { MIN_RATE = 1000, MAX_RATE = 1000000, CHUNK = 1 << 14 };
 static const int64_t max_samples = (int64_t)1 << 29; /* 3.4 hours at 44.1 kHz, 2 GiB */
@@ -160,9 +160,9 @@ static int mix(struct mot_audio *a, int64_t *capacity, const float *frames, int6
     return MOT_OK;
 }
 
-static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const char *name)
+static int read_samples(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const char *name)
 {
-    int64_t capacity = a->n, before = a->n;
+    int64_t capacity = a->n;
     sf_count_t at_once = CHUNK / info->channels > 0 ? CHUNK / info->channels : 1;
     float *frames = mot_alloc((size_t)at_once * (size_t)info->channels, sizeof *frames);
     int rc = frames ? MOT_OK : MOT_ENOMEM;
@@ -175,17 +175,38 @@ static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const 
                           (long long)max_samples);
     }
     mot_free(frames);
+    if (!rc && sf_error(f) != SF_ERR_NO_ERROR)
+        rc = mot_fail(MOT_ECORRUPT, "%s: damaged sound: %s", name, sf_strerror(f));
+    return rc;
+}
+
+/* How many samples there must be at least.  FLAC knows its length to the sample, MP3 to a frame or two if it knows it at all;
+ * of others it may be a guess. */
+static sf_count_t least(const SF_INFO *info, bool counted)
+{
+    enum { TWO_FRAMES = 2 * 1152 };
+    int type = info->format & SF_FORMAT_TYPEMASK;
+    if (info->frames == SF_COUNT_MAX || (type == SF_FORMAT_MPEG && !counted))
+        return 0;
+    if (type == SF_FORMAT_FLAC)
+        return info->frames;
+    return type == SF_FORMAT_MPEG ? info->frames - TWO_FRAMES : info->frames - info->frames / 10;
+}
+
+static int read_all(struct mot_audio *a, SNDFILE *f, const SF_INFO *info, const struct memory_file *file, const char *name)
+{
+    int64_t before = a->n;
+    bool counted = false, cut = false;
+    int rc = read_samples(a, f, info, name);
     if (rc)
         return rc;
-    if (sf_error(f) != SF_ERR_NO_ERROR)
-        return mot_fail(MOT_ECORRUPT, "%s: damaged sound: %s", name, sf_strerror(f));
-    /* FLAC knows its length to the sample; others guess it, MP3 with a few frames of encoder's
-     * delay. */
-    bool exact = (info->format & SF_FORMAT_TYPEMASK) == SF_FORMAT_FLAC;
-    if (info->frames < SF_COUNT_MAX &&
-        a->n - before < (exact ? info->frames : info->frames - info->frames / 10))
+    if ((info->format & SF_FORMAT_TYPEMASK) == SF_FORMAT_MPEG)
+        mot_mp3_look(file->data, (size_t)file->n, &counted, &cut);
+    if (a->n - before < least(info, counted))
         return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated sound: %lld samples, expected %lld",
                         name, (long long)(a->n - before), (long long)info->frames);
+    if (cut)
+        return mot_fail(MOT_ECORRUPT, "%s: truncated MP3: its last frame is not whole", name);
     if (a->n == 0)
         return mot_fail(MOT_ECORRUPT, "%s: a sound of 0 samples", name);
     return MOT_OK;
@@ -209,7 +230,7 @@ static int load_one(struct mot_audio *a, const unsigned char *data, size_t n, co
         rc = mot_fail(MOT_EFORMAT, "%s: an Ogg of sounds at %d Hz and at %d Hz, one after the other", name, a->rate,
                       info.samplerate);
     else
-        rc = read_all(a, f, &info, name);
+        rc = read_all(a, f, &info, &file, name);
     sf_close(f);
     a->rate = info.samplerate;
     return rc;

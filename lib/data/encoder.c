@@ -6,8 +6,11 @@
  * batch each.  The caller gets the documents batch by batch in the order of reading.  What a record becomes depends on its
  * number alone, so the number of threads does not show.
  *
- * Memory is bounded: there are a few batches a worker, and reading waits while those under way hold too many bytes.
+ * Memory is bounded: there are a few batches a worker, and reading waits while those under way hold too many bytes.  What is
+ * decoded is not, and where memory is limited several large pictures at once may be too many: a record that finds no memory is
+ * tried again while all other workers stand still.  So it is skipped or not, and is a failure or not, whatever the others do.
  */
+#include <malloc.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -57,6 +60,7 @@ struct mot_encoder {
     int64_t head, work, tail; /* batches handed out, taken by workers, read; each modulo n_batches */
     int64_t at;               /* next result of the head */
     size_t under_way;
+    pthread_rwlock_t alone; /* held for reading by all who encode, for writing by one who found no memory */
     pthread_mutex_t lock;
     pthread_cond_t wake_workers, wake_caller;
     bool stop;
@@ -133,27 +137,50 @@ static int encode_record(struct worker *w, struct batch *b, int i)
         rc = encode_variation(w, b, b->raw[i], d);
     mot_building_clear(&w->record);
     mot_building_clear(&w->varied);
-    if (!rc || rc == MOT_ENOMEM)
+    if (!rc)
         return rc;
     b->n_results = results;
     b->ids.n = ids;
     b->latents.n_grids = grids;
     b->latents.n = values;
+    if (rc == MOT_ENOMEM)
+        return rc;
     d.variation = 0;
     d.skipped = mot_strdup(mot_error());
     return d.skipped ? add_result(b, &d) : MOT_ENOMEM;
 }
 
+/* Once more, with all the memory that there is: the others wait between two records. */
+static int encode_alone(struct worker *w, struct batch *b, int i)
+{
+    struct mot_encoder *e = w->e;
+    pthread_rwlock_unlock(&e->alone);
+    pthread_rwlock_wrlock(&e->alone);
+    malloc_trim(0); /* what the others have freed is theirs until then */
+    int rc = encode_record(w, b, i);
+    pthread_rwlock_unlock(&e->alone);
+    pthread_rwlock_rdlock(&e->alone);
+    return rc;
+}
+
 static void encode_batch(struct worker *w, struct batch *b)
 {
     b->status = MOT_OK;
+    pthread_rwlock_rdlock(&w->e->alone);
     for (int i = 0; !b->status && i < b->n; i++) {
+        if (i > 0) { /* whoever wants to be alone need not wait for the whole batch */
+            pthread_rwlock_unlock(&w->e->alone);
+            pthread_rwlock_rdlock(&w->e->alone);
+        }
         b->status = encode_record(w, b, i);
+        if (b->status && w->e->n_workers > 1)
+            b->status = encode_alone(w, b, i);
         if (b->status)
             b->failure = mot_strdup(mot_error());
         mot_raw_free(b->raw[i]);
         b->raw[i] = NULL;
     }
+    pthread_rwlock_unlock(&w->e->alone);
     for (int64_t i = 0; i < b->n_results; i++) {
         struct mot_encoded *d = &b->result[i];
         d->id = b->ids.id + d->id_at;
@@ -363,6 +390,11 @@ struct mot_encoder *mot_encoder_new(struct mot_tokenizer *t, struct mot_source *
     e->o = *o;
     e->source = s;
     e->batch_records = batch_records(t);
+    pthread_rwlockattr_t kind; /* who waits to be alone comes before those who would go on */
+    pthread_rwlockattr_init(&kind);
+    pthread_rwlockattr_setkind_np(&kind, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&e->alone, &kind);
+    pthread_rwlockattr_destroy(&kind);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake_workers, NULL);
     pthread_cond_init(&e->wake_caller, NULL);
@@ -399,6 +431,7 @@ void mot_encoder_free(struct mot_encoder *e)
     mot_free(e->worker);
     mot_free(e->batch);
     mot_free(e->failure);
+    pthread_rwlock_destroy(&e->alone);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->wake_workers);
     pthread_cond_destroy(&e->wake_caller);

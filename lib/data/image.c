@@ -15,16 +15,21 @@
 enum { MAX_PIXELS = 100 * 1000 * 1000, MAX_SCANS = 1000 };
 
 static _Thread_local size_t allocation_limit;
+static _Thread_local bool allocation_failed; /* below the limit: then nothing is known about the picture */
 
 /* Zeroed: stb_image 2.27 uses tables that a JPEG does not define. */
 static void *limited_alloc(size_t n)
 {
-    return n <= allocation_limit ? mot_alloc(n, 1) : NULL;
+    void *p = n <= allocation_limit ? mot_alloc(n, 1) : NULL;
+    allocation_failed |= !p && n <= allocation_limit;
+    return p;
 }
 
 static void *limited_realloc(void *p, size_t n)
 {
-    return n <= allocation_limit ? mot_realloc(p, n, 1) : NULL;
+    void *q = n <= allocation_limit ? mot_realloc(p, n, 1) : NULL;
+    allocation_failed |= !q && n <= allocation_limit;
+    return q;
 }
 
 /* Both are compiled into this file, private to it; they declare more than we switch on. */
@@ -174,12 +179,16 @@ static int load_stb(const unsigned char *p, size_t n, const char *name, bool png
     /* The largest honest allocation: 16-bit RGBA with a filter byte a row, doubled by growing;
      * JPEG's coefficients, whose blocks may be padded to 32 x 32 pixels. */
     allocation_limit = ((size_t)w + 64) * ((size_t)h + 64) * 16 + (1 << 20);
+    allocation_failed = false;
     int channels;
     *pixels = stbi_load_from_memory(p, (int)n, width, height, &channels, png ? 4 : 3);
+    if (allocation_failed) { /* the decoder may have gone on as if something else were wrong */
+        mot_free(*pixels);
+        *pixels = NULL;
+        return MOT_ENOMEM;
+    }
     if (!*pixels && strcmp(stbi_failure_reason(), "outofmem") == 0)
-        return mot_fail(MOT_ECORRUPT,
-                        "%s: damaged picture: more in it than %u x %u pixels, or memory is short",
-                        name, w, h);
+        return mot_fail(MOT_ECORRUPT, "%s: damaged picture: more in it than %u x %u pixels", name, w, h);
     return *pixels ? MOT_OK : mot_fail(MOT_ECORRUPT, "%s: damaged picture: %s", name, stbi_failure_reason());
 }
 

@@ -103,6 +103,11 @@ bool mot_is_webp(const unsigned char *p, size_t n);
 int mot_webp_load(const unsigned char *p, size_t n, int64_t max_pixels, const char *name, unsigned char **rgba, int *width,
                   int *height, int *orientation) MOT_CHECKED;
 
+/* ---- sounds (mp3.c) ---- */
+
+/* Does an MP3 say how long it is; is its last frame cut off? */
+void mot_mp3_look(const unsigned char *p, size_t n, bool *counted, bool *cut);
+
 /* ---- sounds with aligned words (alignment.c) ---- */
 
 typedef struct json_t json_t;

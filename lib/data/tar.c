@@ -106,6 +106,8 @@ int64_t mot_tar_bytes(const struct mot_tar *t)
 /* The archive cannot be read any further. */
 static int broken(struct mot_tar *t, const char *why)
 {
+    if (archive_errno(t->archive) == ENOMEM)
+        return mot_fail(MOT_ENOMEM, "out of memory reading an archive");
     t->ended = true;
     return mot_fail(MOT_ECORRUPT, "%s: damaged or truncated archive near byte %lld%s%s: %s",
                     t->path, (long long)mot_tar_bytes(t), t->member ? ", in member " : "",

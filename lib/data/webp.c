@@ -31,8 +31,11 @@ bool mot_is_webp(const unsigned char *p, size_t n)
 int mot_webp_load(const unsigned char *p, size_t n, int64_t max_pixels, const char *name, unsigned char **rgba, int *width,
                   int *height, int *orientation)
 {
-    WebPBitstreamFeatures f;
-    VP8StatusCode status = WebPGetFeatures(p, n, &f);
+    WebPDecoderConfig how;
+    if (!WebPInitDecoderConfig(&how))
+        return mot_fail(MOT_EFORMAT, "%s: WebP: libwebp is of another version than it was built for", name);
+    VP8StatusCode status = WebPGetFeatures(p, n, &how.input);
+    WebPBitstreamFeatures f = how.input;
     if (status == VP8_STATUS_NOT_ENOUGH_DATA || (status == VP8_STATUS_OK && mot_get32(p + 4) > n - 8))
         return mot_fail(MOT_ECORRUPT, "%s: truncated WebP: %zu bytes and no end", name, n);
     if (status != VP8_STATUS_OK)
@@ -48,10 +51,16 @@ int mot_webp_load(const unsigned char *p, size_t n, int64_t max_pixels, const ch
     *rgba = mot_alloc(size, 1);
     if (!*rgba)
         return MOT_ENOMEM;
-    if (!WebPDecodeRGBAInto(p, n, *rgba, size, 4 * f.width)) {
+    how.output.colorspace = MODE_RGBA;
+    how.output.u.RGBA = (WebPRGBABuffer){*rgba, 4 * f.width, size};
+    how.output.is_external_memory = 1;
+    status = WebPDecode(p, n, &how);
+    if (status != VP8_STATUS_OK) {
         mot_free(*rgba);
         *rgba = NULL;
-        return mot_fail(MOT_ECORRUPT, "%s: damaged WebP: its picture cannot be decoded", name);
+        return status == VP8_STATUS_OUT_OF_MEMORY
+                   ? mot_fail(MOT_ENOMEM, "out of memory decoding a WebP of %d x %d pixels", f.width, f.height)
+                   : mot_fail(MOT_ECORRUPT, "%s: damaged WebP: its picture cannot be decoded", name);
     }
     *width = f.width;
     *height = f.height;

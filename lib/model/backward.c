@@ -3,7 +3,8 @@
  * backward.c - forward.c's list reversed: m->dx holds the gradient of the residual stream and travels from
  * the last layer to the embedding.  Gradients of weights are added to m->grads.
  *
- * swiglu's output is recomputed rather than kept (one cheap pass against N*F values a layer).
+ * swiglu's output is recomputed rather than kept (one cheap pass against N*F values a layer); more, where m->recompute
+ * says so, by forward.c.
  */
 #include <math.h>
 
@@ -85,7 +86,9 @@ void mot_backward_layers(struct mot_model *m)
     norm_back(m, MOT_FINAL_NORM, 0, MOT_W_FINAL_NORM, m->dx, m->dside, m->final, m->final_rstd, 0);
     for (int64_t l = c->num_hidden_layers - 1; l >= 0; l--) {
         m->k->mark(m->d, l, 1);
+        mot_again_for_feed_forward(m, l);
         feed_forward_back(m, l);
+        mot_again_for_attention(m, l);
         attention_back(m, l);
     }
     m->k->mark(m->d, -1, 1);

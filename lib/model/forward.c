@@ -42,6 +42,24 @@ static void linear_onto(struct mot_model *m, enum mot_component c, int64_t l, en
     linear(m, c, l, w, bias, y, x, in, width, 1);
 }
 
+static void attention_norm(struct mot_model *m, int64_t l)
+{
+    struct mot_layer *a = &m->layer[l];
+    norm(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, a->attn_side, a->attn_rstd, a->x, NULL);
+}
+
+static void attention_onto(struct mot_model *m, int64_t l)
+{
+    struct mot_layer *a = &m->layer[l];
+    norm(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, a->mid, a->attn_rstd, a->attn_side, a->x);
+}
+
+static void feed_forward_norm(struct mot_model *m, int64_t l)
+{
+    struct mot_layer *a = &m->layer[l];
+    norm(m, MOT_FFN_NORM, l, MOT_W_FFN_NORM, a->ffn_side, a->ffn_rstd, a->mid, NULL);
+}
+
 static void attention(struct mot_model *m, int64_t l)
 {
     const struct mot_config *c = &m->config;
@@ -50,7 +68,7 @@ static void attention(struct mot_model *m, int64_t l)
     int64_t width = c->hidden_size, heads = c->num_attention_heads, kv = c->num_key_value_heads, dim = c->head_dim;
     const mot_act *in = a->x;
     if (!c->norm_post) {
-        norm(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, a->attn_side, a->attn_rstd, a->x, NULL);
+        attention_norm(m, l);
         in = a->attn_side;
     }
     linear(m, MOT_ATTN_QKV, l, MOT_W_Q, MOT_W_Q_BIAS, a->qkv, in, width, (heads + 2 * kv) * dim, 0);
@@ -70,8 +88,20 @@ static void attention(struct mot_model *m, int64_t l)
         linear_onto(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, a->mid, a->x, a->o, heads * dim);
     } else {
         linear(m, MOT_ATTN_O, l, MOT_W_O, MOT_W_O_BIAS, a->attn_side, a->o, heads * dim, width, 0);
-        norm(m, MOT_ATTN_NORM, l, MOT_W_ATTN_NORM, a->mid, a->attn_rstd, a->attn_side, a->x);
+        attention_onto(m, l);
     }
+}
+
+static void gate_up(struct mot_model *m, int64_t l)
+{
+    const struct mot_config *c = &m->config;
+    struct mot_layer *a = &m->layer[l];
+    const mot_act *in = a->mid;
+    if (!c->norm_post) {
+        feed_forward_norm(m, l);
+        in = a->ffn_side;
+    }
+    linear(m, MOT_FFN, l, MOT_W_GATE, MOT_WEIGHTS, a->gate_up, in, c->hidden_size, 2 * c->intermediate_size, 0);
 }
 
 static void feed_forward(struct mot_model *m, int64_t l)
@@ -80,12 +110,7 @@ static void feed_forward(struct mot_model *m, int64_t l)
     struct mot_layer *a = &m->layer[l];
     int64_t width = c->hidden_size, ffn = c->intermediate_size;
     mot_act *out = mot_residual(m, l + 1);
-    const mot_act *in = a->mid;
-    if (!c->norm_post) {
-        norm(m, MOT_FFN_NORM, l, MOT_W_FFN_NORM, a->ffn_side, a->ffn_rstd, a->mid, NULL);
-        in = a->ffn_side;
-    }
-    linear(m, MOT_FFN, l, MOT_W_GATE, MOT_WEIGHTS, a->gate_up, in, width, 2 * ffn, 0);
+    gate_up(m, l);
     m->k->swiglu(m->d, m->act, a->gate_up, m->batch.n, ffn);
     if (!c->norm_post) {
         linear_onto(m, MOT_FFN, l, MOT_W_DOWN, MOT_WEIGHTS, out, a->mid, m->act, ffn);
@@ -93,6 +118,28 @@ static void feed_forward(struct mot_model *m, int64_t l)
         linear(m, MOT_FFN, l, MOT_W_DOWN, MOT_WEIGHTS, a->ffn_side, m->act, ffn, width, 0);
         norm(m, MOT_FFN_NORM, l, MOT_W_FFN_NORM, out, a->ffn_rstd, a->ffn_side, a->mid);
     }
+}
+
+void mot_again_for_feed_forward(struct mot_model *m, int64_t l)
+{
+    bool post = m->config.norm_post, last = l == m->config.num_hidden_layers - 1;
+    if (m->recompute == MOT_RECOMPUTE_LIGHT && post) {
+        attention_onto(m, l);
+    } else if (m->recompute == MOT_RECOMPUTE_LIGHT) {
+        feed_forward_norm(m, l);
+    } else if (m->recompute == MOT_RECOMPUTE_BLOCK && !last) { /* the last layer's arrays are as it left them */
+        attention(m, l);
+        if (post)
+            feed_forward(m, l); /* its norm's input too; what leaves the layer is written again as it was */
+        else
+            gate_up(m, l);
+    }
+}
+
+void mot_again_for_attention(struct mot_model *m, int64_t l)
+{
+    if (m->recompute == MOT_RECOMPUTE_LIGHT && !m->config.norm_post)
+        attention_norm(m, l);
 }
 
 void mot_forward_layers(struct mot_model *m)

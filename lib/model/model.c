@@ -75,19 +75,39 @@ static void layout_host(struct mot_model *m, struct carve *c)
     TAKE(r->host_patch, rows, width), TAKE(r->host_target_patch, rows, width);
 }
 
-/* One layer's activations.  When only scoring, all layers share the first one's. */
-static void layout_layer(struct mot_layer *a, struct carve *c, const struct mot_config *g, size_t act, int64_t n,
-                         mot_act *qkv)
+/* One layer's activations. */
+static void layout_layer(struct mot_model *m, struct carve *c, struct mot_layer *a)
 {
-    int64_t width = g->hidden_size, hd = g->num_attention_heads * g->head_dim;
+    const struct mot_config *g = &m->config;
+    int64_t n = m->rows, width = g->hidden_size, hd = g->num_attention_heads * g->head_dim;
     int64_t kd = g->num_key_value_heads * g->head_dim;
-    TAKE_ACT(a->x, n, width), TAKE_ACT(a->attn_side, n, width), TAKE(a->attn_rstd, n, 1);
+    size_t act = m->k->activation;
+    TAKE_ACT(a->x, n, width), TAKE(a->attn_rstd, n, 1), TAKE(a->ffn_rstd, n, 1);
     TAKE_ACT(a->q, n, hd), TAKE_ACT(a->k, n, kd), TAKE_ACT(a->v, n, kd), TAKE(a->lse, n, g->num_attention_heads);
-    TAKE_ACT(a->o, n, hd), TAKE_ACT(a->mid, n, width), TAKE_ACT(a->ffn_side, n, width), TAKE(a->ffn_rstd, n, 1);
-    TAKE_ACT(a->gate_up, n, 2 * g->intermediate_size);
-    a->qkv = qkv;
-    if (!qkv)
+    TAKE_ACT(a->o, n, hd), TAKE_ACT(a->gate_up, n, 2 * g->intermediate_size);
+    bool light = m->recompute == MOT_RECOMPUTE_LIGHT, sides = !light || g->norm_post, mid = !light || !g->norm_post;
+    a->attn_side = a->ffn_side = a->mid = m->normed;
+    if (sides)
+        TAKE_ACT(a->attn_side, n, width), TAKE_ACT(a->ffn_side, n, width);
+    if (mid)
+        TAKE_ACT(a->mid, n, width);
+    a->qkv = m->dqkv; /* doubles as the forward's qkv where no layer needs its own */
+    if (g->qk_norm && m->train)
         TAKE_ACT(a->qkv, n, hd + 2 * kd);
+}
+
+/* All layers share the first one's arrays when only scoring, and all but x with whole blocks made again. */
+static void layout_layers(struct mot_model *m, struct carve *c)
+{
+    size_t act = m->k->activation;
+    layout_layer(m, c, &m->layer[0]);
+    for (int64_t l = 1; l < m->config.num_hidden_layers; l++) {
+        m->layer[l] = m->layer[0];
+        if (m->train && m->recompute == MOT_RECOMPUTE_BLOCK)
+            TAKE_ACT(m->layer[l].x, m->rows, m->config.hidden_size);
+        else if (m->train)
+            layout_layer(m, c, &m->layer[l]);
+    }
 }
 
 static void layout(struct mot_model *m, struct carve *c)
@@ -102,17 +122,10 @@ static void layout(struct mot_model *m, struct carve *c)
     if (m->vectors >= 0)
         layout_patches(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
-    /* dqkv doubles as the forward's qkv where no layer needs its own. */
     TAKE_ACT(m->dqkv, n, hd + 2 * kd);
-    for (int64_t l = 0; l < g->num_hidden_layers; l++) {
-        if (!m->train && l > 0) {
-            m->layer[l] = m->layer[0];
-            continue;
-        }
-        /* take() yields NULL while measuring: any non-NULL pointer says "shared" there. */
-        bool own = g->qk_norm && m->train;
-        layout_layer(&m->layer[l], c, g, act, n, own ? NULL : m->dqkv ? m->dqkv : (mot_act *)(uintptr_t)64);
-    }
+    if (m->recompute == MOT_RECOMPUTE_LIGHT)
+        TAKE_ACT(m->normed, n, width);
+    layout_layers(m, c);
     TAKE_ACT(m->final, n, width), TAKE_ACT(m->final_norm, n, width), TAKE(m->final_rstd, n, 1);
     TAKE(m->nll, n, 1), TAKE(m->lse, n, 1), TAKE_ACT(m->act, n, ffn);
     if (!m->train)
@@ -150,6 +163,7 @@ static int measure(struct mot_model *m, struct mot_memory *out, size_t *host)
         .optimizer = m->train ? 2 * weights : 0,
         .activations = device.used + own.used,
         .workspace = m->k->workspace(m->d, &limits),
+        .context = m->k->beside,
     };
     *host = own.used;
     return MOT_OK;
@@ -215,8 +229,8 @@ static int allocate(struct mot_model *m)
         return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
     if (!taken)
         return mot_fail(MOT_ENOMEM, "memory is short: this model takes %.1f MB (weights %.1f, activations %.1f); "
-                                    "lower --batch or --seq, or choose a smaller config",
-                        (double)(need.weights + need.gradients + need.optimizer + need.activations + need.workspace) / 1e6,
+                                    "lower --batch or --seq, recompute more, or choose a smaller config",
+                        (double)mot_memory_total(&need) / 1e6,
                         (double)need.weights / 1e6, (double)need.activations / 1e6);
     m->k->zero(m->d, m->params, need.weights);
     if (m->train)
@@ -228,17 +242,16 @@ static int allocate(struct mot_model *m)
 }
 
 static int plan(struct mot_model *m, const struct mot_config *c, const struct mot_kernels *k, int threads, int64_t rows,
-                int64_t seq, bool train)
+                int64_t seq, bool train, enum mot_recompute recompute)
 {
     m->config = *c;
     m->k = k;
     m->rows = rows;
     m->seq = seq < rows || m->sequences ? seq : rows;
     m->train = train;
+    m->recompute = train ? recompute : MOT_RECOMPUTE_NONE;
     m->vectors = mot_vectors_of(c);
     m->pictures = m->vectors < 0 ? 0 : rows / MOT_LEAST_PATCHES + 1;
-    if (m->vectors >= 0 && !k->cast)
-        return mot_fail(MOT_EDEVICE, "%s: pictures of vectors are not there on this device", k->name);
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
     if (!m->layer)
@@ -250,7 +263,8 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
 }
 
 static struct mot_model *new_model(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
-                                   int threads, int64_t rows, int64_t seq, int64_t sequences, bool train)
+                                   int threads, int64_t rows, int64_t seq, int64_t sequences, bool train,
+                                   enum mot_recompute recompute)
 {
     struct mot_model *m = mot_alloc(1, sizeof *m);
     if (!m)
@@ -259,7 +273,7 @@ static struct mot_model *new_model(const struct mot_config *c, const struct mot_
     for (int i = 0; i < c->n_modalities; i++)
         m->first[i] = v->modality[i].first;
     m->first[c->n_modalities] = v->size;
-    if (plan(m, c, k, threads, rows, seq, train) || allocate(m)) {
+    if (plan(m, c, k, threads, rows, seq, train, recompute) || allocate(m)) {
         mot_model_free(m);
         return NULL;
     }
@@ -269,13 +283,19 @@ static struct mot_model *new_model(const struct mot_config *c, const struct mot_
 struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
                                 int threads, int64_t rows, int64_t seq, bool train)
 {
-    return new_model(c, v, k, threads, rows, seq, 0, train);
+    return new_model(c, v, k, threads, rows, seq, 0, train, MOT_RECOMPUTE_NONE);
+}
+
+struct mot_model *mot_model_new_training(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                         int threads, int64_t rows, int64_t seq, enum mot_recompute recompute)
+{
+    return new_model(c, v, k, threads, rows, seq, 0, true, recompute);
 }
 
 struct mot_model *mot_model_new_growing(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
                                         int threads, int64_t rows, int64_t context, int64_t sequences)
 {
-    return new_model(c, v, k, threads, rows, context, sequences, false);
+    return new_model(c, v, k, threads, rows, context, sequences, false, MOT_RECOMPUTE_NONE);
 }
 
 void mot_model_free(struct mot_model *m)
@@ -295,11 +315,11 @@ void mot_model_free(struct mot_model *m)
 }
 
 int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int64_t rows, int64_t seq, bool train,
-                   int threads, struct mot_memory *out)
+                   enum mot_recompute recompute, int threads, struct mot_memory *out)
 {
     struct mot_model m = {0};
     size_t host;
-    int rc = plan(&m, c, k, threads, rows, seq, train);
+    int rc = plan(&m, c, k, threads, rows, seq, train, recompute);
     if (!rc)
         rc = measure(&m, out, &host);
     if (m.d)
@@ -358,7 +378,22 @@ static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backw
                     m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
 }
 
-int mot_model_run(struct mot_model *m, bool backward)
+/* All that the calls of a run depend on and that changes from batch to batch. */
+struct run_key {
+    int64_t n, n_segments, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
+    int64_t backward, until;
+};
+
+static struct run_key key_of(const struct mot_model *m, bool backward)
+{
+    const struct mot_routed *r = &m->batch;
+    struct run_key k = {.n = r->n, .n_segments = r->n_segments, .n_pictures = r->n_pictures, .n_patches = r->n_patches,
+                        .backward = backward, .until = r->until != NULL};
+    memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
+    return k;
+}
+
+static void run(struct mot_model *m, bool backward)
 {
     int64_t n = m->batch.n, patches = m->batch.n_patches, before = patches ? m->batch.begin[m->vectors] : n;
     mot_forward_layers(m);
@@ -370,9 +405,29 @@ int mot_model_run(struct mot_model *m, bool backward)
         mot_patches_out_back(m);
         mot_backward_layers(m);
     }
-    m->k->read(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
-    m->k->read(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
+}
+
+void mot_model_start(struct mot_model *m, bool backward)
+{
+    int64_t n = m->batch.n;
+    struct run_key key = key_of(m, backward);
+    if (!m->k->repeat(m->d, &key, sizeof key))
+        do
+            run(m, backward);
+        while (m->k->repeated(m->d));
+    m->k->collect(m->d, m->host_nll, m->nll, (size_t)n * sizeof *m->nll);
+    m->k->collect(m->d, m->host_lse, m->lse, (size_t)n * sizeof *m->lse);
+}
+
+int mot_model_wait(struct mot_model *m)
+{
     if (m->k->sync(m->d))
         return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
     return MOT_OK;
+}
+
+int mot_model_run(struct mot_model *m, bool backward)
+{
+    mot_model_start(m, backward);
+    return mot_model_wait(m);
 }

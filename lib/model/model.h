@@ -173,7 +173,8 @@ struct mot_routed {
 
 /* ---- model.c, forward.c, backward.c ---- */
 
-/* What a layer leaves for its backward.  (N, ...) in sorted order unless noted. */
+/* What a layer leaves for its backward.  (N, ...) in sorted order unless noted.  With recomputation some of it is shared
+ * by all layers: MOT_RECOMPUTE_LIGHT, the outputs of norms but x; MOT_RECOMPUTE_BLOCK, all but x. */
 struct mot_layer {
     mot_act *x;            /* (N,C) the residual stream that enters */
     mot_act *attn_side;    /* (N,C) pre: norm of x, the input of QKV.  post: output of o_proj, the norm's input */
@@ -195,6 +196,7 @@ struct mot_model {
     const struct mot_kernels *k;
     struct mot_device *d;
     bool train;
+    enum mot_recompute recompute;
     int64_t rows, seq; /* largest batch and piece; with sequences: and the longest sequence */
     int64_t sequences; /* rows that may attend to a past, 0: there are none (grow.c) */
     mot_real *params, *grads; /* grads NULL when only scoring */
@@ -207,6 +209,7 @@ struct mot_model {
     mot_real *logits;                          /* (MOT_FEW,V), with sequences */
     mot_real *cos, *sin;                       /* (seq, D/2) */
     mot_act *act;                              /* (N,F) */
+    mot_act *normed;                           /* (N,C) what MOT_RECOMPUTE_LIGHT does not keep of layers, NULL otherwise */
     mot_act *dx, *dside;                       /* (N,C) */
     mot_act *dgate_up, *dact;                  /* (N,2F), (N,F) */
     mot_act *dqkv, *dq, *dk, *dv, *dO;         /* as their namesakes */
@@ -225,6 +228,9 @@ struct mot_model {
  * mot_model_init or mot_model_load.  first: see the field. */
 struct mot_model *mot_model_new(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
                                 int threads, int64_t rows, int64_t seq, bool train) MOT_CHECKED;
+/* The same, for training steps that keep less and make it again. */
+struct mot_model *mot_model_new_training(const struct mot_config *c, const struct mot_vocab *v, const struct mot_kernels *k,
+                                         int threads, int64_t rows, int64_t seq, enum mot_recompute recompute) MOT_CHECKED;
 void mot_model_free(struct mot_model *m);
 /* The same, only forward, for sequences of at most `context` tokens that grow (grow.c): a batch has at most `rows` rows, and
  * at most `sequences` of them behind something remembered. */
@@ -232,7 +238,7 @@ struct mot_model *mot_model_new_growing(const struct mot_config *c, const struct
                                         int threads, int64_t rows, int64_t context, int64_t sequences) MOT_CHECKED;
 /* What mot_model_new would take, without taking it. */
 int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int64_t rows, int64_t seq, bool train,
-                   int threads, struct mot_memory *out) MOT_CHECKED;
+                   enum mot_recompute recompute, int threads, struct mot_memory *out) MOT_CHECKED;
 /* Random weights: normal with initializer_range, norms 1, biases 0.  A tensor's numbers depend on seed and name only. */
 int mot_model_init(struct mot_model *m, uint64_t seed) MOT_CHECKED;
 /* Weights from a folder's file or files: every tensor there exactly once, nothing else (folder.c). */
@@ -258,6 +264,9 @@ int mot_model_modality(const struct mot_model *m, int32_t id);
 /* Forward over the routed batch; with `backward` also the backward pass: gradients are added to m->grads.  Then per row, in
  * SORTED order, m->host_nll and m->host_lse (target: m->batch.host_target); of a patch host_nll is its mean squared error. */
 int mot_model_run(struct mot_model *m, bool backward) MOT_CHECKED;
+/* The same in two halves: what is started may still be under way until it was waited for. */
+void mot_model_start(struct mot_model *m, bool backward);
+int mot_model_wait(struct mot_model *m) MOT_CHECKED;
 
 /* Memory for a sequence of at most `capacity` tokens, on the model's device; freed with k->free(d, p->kv). */
 int mot_past_new(struct mot_model *m, int64_t capacity, struct mot_past *p) MOT_CHECKED;
@@ -274,6 +283,9 @@ int mot_model_logits(struct mot_model *m, const int64_t *position, int64_t n, mo
 int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, double weight_scale, const struct mot_seen *p,
                            const struct mot_past *past) MOT_CHECKED;
 void mot_forward_layers(struct mot_model *m);
+/* What layer l did not keep, in two parts: for the backward pass of its FFN, and then for that of its attention. */
+void mot_again_for_feed_forward(struct mot_model *m, int64_t l);
+void mot_again_for_attention(struct mot_model *m, int64_t l);
 void mot_backward_layers(struct mot_model *m);
 /* The groups of a component at a layer: offsets of weights w and b (MOT_WEIGHTS: none). Returns their count. */
 int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, enum mot_weight w, enum mot_weight b,

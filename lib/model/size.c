@@ -37,15 +37,48 @@ int mot_config_size(const struct mot_config *c, struct mot_size *s)
     return MOT_OK;
 }
 
-double mot_forward_flops(const struct mot_config *c, const struct mot_rows *r)
+size_t mot_memory_total(const struct mot_memory *m)
 {
-    double width = (double)c->hidden_size, layers = (double)c->num_hidden_layers;
+    return m->weights + m->gradients + m->optimizer + m->activations + m->workspace + m->context;
+}
+
+/* Of the layers alone. */
+static double layer_flops(const struct mot_config *c, const struct mot_rows *r)
+{
+    double width = (double)c->hidden_size;
     double hd = (double)(c->num_attention_heads * c->head_dim), kd = (double)(c->num_key_value_heads * c->head_dim);
     double layer = width * (hd + 2 * kd + hd + 3 * (double)c->intermediate_size);
+    /* Scores and their weighted sum of values: two products of head_dim multiply-adds a head and pair. */
+    return (double)c->num_hidden_layers * (2 * layer * (double)r->n + 2 * 2 * r->pairs * hd);
+}
+
+double mot_forward_flops(const struct mot_config *c, const struct mot_rows *r)
+{
+    double width = (double)c->hidden_size;
     int k = mot_vectors_of(c);
     double patch = k < 0 ? 0 : 2 * width * (double)c->latent_size[k];
-    double matrices = layers * layer * (double)r->n + width * (double)c->vocab_size * (double)(r->n - r->patches) +
-                      patch * (double)r->patches + width * (MOT_TIME_FEATURES + width) * (double)r->pictures;
-    /* Scores and their weighted sum of values: two products of head_dim multiply-adds a head and pair. */
-    return 2 * matrices + layers * 2 * 2 * r->pairs * hd;
+    double matrices = width * (double)c->vocab_size * (double)(r->n - r->patches) + patch * (double)r->patches +
+                      width * (MOT_TIME_FEATURES + width) * (double)r->pictures;
+    return layer_flops(c, r) + 2 * matrices;
+}
+
+int mot_recompute_find(const char *name, enum mot_recompute *level)
+{
+    static const char *const names[] = {"none", "light", "block"};
+    for (int i = 0; i < MOT_COUNT(names); i++)
+        if (strcmp(name, names[i]) == 0) {
+            *level = (enum mot_recompute)i;
+            return MOT_OK;
+        }
+    return mot_fail(MOT_EARG, "\"%s\": expected none, light or block", name);
+}
+
+/* Before the residual stream a layer's last product is not made again, unless a norm follows it. */
+double mot_recompute_flops(const struct mot_config *c, const struct mot_rows *r, enum mot_recompute level)
+{
+    double layers = (double)c->num_hidden_layers;
+    if (level != MOT_RECOMPUTE_BLOCK)
+        return 0;
+    double last = c->norm_post ? 0 : 2 * (double)(c->hidden_size * c->intermediate_size) * (double)r->n;
+    return (layers - 1) * (layer_flops(c, r) / layers - last);
 }

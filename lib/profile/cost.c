@@ -204,5 +204,5 @@ int mot_cost_memory(const struct mot_config *c, const struct mot_workload *w, co
                     int threads, bool train, struct mot_memory *memory)
 {
     const struct mot_kernels *k = mot_device_find(device, dtype);
-    return k ? mot_model_plan(c, k, w->batch * w->seq, w->seq, train, threads, memory) : MOT_EDEVICE;
+    return k ? mot_model_plan(c, k, w->batch * w->seq, w->seq, train, w->recompute, threads, memory) : MOT_EDEVICE;
 }

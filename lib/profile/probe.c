@@ -23,7 +23,8 @@ static const char *const op_names[] = {
     [MOT_OP_GRAD_NORM] = "grad_norm", [MOT_OP_CLIP] = "clip",               [MOT_OP_ADAMW] = "adamw",
 };
 _Static_assert(sizeof op_names / sizeof op_names[0] == MOT_OPS, "a name for every operation");
-static const char *const direction_names[] = {"forward", "backward", "backward_x", "backward_w", "update", "data"};
+static const char *const direction_names[] = {"forward", "backward", "backward_x", "backward_w", "recompute", "update",
+                                              "data"};
 _Static_assert(sizeof direction_names / sizeof direction_names[0] == MOT_DIRECTIONS, "a name for every direction");
 
 const char *mot_op_name(enum mot_op op)
@@ -62,35 +63,29 @@ static size_t cells(const struct mot_probe *p)
 
 /* ---- one operation ---- */
 
-/* What one group of an operation costs; -1: no tower. */
-struct part {
-    int tower;
-    double flops, bytes, seconds;
-};
-
 static double begin(struct mot_probe *p)
 {
     p->first_work = p->watch.n < p->watch.capacity ? p->watch.n : p->watch.capacity;
     return mot_probe_now();
 }
 
-/* Seconds that workers spent on each part; their sum. */
-static double add_work(const struct mot_probe *p, struct part *part, int n)
+/* Seconds that workers spent on each part of an operation; their sum. */
+static double add_work(const struct mot_probe *p, struct mot_done *o)
 {
     double all = 0;
-    int64_t end = p->watch.n < p->watch.capacity ? p->watch.n : p->watch.capacity;
-    for (int64_t i = p->first_work; i < end; i++) {
+    int64_t end = o->work_end < p->watch.capacity ? o->work_end : p->watch.capacity;
+    for (int64_t i = o->work; i < end; i++) {
         const struct mot_work *w = &p->watch.work[i];
         double seconds = w->end - w->begin;
         all += seconds;
-        if (w->group >= 0 && w->group < n)
-            part[w->group].seconds += seconds;
+        if (w->group >= 0 && w->group < o->n)
+            o->part[w->group].seconds += seconds;
     }
     return all;
 }
 
 /* The share of part i in the operation's time: by what the workers said, else by cost. */
-static double share_of(const struct part *part, int n, int i)
+static double share_of(const struct mot_part *part, int n, int i)
 {
     double seconds = 0, flops = 0, bytes = 0;
     for (int k = 0; k < n; k++) {
@@ -105,55 +100,86 @@ static double share_of(const struct part *part, int n, int i)
     return bytes > 0 ? part[i].bytes / bytes : 1.0 / n;
 }
 
-static void keep_event(struct mot_probe *p, enum mot_op op, enum mot_direction direction, int64_t layer, double from,
-                       double to, double flops)
+static void keep_event(struct mot_probe *p, const struct mot_done *o, double flops)
 {
     if (p->n_events == p->event_capacity) {
         p->events_lost++;
         return;
     }
-    p->event[p->n_events++] = (struct mot_event){op, direction, layer, from, to, flops, p->first_work, p->watch.n};
+    p->event[p->n_events++] =
+        (struct mot_event){o->op, o->direction, o->layer, o->begin, o->end, flops, o->work, o->work_end};
 }
 
-/* The operation that began at `from` is over: count it. */
-static void end(struct mot_probe *p, double from, enum mot_op op, enum mot_direction direction, struct part *part, int n)
+/* Count an operation whose times are known. */
+static void count(struct mot_probe *p, struct mot_done *o)
 {
-    double to = mot_probe_now(), flops = 0;
-    int64_t layer = direction == MOT_UPDATE || direction == MOT_DATA ? -1 : p->layer;
+    double flops = 0, busy = add_work(p, o);
+    for (int i = 0; i < o->n; i++) {
+        double share = share_of(o->part, o->n, i);
+        struct mot_cell *c = &p->cell[cell_at(p, o->op, o->direction, o->layer, o->part[i].tower)];
+        c->calls++;
+        c->seconds += share * (o->end - o->begin);
+        c->busy += share * busy;
+        c->flops += o->part[i].flops;
+        c->bytes += o->part[i].bytes;
+        flops += o->part[i].flops;
+    }
+    p->seconds += o->end - o->begin;
+    p->flops += flops;
+    if (p->event_capacity)
+        keep_event(p, o, flops);
+}
+
+/* The device was waited for: count what it did since; on a late one an operation's time is that of its work. */
+static void settle(struct mot_probe *p)
+{
+    for (int i = 0; i < p->n_done; i++) {
+        struct mot_done *o = &p->done[i];
+        if (o->work_end <= o->work || o->work_end > p->watch.capacity)
+            continue;
+        o->begin = p->watch.work[o->work].begin;
+        o->end = p->watch.work[o->work_end - 1].end;
+        count(p, o);
+    }
+    p->n_done = 0;
+    if (!p->event_capacity)
+        p->watch.n = 0;
+}
+
+/* The operation that began at `from` is over, or under way on a late device: count it, now or when it is. */
+static void end(struct mot_probe *p, double from, enum mot_op op, enum mot_direction direction, struct mot_part *part, int n)
+{
     if (!p->recording) {
         p->watch.n = 0;
         return;
     }
-    double busy = add_work(p, part, n);
-    for (int i = 0; i < n; i++) {
-        double share = share_of(part, n, i);
-        struct mot_cell *c = &p->cell[cell_at(p, op, direction, layer, part[i].tower)];
-        c->calls++;
-        c->seconds += share * (to - from);
-        c->busy += share * busy;
-        c->flops += part[i].flops;
-        c->bytes += part[i].bytes;
-        flops += part[i].flops;
+    struct mot_done o = {.op = op, .direction = direction, .n = n, .begin = from, .end = mot_probe_now(),
+                         .layer = direction == MOT_UPDATE || direction == MOT_DATA ? -1 : p->layer,
+                         .work = p->first_work, .work_end = p->watch.n};
+    memcpy(o.part, part, (size_t)n * sizeof *part);
+    if (!p->k->late) {
+        count(p, &o);
+        if (!p->event_capacity)
+            p->watch.n = 0;
+        return;
     }
-    p->seconds += to - from;
-    p->flops += flops;
-    if (p->event_capacity)
-        keep_event(p, op, direction, layer, from, to, flops);
-    else
-        p->watch.n = 0;
+    p->done[p->n_done++] = o;
+    if (p->n_done == MOT_MOST_DONE && p->k->sync(p->d) == 0)
+        settle(p);
 }
 
 /* One part that belongs to no tower. */
 static void end_whole(struct mot_probe *p, double from, enum mot_op op, enum mot_direction direction, double flops,
                       double bytes)
 {
-    struct part part = {-1, flops, bytes, 0};
+    struct mot_part part = {-1, flops, bytes, 0};
     end(p, from, op, direction, &part, 1);
 }
 
+/* Of an operation of the forward pass. */
 static enum mot_direction pass(const struct mot_probe *p)
 {
-    return p->backward ? MOT_BACKWARD : MOT_FORWARD;
+    return p->backward ? MOT_AGAIN : MOT_FORWARD;
 }
 
 /* ---- groups: which weight, which tower ---- */
@@ -189,12 +215,12 @@ static enum mot_op op_of(const struct mot_probe *p, const struct mot_group *g, i
 }
 
 /* Parts of groups that cost `flops` and `bytes` a row, and `each` bytes a group for its weights. */
-static int parts_of(const struct mot_probe *p, struct part part[MOT_MAX_MODALITIES], const struct mot_group *g, int G,
+static int parts_of(const struct mot_probe *p, struct mot_part part[MOT_MAX_MODALITIES], const struct mot_group *g, int G,
                     double flops, double bytes, double each)
 {
     for (int k = 0; k < G; k++) {
         const struct mot_tensor *t = tensor_at(p, g[k].w);
-        part[k] = (struct part){t ? t->tower : -1, flops * (double)g[k].rows, bytes * (double)g[k].rows + each, 0};
+        part[k] = (struct mot_part){t ? t->tower : -1, flops * (double)g[k].rows, bytes * (double)g[k].rows + each, 0};
     }
     return G;
 }
@@ -223,6 +249,15 @@ static void probe_read(struct mot_device *d, void *host, const void *from_device
     double from = begin(p);
     p->k->read(p->d, host, from_device, bytes);
     end_whole(p, from, MOT_OP_TRANSFER, MOT_DATA, 0, 2 * (double)bytes);
+    settle(p);
+}
+
+static void probe_collect(struct mot_device *d, void *host, const void *from_device, size_t bytes)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->collect(p->d, host, from_device, bytes);
+    end_whole(p, from, MOT_OP_TRANSFER, MOT_DATA, 0, 2 * (double)bytes);
 }
 
 static void probe_copy(struct mot_device *d, void *to, const void *what, size_t bytes)
@@ -243,13 +278,30 @@ static void probe_zero(struct mot_device *d, void *to, size_t bytes)
 
 static int probe_sync(struct mot_device *d)
 {
-    return probe_of(d)->k->sync(probe_of(d)->d);
+    struct mot_probe *p = probe_of(d);
+    int rc = p->k->sync(p->d);
+    if (rc == 0)
+        settle(p);
+    return rc;
 }
 
 static const char *probe_error(const struct mot_device *d)
 {
     const struct mot_probe *p = (const struct mot_probe *)(const void *)d;
     return p->k->error(p->d);
+}
+
+/* Each operation is to be seen. */
+static int probe_repeat(struct mot_device *d, const void *key, size_t n)
+{
+    (void)d, (void)key, (void)n;
+    return 0;
+}
+
+static int probe_repeated(struct mot_device *d)
+{
+    (void)d;
+    return 0;
 }
 
 static void probe_mark(struct mot_device *d, int64_t layer, int backward)
@@ -283,11 +335,11 @@ static void probe_rmsnorm(struct mot_device *d, mot_real *y, mot_real *rstd, con
                           const mot_real *params, const struct mot_group *g, int G, int64_t C, mot_real eps)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rmsnorm(p->d, y, rstd, x, res, params, g, G, C, eps);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)((res ? 3 : 2) * C) + size, size * (double)C);
-    end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
+    end(p, from, op_of(p, g, G), pass(p), part, n);
 }
 
 static void probe_rmsnorm_back(struct mot_device *d, mot_real *dx, mot_real *grads, const mot_real *dy, const mot_real *x,
@@ -295,7 +347,7 @@ static void probe_rmsnorm_back(struct mot_device *d, mot_real *dx, mot_real *gra
                                int add)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rmsnorm_back(p->d, dx, grads, dy, x, rstd, params, g, G, C, add);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)((add ? 4 : 3) * C) + size, 3 * size * (double)C);
@@ -306,19 +358,19 @@ static void probe_linear(struct mot_device *d, mot_real *y, const mot_real *x, c
                          const struct mot_group *g, int G, int64_t I, int64_t O, int add)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear(p->d, y, x, params, g, G, I, O, add);
     int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(I + O * (add ? 2 : 1)),
                      act(p) * (double)(I * O));
-    end(p, from, op_of(p, g, G), MOT_FORWARD, part, n);
+    end(p, from, op_of(p, g, G), pass(p), part, n);
 }
 
 static void probe_linear_back_x(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *params,
                                 const struct mot_group *g, int G, int64_t I, int64_t O, int add)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear_back_x(p->d, dx, dy, params, g, G, I, O, add);
     int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(O + I * (add ? 2 : 1)),
@@ -330,7 +382,7 @@ static void probe_linear_back_w(struct mot_device *d, mot_real *grads, const mot
                                 const struct mot_group *g, int G, int64_t I, int64_t O)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->linear_back_w(p->d, grads, dy, x, g, G, I, O);
     int n = parts_of(p, part, g, G, 2 * (double)(I * O), act(p) * (double)(I + O), 2 * size * (double)(I * O));
@@ -343,11 +395,11 @@ static void probe_rope(struct mot_device *d, mot_real *q, mot_real *k, mot_real 
                        enum mot_head_norm norm, mot_real eps)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rope(p->d, q, k, v, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)(2 * (H + 2 * K) * D) + size * (double)D, 0);
-    end(p, from, MOT_OP_ROPE, MOT_FORWARD, part, n);
+    end(p, from, MOT_OP_ROPE, pass(p), part, n);
 }
 
 static void probe_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads, const mot_real *dq, const mot_real *dk,
@@ -356,7 +408,7 @@ static void probe_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grad
                             int64_t N, int64_t H, int64_t K, int64_t D, enum mot_head_norm norm, mot_real eps)
 {
     struct mot_probe *p = probe_of(d);
-    struct part part[MOT_MAX_MODALITIES];
+    struct mot_part part[MOT_MAX_MODALITIES];
     double from = begin(p);
     p->k->rope_back(p->d, dqkv, grads, dq, dk, dv, qkv, params, g, G, seq, pos, cos, sin, N, H, K, D, norm, eps);
     int n = parts_of(p, part, g, G, 0, act(p) * (double)((qkv ? 3 : 2) * (H + 2 * K) * D) + size * (double)D, 0);
@@ -383,7 +435,7 @@ static void probe_attention(struct mot_device *d, mot_real *o, mot_real *lse, co
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->attention(p->d, o, lse, q, k, v, row, until, segments, n_segments, N, H, K, D, scale);
-    end_whole(p, from, MOT_OP_ATTENTION, MOT_FORWARD, 2 * 2 * pairs_of(p) * (double)(H * D),
+    end_whole(p, from, MOT_OP_ATTENTION, pass(p), 2 * 2 * pairs_of(p) * (double)(H * D),
               act(p) * (double)(N * (2 * H * D + 2 * K * D)) + size * (double)(N * H));
 }
 
@@ -491,7 +543,7 @@ static void probe_sumsq(struct mot_device *d, double *out, const mot_real *x, in
     const struct mot_tensor *t = tensor_at(p, x - p->m->grads);
     double from = begin(p);
     p->k->sumsq(p->d, out, x, n);
-    struct part part = {t ? t->tower : -1, 0, size * (double)n, 0};
+    struct mot_part part = {t ? t->tower : -1, 0, size * (double)n, 0};
     end(p, from, MOT_OP_GRAD_NORM, MOT_UPDATE, &part, 1);
 }
 
@@ -511,7 +563,7 @@ static void probe_adamw(struct mot_device *d, mot_real *w, mot_real *m, mot_real
     const struct mot_tensor *t = tensor_at(p, w - p->m->params);
     double from = begin(p);
     p->k->adamw(p->d, w, m, v, grad, n, scale, lr, b1, b2, eps, decay, step);
-    struct part part = {t ? t->tower : -1, 0, 8 * size * (double)n, 0}; /* four arrays read and written */
+    struct mot_part part = {t ? t->tower : -1, 0, 8 * size * (double)n, 0}; /* four arrays read and written */
     end(p, from, MOT_OP_ADAMW, MOT_UPDATE, &part, 1);
 }
 
@@ -520,7 +572,8 @@ static void probe_adamw(struct mot_device *d, mot_real *w, mot_real *m, mot_real
 static struct mot_kernels probing(const struct mot_kernels *k)
 {
     struct mot_kernels p = *k;
-    p.write = probe_write, p.read = probe_read, p.copy = probe_copy, p.zero = probe_zero;
+    p.write = probe_write, p.read = probe_read, p.collect = probe_collect, p.copy = probe_copy, p.zero = probe_zero;
+    p.repeat = probe_repeat, p.repeated = probe_repeated;
     p.sync = probe_sync, p.error = probe_error, p.mark = probe_mark;
     p.embed = probe_embed, p.embed_back = probe_embed_back;
     p.rmsnorm = probe_rmsnorm, p.rmsnorm_back = probe_rmsnorm_back;
@@ -543,7 +596,9 @@ int mot_probe_attach(struct mot_probe *p, struct mot_model *m, int64_t events)
     p->cell = mot_alloc(cells(p), sizeof *p->cell);
     p->watch.work = mot_alloc((size_t)pieces, sizeof *p->watch.work);
     p->event = mot_alloc((size_t)events, sizeof *p->event);
-    if (!p->cell || !p->watch.work || !p->event) {
+    p->done = mot_alloc(m->k->late ? MOT_MOST_DONE : 0, sizeof *p->done);
+    if (!p->cell || !p->watch.work || !p->event || !p->done) {
+        mot_free(p->done);
         mot_free(p->cell);
         mot_free(p->watch.work);
         mot_free(p->event);
@@ -568,6 +623,7 @@ void mot_probe_detach(struct mot_probe *p)
     mot_free(p->cell);
     mot_free(p->watch.work);
     mot_free(p->event);
+    mot_free(p->done);
     *p = (struct mot_probe){0};
 }
 

@@ -12,7 +12,11 @@ enum mot_op { /* in order of the forward pass, then of the rest of a step */
     MOT_OP_GATE_UP, MOT_OP_SWIGLU, MOT_OP_DOWN, MOT_OP_FINAL_NORM, MOT_OP_HEAD, MOT_OP_PATCHES, MOT_OP_RESIDUAL, MOT_OP_TRANSFER,
     MOT_OP_ZERO, MOT_OP_GRAD_NORM, MOT_OP_CLIP, MOT_OP_ADAMW, MOT_OPS
 };
-enum mot_direction { MOT_FORWARD, MOT_BACKWARD, MOT_BACKWARD_X, MOT_BACKWARD_W, MOT_UPDATE, MOT_DATA, MOT_DIRECTIONS };
+enum mot_direction {
+    MOT_FORWARD, MOT_BACKWARD, MOT_BACKWARD_X, MOT_BACKWARD_W,
+    MOT_AGAIN, /* of the forward pass, in the backward pass */
+    MOT_UPDATE, MOT_DATA, MOT_DIRECTIONS
+};
 const char *mot_op_name(enum mot_op op);
 const char *mot_direction_name(enum mot_direction d);
 
@@ -22,6 +26,24 @@ struct mot_cell {
     double seconds, busy; /* of the clock; of all workers together */
     double flops, bytes;
 };
+
+/* What one group of an operation costs; tower -1: none. */
+struct mot_part {
+    int tower;
+    double flops, bytes, seconds;
+};
+
+/* One call, and its pieces of work, watch.work[work, work_end). */
+struct mot_done {
+    enum mot_op op;
+    enum mot_direction direction;
+    int64_t layer;
+    double begin, end;
+    int64_t work, work_end;
+    int n;
+    struct mot_part part[MOT_MAX_MODALITIES];
+};
+enum { MOT_MOST_DONE = 4096 };
 
 /* One call, for a timeline; its pieces of work are watch.work[work, work_end). */
 struct mot_event {
@@ -42,6 +64,8 @@ struct mot_probe {
     int backward;
     int64_t first_work; /* of the operation under way */
     struct mot_watch watch;
+    struct mot_done *done; /* (MOT_MOST_DONE) calls that a late device has not told the times of yet */
+    int n_done;
     struct mot_cell *cell;
     double seconds, flops; /* of all recorded operations */
     struct mot_event *event;

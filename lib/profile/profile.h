@@ -11,6 +11,9 @@
  * document (seq), mix (equal shares).  The mix then sums to 1. (cost.c) */
 int mot_workload_settle(const struct mot_config *c, struct mot_workload *w) MOT_CHECKED;
 
+/* FLOP/s of a GPU by its data sheet, in products of dtype; 0: it is not in the table. (peak.c) */
+double mot_gpu_peak(const char *name, const char *dtype);
+
 /* ---- a log of a training, as read (runlog.c) ---- */
 
 enum { MOT_MAX_SERIES = 64, MOT_MAX_NOTICES = 4 };

@@ -18,7 +18,7 @@ struct mot_profiler {
     struct mot_batch batch;
     struct mot_noise noise;
     struct mot_memory memory;
-    double flops; /* of a step, by mot_forward_flops */
+    double flops, recomputed; /* of a step, by mot_forward_flops and mot_recompute_flops */
     int64_t steps, recorded;
     double recorded_seconds;
     struct mot_profile_row *row;
@@ -101,6 +101,7 @@ static int make_batch(struct mot_profiler *p, const struct mot_vocab *v)
     mot_free(id);
     struct mot_rows rows = mot_batch_rows(&p->batch);
     p->flops = (p->o.forward_only ? 1 : 3) * mot_forward_flops(&p->config, &rows);
+    p->recomputed = p->o.forward_only ? 0 : mot_recompute_flops(&p->config, &rows, w->recompute);
     return rc;
 }
 
@@ -113,12 +114,15 @@ static int open_parts(struct mot_profiler *p, const struct mot_vocab *vocab)
         return MOT_EDEVICE;
     if (!vocab)
         made_up_vocabulary(&p->config, &made_up), vocab = &made_up;
-    int rc = mot_model_plan(&p->config, k, w->batch * w->seq, w->seq, !p->o.forward_only, p->o.threads, &p->memory);
+    int rc = mot_model_plan(&p->config, k, w->batch * w->seq, w->seq, !p->o.forward_only, w->recompute, p->o.threads,
+                            &p->memory);
     if (!rc)
         rc = make_batch(p, vocab);
     if (rc)
         return rc;
-    p->m = mot_model_new(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, !p->o.forward_only);
+    p->m = p->o.forward_only
+               ? mot_model_new(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, false)
+               : mot_model_new_training(&p->config, vocab, k, p->o.threads, w->batch * w->seq, w->seq, w->recompute);
     if (!p->m)
         return MOT_ENOMEM;
     rc = mot_model_init(p->m, p->o.seed);
@@ -180,6 +184,20 @@ double mot_profiler_flops(const struct mot_profiler *p)
     return p->flops;
 }
 
+double mot_profiler_recomputed(const struct mot_profiler *p)
+{
+    return p->recomputed;
+}
+
+void mot_profiler_gpu(struct mot_profiler *p, struct mot_gpu *g)
+{
+    struct mot_about a;
+    p->probe.k->about(p->probe.d, &a);
+    *g = (struct mot_gpu){.memory = a.memory, .clock = a.clock, .memory_clock = a.memory_clock,
+                          .peak = a.name[0] ? mot_gpu_peak(a.name, p->o.dtype) : 0};
+    snprintf(g->name, sizeof g->name, "%s", a.name);
+}
+
 int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
 {
     struct mot_step s = {0};
@@ -191,9 +209,13 @@ int mot_profiler_step(struct mot_profiler *p, bool record, double *seconds)
     if (!rc)
         rc = mot_model_route(p->m, &p->batch, weight > 0 ? 1 / weight : 0, &seen);
     if (!rc)
-        rc = mot_model_run(p->m, !p->o.forward_only);
+        mot_model_start(p->m, !p->o.forward_only);
     if (!rc && !p->o.forward_only)
-        rc = mot_optimizer_norms(&p->optimizer, &s);
+        mot_optimizer_start_norms(&p->optimizer);
+    if (!rc)
+        rc = mot_model_wait(p->m);
+    if (!rc && !p->o.forward_only)
+        mot_optimizer_end_norms(&p->optimizer, &s);
     if (!rc && !p->o.forward_only)
         mot_optimizer_step(&p->optimizer, &p->train, 1e-4, ++p->steps);
     if (!rc && p->m->k->sync(p->m->d))

@@ -278,8 +278,10 @@ static int extract(struct run *r, const struct mot_trie *trie, const unsigned ch
         if (a->rstrip)
             while (end < n && mot_is_space(mot_utf8_get(p + end, &size)))
                 end += (size_t)size;
+        if (a->lstrip && begin < done) /* white space that a token before this one has taken */
+            begin = done;
         int rc = done < begin ? next(r, p + done, begin - done, first && done == 0) : MOT_OK;
-        if (!rc)
+        if (!rc && begin < end)
             rc = mot_ids_append(r->out, &a->id, 1);
         if (rc)
             return rc;

@@ -46,10 +46,10 @@ static int open_text(struct mot_tokenizer *t)
         rc = mot_vocab_own(t->folder, &own);
     if (!rc && own)
         rc = (rc = mot_vocab_read(&t->vocab, t->folder, own)) ? rc : check_digest(t);
-    else if (!rc)
-        rc = mot_vocab_foreign(&t->vocab, t->folder, j);
     if (!rc && !(t->text = mot_text_load(path, j)))
         rc = MOT_EFORMAT;
+    if (!rc && !own) /* after the text, which says what in the file is of a kind that is not known */
+        rc = mot_vocab_foreign(&t->vocab, t->folder, j);
     if (!rc && t->text->n_ids > t->vocab.modality[0].n)
         rc = mot_fail(MOT_EARG, "%s: it has ids up to %d, vocab.json gives text %d ids", path,
                       t->text->n_ids - 1, t->vocab.modality[0].n);

@@ -73,8 +73,8 @@ static int read_merges(struct mot_text *t, const json_t *merges)
         if (a < 0 || b < 0 || c < 0) {
             rc = mot_fail(
                 MOT_EFORMAT,
-                "%s: merge %zu: \"%.40s\" + \"%.40s\": not all of this is in the vocabulary",
-                t->name, i, left, right);
+                "%s: merge %zu: \"%.*s\" + \"%.40s\": not all of this is in the vocabulary",
+                t->name, i, n_left < 40 ? (int)n_left : 40, left, right);
             break;
         }
         mot_bpe_add_merge(&t->bpe, a, b, rank++, c);
@@ -314,6 +314,13 @@ static int read_processor(struct mot_text *t, const json_t *part, int depth)
 
 /* ---- the file ---- */
 
+/* Settings that a program left behind which cut texts or filled them up; nobody wants that of documents. */
+static int asks_for(const struct mot_text *t, const char *setting)
+{
+    return mot_fail(MOT_EFORMAT, "%s: it asks for %s, which would cut texts or fill them up: write \"%s\":null in it if that is not meant",
+                    t->name, setting, setting);
+}
+
 static int read_all(struct mot_text *t, const json_t *j)
 {
     const json_t *padding = json_object_get(j, "padding"),
@@ -322,11 +329,11 @@ static int read_all(struct mot_text *t, const json_t *j)
         return mot_fail(MOT_EFORMAT, "%s: not a tokenizer: expected an object with a \"model\"",
                         t->name);
     if (truncation && !json_is_null(truncation))
-        return mot_part_unknown(t, "setting", "truncation");
+        return asks_for(t, "truncation");
     /* Padding to the longest of a batch leaves a single text alone. */
     const char *strategy = json_string_value(json_object_get(padding, "strategy"));
     if (padding && !json_is_null(padding) && !(strategy && strcmp(strategy, "BatchLongest") == 0))
-        return mot_part_unknown(t, "setting", "padding");
+        return asks_for(t, "padding");
     int rc = mot_read_normalizer(t, json_object_get(j, "normalizer"), 0);
     if (!rc)
         rc = mot_read_splitter(t, json_object_get(j, "pre_tokenizer"), 0);

@@ -121,7 +121,7 @@ void mot_optimizer_free(struct mot_optimizer *o)
     *o = (struct mot_optimizer){0};
 }
 
-int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s)
+void mot_optimizer_start_norms(struct mot_optimizer *o)
 {
     struct mot_model *m = o->m;
     for (int i = 0; i < o->n; i++) {
@@ -130,9 +130,12 @@ int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s)
         else
             m->k->zero(m->d, o->sums + i, sizeof *o->sums);
     }
-    m->k->read(m->d, o->host_sums, o->sums, (size_t)o->n * sizeof *o->sums);
-    if (m->k->sync(m->d))
-        return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
+    m->k->collect(m->d, o->host_sums, o->sums, (size_t)o->n * sizeof *o->sums);
+}
+
+void mot_optimizer_end_norms(const struct mot_optimizer *o, struct mot_step *s)
+{
+    const struct mot_model *m = o->m;
     double all = 0, shared = 0, tower[MOT_MAX_MODALITIES] = {0};
     for (int i = 0; i < o->n; i++) {
         all += o->host_sums[i];
@@ -142,7 +145,15 @@ int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s)
     s->grad_norm_shared = sqrt(shared);
     for (int t = 0; t < m->config.n_towers; t++)
         s->grad_norm_tower[t] = sqrt(tower[t]);
-    return MOT_OK;
+}
+
+int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s)
+{
+    mot_optimizer_start_norms(o);
+    int rc = mot_model_wait(o->m);
+    if (!rc)
+        mot_optimizer_end_norms(o, s);
+    return rc;
 }
 
 void mot_optimizer_step(struct mot_optimizer *o, const struct mot_train_options *options, double lr, int64_t step)

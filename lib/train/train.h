@@ -28,6 +28,9 @@ int mot_optimizer_new(struct mot_optimizer *o, struct mot_model *m, const struct
 void mot_optimizer_free(struct mot_optimizer *o);
 /* Gradient norms of what is trained, in all, by tower and of what is shared. */
 int mot_optimizer_norms(struct mot_optimizer *o, struct mot_step *s) MOT_CHECKED;
+/* The same in two halves, with mot_model_wait between them. */
+void mot_optimizer_start_norms(struct mot_optimizer *o);
+void mot_optimizer_end_norms(const struct mot_optimizer *o, struct mot_step *s);
 /* Clip and update with the learning rate lr; gradients are zero afterwards.  After mot_optimizer_norms. */
 void mot_optimizer_step(struct mot_optimizer *o, const struct mot_train_options *options, double lr, int64_t step);
 
@@ -48,6 +51,28 @@ int mot_noise_training(struct mot_noise *s, const struct mot_batch *b, double li
 int mot_noise_scoring(struct mot_noise *s, const struct mot_batch *b, const double *level) MOT_CHECKED;
 /* Let a share of the pictures, with what follows them, not see what comes before: pieces are cut before their <|boi|>. */
 int mot_noise_drop(struct mot_batch *b, int32_t boi, double share, uint64_t seed, int64_t step, int64_t part) MOT_CHECKED;
+
+/* ---- ahead.c ---- */
+struct mot_ahead {
+    int64_t n;               /* batches a step */
+    struct mot_batch *batch; /* (n) of the step that was taken */
+    struct mot_position position; /* behind them */
+    struct mot_loader *loader; /* NULL without shards */
+    int32_t boi;
+    uint64_t seed;
+    double drop;
+    bool waits, there; /* no step is loaded ahead; one is, to `next`, or it failed */
+    struct mot_batch *next;
+    struct mot_position next_position;
+    int next_rc;
+    char *next_error;
+};
+int mot_ahead_new(struct mot_ahead *a, const struct mot_train_options *o, const struct mot_vocab *v) MOT_CHECKED;
+void mot_ahead_free(struct mot_ahead *a);
+/* Load a step's batches now, if they need not be waited for. */
+void mot_ahead_load(struct mot_ahead *a, int64_t step);
+/* A step's batches become a->batch. */
+int mot_ahead_take(struct mot_ahead *a, int64_t step) MOT_CHECKED;
 
 /* Learning rate of step 1..steps (schedule.c). */
 double mot_learning_rate(const struct mot_train_options *o, int64_t steps, int64_t step);

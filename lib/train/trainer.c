@@ -22,8 +22,7 @@ struct mot_trainer {
     struct mot_vocab vocab;
     struct mot_model *m;
     struct mot_optimizer optimizer;
-    struct mot_loader *loader;
-    struct mot_batch *batch; /* (accumulate) */
+    struct mot_ahead ahead;
     struct mot_noise noise;
     struct mot_progress done;
     int64_t steps;
@@ -280,7 +279,7 @@ static int start_again(struct mot_trainer *t)
     if (!rc)
         rc = mot_log_cut(t->run, t->done.step);
     if (!rc)
-        rc = mot_loader_seek(t->loader, t->done.position);
+        rc = mot_loader_seek(t->ahead.loader, t->done.position);
     json_decref(saved);
     return rc;
 }
@@ -288,22 +287,13 @@ static int start_again(struct mot_trainer *t)
 static int open_parts(struct mot_trainer *t, const struct mot_kernels *k)
 {
     const struct mot_train_options *o = &t->o;
-    t->batch = mot_alloc((size_t)o->accumulate, sizeof *t->batch);
-    t->m = mot_model_new(&t->config, &t->vocab, k, o->threads, o->batch * o->seq, o->seq, true);
-    if (!t->batch || !t->m)
+    t->m = mot_model_new_training(&t->config, &t->vocab, k, o->threads, o->batch * o->seq, o->seq, o->recompute);
+    if (!t->m)
         return MOT_ENOMEM;
     int rc = mot_noise_new(&t->noise, &t->config);
     if (!rc)
         rc = mot_optimizer_new(&t->optimizer, t->m, o);
-    if (rc)
-        return rc;
-    struct mot_loader_options lo = {.batch = o->batch, .seq = o->seq, .shuffle = o->shuffle, .seed = o->seed, .repeat = true};
-    if (o->n_shards) {
-        t->loader = mot_loader_open(o->shards, o->n_shards, &t->vocab, &lo);
-        if (!t->loader)
-            return MOT_EFORMAT;
-    }
-    return MOT_OK;
+    return rc ? rc : mot_ahead_new(&t->ahead, o, &t->vocab);
 }
 
 struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
@@ -367,13 +357,10 @@ void mot_trainer_close(struct mot_trainer *t)
 {
     if (!t)
         return;
-    for (int64_t i = 0; t->batch && i < t->o.accumulate; i++)
-        mot_batch_free(&t->batch[i]);
-    mot_free(t->batch);
     mot_optimizer_free(&t->optimizer);
     mot_noise_free(&t->noise);
     mot_model_free(t->m);
-    mot_loader_close(t->loader);
+    mot_ahead_free(&t->ahead);
     json_decref(t->options);
     mot_bytes_free(&t->notice);
     mot_unlock(t->lock);
@@ -382,7 +369,7 @@ void mot_trainer_close(struct mot_trainer *t)
 }
 
 int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, struct mot_size *size,
-                     struct mot_memory *memory, double *flops_a_step)
+                     struct mot_memory *memory, double *flops_a_step, double *recomputed)
 {
     struct mot_vocab v;
     const struct mot_kernels *k = mot_device_find(o->device, o->dtype);
@@ -392,11 +379,13 @@ int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, st
     if (!rc)
         rc = mot_config_size(c, size);
     if (!rc)
-        rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->threads, memory);
+        rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->recompute, o->threads, memory);
     double rows = (double)(o->batch * o->seq), pairs = rows * (double)(o->seq + 1) / 2;
-    if (!rc)
-        *flops_a_step = 3 * (double)o->accumulate *
-                        mot_forward_flops(c, &(struct mot_rows){.n = o->batch * o->seq, .pairs = pairs});
+    if (!rc) {
+        struct mot_rows r = {.n = o->batch * o->seq, .pairs = pairs};
+        *flops_a_step = 3 * (double)o->accumulate * mot_forward_flops(c, &r);
+        *recomputed = (double)o->accumulate * mot_recompute_flops(c, &r, o->recompute);
+    }
     return rc;
 }
 
@@ -446,39 +435,67 @@ static void count(struct mot_trainer *t, const struct mot_batch *b, double sum[M
     t->done.flops += 3 * mot_forward_flops(&t->config, &rows);
 }
 
+/* What a step's batches add up to. */
+struct whole {
+    double weight; /* of losses */
+    int64_t n, patches;
+    int64_t last; /* batch that has rows; -1: none */
+};
+
+static struct whole whole_of(const struct mot_trainer *t)
+{
+    struct whole w = {.last = -1};
+    for (int64_t a = 0; a < t->o.accumulate; a++) {
+        const struct mot_batch *b = &t->ahead.batch[a];
+        w.weight += mot_batch_weight(t->m, b);
+        w.n += b->n;
+        w.patches += mot_batch_rows(b).patches;
+        w.last = b->n > 0 ? a : w.last;
+    }
+    return w;
+}
+
+/* Forward and backward over the a-th batch, to be waited for. */
+static int start(struct mot_trainer *t, int64_t step, int64_t a, const struct whole *w)
+{
+    const struct mot_batch *b = &t->ahead.batch[a];
+    int rc = mot_noise_training(&t->noise, b, t->o.noise_limit, t->o.seed, step, a);
+    struct mot_seen seen = {t->noise.x, t->noise.target, t->noise.time,
+                            w->patches ? t->config.loss_weight[t->noise.vectors] / (double)w->patches : 0};
+    if (!rc)
+        rc = mot_model_route(t->m, b, w->weight > 0 ? 1 / w->weight : 0, &seen);
+    if (!rc)
+        mot_model_start(t->m, true);
+    return rc;
+}
+
+/* Losses and gradients of all batches, and their norms, which the device is waited for once a batch. */
 static int forward_and_backward(struct mot_trainer *t, struct mot_step *s, bool *done)
 {
-    double weight = 0, sum[MOT_MAX_MODALITIES] = {0};
-    int64_t n = 0, patches = 0;
-    for (int64_t a = 0; a < t->o.accumulate; a++) {
-        int rc = mot_loader_next(t->loader, &t->batch[a]);
-        if (rc)
-            return rc;
-        rc = mot_noise_drop(&t->batch[a], t->vocab.boi, t->o.drop, t->o.seed, s->step, a);
-        if (rc)
-            return rc;
-        weight += mot_batch_weight(t->m, &t->batch[a]);
-        n += t->batch[a].n;
-        patches += mot_batch_rows(&t->batch[a]).patches;
-    }
-    if (n == 0) {
-        *done = true;
-        return MOT_OK;
-    }
-    for (int64_t a = 0; a < t->o.accumulate; a++) {
-        if (t->batch[a].n == 0)
+    double sum[MOT_MAX_MODALITIES] = {0};
+    int rc = mot_ahead_take(&t->ahead, s->step);
+    if (rc)
+        return rc;
+    struct whole w = whole_of(t);
+    *done = w.n == 0;
+    for (int64_t a = 0; a <= w.last; a++) {
+        if (t->ahead.batch[a].n == 0)
             continue;
-        int rc = mot_noise_training(&t->noise, &t->batch[a], t->o.noise_limit, t->o.seed, s->step, a);
-        struct mot_seen seen = {t->noise.x, t->noise.target, t->noise.time,
-                                patches ? t->config.loss_weight[t->noise.vectors] / (double)patches : 0};
-        if (!rc)
-            rc = mot_model_route(t->m, &t->batch[a], weight > 0 ? 1 / weight : 0, &seen);
-        if (!rc)
-            rc = mot_model_run(t->m, true);
+        rc = start(t, s->step, a, &w);
         if (rc)
             return rc;
-        count(t, &t->batch[a], sum, s);
+        if (a == w.last) {
+            mot_optimizer_start_norms(&t->optimizer);
+            if (s->step < t->steps)
+                mot_ahead_load(&t->ahead, s->step + 1);
+        }
+        rc = mot_model_wait(t->m);
+        if (rc)
+            return rc;
+        count(t, &t->ahead.batch[a], sum, s);
     }
+    if (!*done)
+        mot_optimizer_end_norms(&t->optimizer, s);
     for (int k = 0; k < t->config.n_modalities; k++)
         s->loss_modality[k] = s->targets[k] ? sum[k] / (double)s->targets[k] : (double)NAN;
     return MOT_OK;
@@ -494,9 +511,6 @@ int mot_trainer_step(struct mot_trainer *t, struct mot_step *s, bool *done)
     int rc = forward_and_backward(t, s, done);
     if (rc || *done)
         return rc;
-    rc = mot_optimizer_norms(&t->optimizer, s);
-    if (rc)
-        return rc;
     if (!isfinite(s->loss) || !isfinite(s->z_loss) || !isfinite(s->grad_norm))
         return mot_fail(MOT_EDEVICE,
                         "step %lld: loss %g, gradient norm %g: the run diverged; the last save is whole; "
@@ -505,7 +519,7 @@ int mot_trainer_step(struct mot_trainer *t, struct mot_step *s, bool *done)
     s->lr = mot_learning_rate(&t->o, t->steps, s->step);
     mot_optimizer_step(&t->optimizer, &t->o, s->lr, s->step);
     t->done.step = s->step;
-    t->done.position = mot_loader_position(t->loader);
+    t->done.position = t->ahead.position;
     t->done.seconds += seconds() - began;
     s->tokens = t->done.tokens;
     s->flops = t->done.flops;

@@ -3,6 +3,7 @@
 """peer.py: the same training step in PyTorch (float32, CPU, eager), timed in turn with ours.
 
     tests/bench/peer.py [--bench bin/bench-step] [--rounds N] [CONFIG...]
+    tests/bench/peer.py --cuda WIDTH,FFN,LAYERS,HEADS,VOCAB,MODALITIES --batch N --seq N --routing R
 
 The same decoder on the same kind of batch: pre-norm RMSNorm, rotary positions, causal attention (PyTorch's fused one), SwiGLU,
 untied head, cross-entropy, gradient clipping, fused AdamW.  Two modalities, half the tokens each, interleaved at random:
@@ -16,6 +17,9 @@ PyTorch gets the best of what can be set here: the number of threads (one or all
 keep freed memory, which saves it the page faults on every temporary.  `bench-step -s` makes our steps, one after each of
 PyTorch's, so that both see the same machine; ratios are medians over the rounds.  Columns, tab-separated: config,
 routing, PyTorch's seconds and tokens/s, ours, and how many times as many tokens a second ours makes; what is wanted; met.
+
+With --cuda it prints the median seconds of its steps on a GPU alone: compiled, in bf16 by autocast over float weights.
+tests/bench/gpu.sh compares them with ours.
 """
 import argparse
 import ctypes
@@ -43,15 +47,15 @@ WANTED_SMALL = 4.0  # for d48, whatever the routing
 class Routes:
     """Which rows of a flat batch belong to which modality."""
 
-    def __init__(self, how, modality):
+    def __init__(self, how, modality, modalities=MODALITIES):
         self.how = how
         if how == "mask":
-            self.masks = [modality == m for m in range(MODALITIES)]
+            self.masks = [modality == m for m in range(modalities)]
         if how == "sorted":
             self.order = torch.argsort(modality, stable=True)
             self.back = torch.empty_like(self.order)
-            self.back[self.order] = torch.arange(len(self.order))
-            self.sizes = torch.bincount(modality, minlength=MODALITIES).tolist()
+            self.back[self.order] = torch.arange(len(self.order), device=self.order.device)
+            self.sizes = torch.bincount(modality, minlength=modalities).tolist()
 
     def each(self, towers, *inputs):
         """A tower's function on its rows of every input, merged into one tensor again."""
@@ -61,7 +65,7 @@ class Routes:
             parts = zip(*(x.split(self.sizes) for x in inputs))
             return torch.cat([tower(*part) for tower, part in zip(towers, parts)])
         outs = [tower(*(x[mask] for x in inputs)) for tower, mask in zip(towers, self.masks)]
-        merged = torch.empty(len(self.masks[0]), outs[0].shape[1])
+        merged = torch.empty(len(self.masks[0]), outs[0].shape[1], dtype=outs[0].dtype, device=outs[0].device)
         for mask, out in zip(self.masks, outs):
             merged[mask] = out
         return merged
@@ -124,24 +128,27 @@ def rotate(x, cos, sin):
 
 
 class Model(nn.Module):
-    def __init__(self, net, how):
+    def __init__(self, net, how, modalities=MODALITIES):
         super().__init__()
         width, ffn, layers, heads, vocab, seq, _ = net
-        towers = 1 if how == "dense" else MODALITIES
-        self.how = how
+        towers = 1 if how == "dense" else modalities
+        self.how, self.modalities = how, modalities
         self.embed = nn.Embedding(vocab, width)
         self.layers = nn.ModuleList(Layer(width, ffn, heads, towers) for _ in range(layers))
         self.norm = nn.ModuleList(nn.RMSNorm(width, eps=1e-5) for _ in range(towers))
         self.head = nn.Linear(width, vocab, bias=False)
         half = width // heads // 2
         angle = torch.arange(seq)[:, None] * 10000.0 ** -(torch.arange(half) / half)
-        self.cos, self.sin = angle.cos()[None, :, None], angle.sin()[None, :, None]
+        self.register_buffer("cos", angle.cos()[None, :, None])
+        self.register_buffer("sin", angle.sin()[None, :, None])
         for p in self.parameters():
             if p.dim() == 2:
                 nn.init.normal_(p, std=0.02)
 
     def forward(self, tokens, targets, modality):
-        routes = Routes(self.how, modality.flatten())
+        return self.loss(tokens, targets, Routes(self.how, modality.flatten(), self.modalities))
+
+    def loss(self, tokens, targets, routes):
         x = routes.from_text(self.embed(tokens.flatten()))
         for layer in self.layers:
             x = layer(x, routes, len(tokens), self.cos, self.sin)
@@ -168,6 +175,41 @@ class Peer:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return time.perf_counter() - begin
+
+
+class CudaPeer:
+    """The same on a GPU; routes are made once a batch, outside of what is compiled, as ours are."""
+
+    def __init__(self, net, how, modalities):
+        torch.manual_seed(1)
+        torch.set_float32_matmul_precision("high")
+        self.model = Model(net, how, modalities).cuda()
+        self.loss = torch.compile(self.model.loss)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        vocab, seq, batch = net[4:]
+        text = torch.randint(vocab, (batch, seq + 1), device="cuda")
+        self.text, self.targets = text[:, :-1], text[:, 1:]
+        self.routes = Routes(how, ((self.text * modalities) // vocab).flatten(), modalities)
+
+    def step(self):
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = self.loss(self.text, self.targets, self.routes)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+
+def on_gpu(a):
+    width, ffn, layers, heads, vocab, modalities = (int(x) for x in a.cuda.split(","))
+    peer = CudaPeer((width, ffn, layers, heads, vocab, a.seq, a.batch), a.routing, modalities)
+    for _ in range(3):  # compiles and warms up
+        peer.step()
+    print(statistics.median(peer.step() for _ in range(a.rounds)))
 
 
 def keep_freed_memory():
@@ -232,8 +274,15 @@ def main():
     p = argparse.ArgumentParser(usage=__doc__)
     p.add_argument("--bench", default="bin/bench-step")
     p.add_argument("--rounds", type=int, default=7)
+    p.add_argument("--cuda")
+    p.add_argument("--batch", type=int)
+    p.add_argument("--seq", type=int)
+    p.add_argument("--routing", choices=list(WANTED))
     p.add_argument("config", nargs="*", choices=[[], *NETS])
     a = p.parse_args()
+    if a.cuda:
+        on_gpu(a)
+        return
     keep_freed_memory()
     print(f"# PyTorch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}")
     print("config\trouting\tPyTorch s\tPyTorch tok/s\tours s\tours tok/s\tits threads\ttimes\twant\tmet")

@@ -119,4 +119,24 @@ if (ulimit -v 250000; mot-tokenize --version > version 2>&1); then
     (ulimit -v 250000; head -c 400M /dev/zero | fails mot-tokenize -q -t tok -o text.mot -)
     says 'standard input: out of memory .*; -f lines takes each line as a record$'
     absent text.mot
+    # Pictures that fit one by one, but not two at a time, are all there, whatever the number of threads.
+    chunk() { # TYPE < DATA: a PNG's; gzip ends with the checksum, the wrong way round
+        { printf %s "$1"; cat; } > chunk
+        printf '%08x' $(($(wc -c < chunk) - 4)) | sed 's/../\\x&/g' > length
+        env printf "$(cat length)"
+        cat chunk
+        for byte in $(gzip -c chunk | tail -c 8 | od -An -tx1 | cut -c 1-12 | tr ' ' '\n' | tac); do env printf "\x$byte"; done
+    }
+    {
+        printf '\211PNG\r\n\032\n'
+        printf '\0\0\016\0\0\0\016\0\010\002\0\0\0' | chunk IHDR # 3584 x 3584
+        { printf '\170\1'; head -c $((3584 * (1 + 3 * 3584))) /dev/zero | gzip | tail -c +11; } | chunk IDAT
+        chunk IEND < /dev/null
+    } > p1.png
+    for i in 2 3 4 5 6; do cp p1.png p$i.png; done
+    tar -cf large.tar p?.png
+    for threads in 2 4; do
+        (ulimit -v 300000; mot-tokenize -t tok --threads $threads -f tar -o large.mot - < large.tar 2> err)
+        says '6 documents, .* 0 records skipped'
+    done
 fi

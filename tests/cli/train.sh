@@ -190,6 +190,20 @@ vocab=$(awk -v RS=, '/"size"/ { gsub(/[^0-9]/, ""); n += $0 } END { print n }' t
 hand=$((3 * (2 * 96 * (2 * (4 * 32 * 32 + 3 * 32 * 96) + vocab * 32) + 2 * 2 * 2 * 2352 * 32)))
 equal "$(value dense.tsv flops_per_step)" "$hand"
 
+# Less kept, made again: the same run to the last bit, in less memory.  One layer of two again, by hand.
+train -o kept --steps 8 a.mot > kept.jsonl
+train -o made --steps 8 --save-every 4 --recompute light a.mot > made.jsonl
+same kept/model.safetensors made/model.safetensors
+train -o block --steps 8 --recompute block a.mot > made.jsonl
+same kept/model.safetensors block/model.safetensors
+mot-train -c nano -t tok --dry-run --batch 2 --seq 48 --arch mot --recompute block > block.tsv
+[ "$(value block.tsv bytes_activations)" -lt "$(value mot.tsv bytes_activations)" ] || wrong 'recomputation saves nothing'
+equal "$(value block.tsv flops_per_step)" "$(value mot.tsv flops_per_step)"
+equal "$(value block.tsv flops_recomputed_per_step)" "$((2 * 96 * (4 * 32 * 32 + 2 * 32 * 96) + 2 * 2 * 2352 * 32))"
+equal "$(value block.tsv bytes_context)" 0
+exits 2 mot-train -c nano -t tok -o x --recompute all a.mot
+says 'none, light or block'
+
 # Freezing, learning rates by name, starting from a folder.
 train -o start --steps 0 > out
 equal "$(cat out)" ''

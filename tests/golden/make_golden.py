@@ -10,6 +10,10 @@ Each is a model folder (config.json, vocab.json, model.safetensors) with random 
     loss        F64 (1)          sum_i w_i (nll_i + z_loss lse_i^2) / sum_i w_i, w_i by the target's modality
     grad.NAME   F32              the gradient of that loss for each tensor
 
+and where pictures are vectors also, for piece 0 alone: at_picture I64 (first row, patches), latent F32 (vectors at their level
+of noise), aim F32 (what is to be told of them), time F64 (1); nll of a patch is its mean squared error, the loss has the mean of
+these times the modality's weight beside it, and rows before and behind a patch predict nothing: their nll is 0
+
 computed by reference.py in double.  The same every time; run it after a change of what the model means.
 """
 import json
@@ -45,6 +49,8 @@ CASES = {
             "tower_of": {"ffn": [0, 1, 0], "final_norm": [0, 0, 0]}, "z_loss": 0.1, "rms_norm_eps": 0.01,
             "loss_weights": [0.25, 1.5, 0.0]},
 }
+VECTORS = {"modalities": ["text", "image", "speech"], "latent_sizes": {"image": 5}, "loss_weights": [1.0, 5.0, 0.5],
+           "num_hidden_layers": 1, "hidden_size": 12, "head_dim": 6}
 
 
 def write_golden(folder, keys, seed):
@@ -72,11 +78,58 @@ def write_golden(folder, keys, seed):
     save_file(golden, os.path.join(folder, "golden.safetensors"))
 
 
+def write_vectors(folder, seed):
+    """Two pieces: words around a picture of six vectors, and words alone."""
+    r, sizes = torch.Generator().manual_seed(seed), [14, 1, 7]
+    c = {**COMMON, **VECTORS, "vocab_size": sum(sizes)}
+    os.makedirs(folder, exist_ok=True)
+    parity.write_folder(folder, c, sizes, seed)
+    model = reference.Model(folder)
+    docs = [[3, 15, 9, 2] + [14] * 6 + [4, 17, 5], [6, 20, 1, 8]]
+    x, aim = (torch.randn(6, 5, generator=r, dtype=torch.float32) for _ in range(2))
+    time, begin, weights = 371.0, 4, c["loss_weights"]
+    rows, sum_weights, loss, lse = [], 0, 0, []
+    for k, d in enumerate(docs):
+        ids = torch.tensor(d)
+        modality = torch.tensor([parity.modality_of(i, sizes) for i in d])
+        hidden = model.hidden(ids[:-1], modality[:-1], [(begin, x.double(), time)] if k == 0 else [])
+        logits = model.head(hidden)
+        for i in range(len(d) - 1):
+            lse.append(logits[i].logsumexp(-1))
+            if modality[i] == 1:
+                rows.append((model.affine("llm2vae", hidden[i]) - aim[i - begin].double()).pow(2).mean())
+                loss = loss + weights[1] / 6 * rows[-1]
+            elif modality[i + 1] == 1:
+                rows.append(torch.zeros(()))
+            else:
+                rows.append(lse[-1] - logits[i, d[i + 1]])
+                sum_weights += weights[modality[i + 1]]
+    ids_loss, at = 0, 0
+    for d in docs:
+        for i in range(len(d) - 1):
+            if d[i] != 14 and d[i + 1] != 14:
+                ids_loss = ids_loss + weights[parity.modality_of(d[i + 1], sizes)] * rows[at + i]
+        at += len(d) - 1
+    loss = loss + ids_loss / sum_weights
+    loss.backward()
+    golden = {
+        "id": torch.tensor([i for d in docs for i in d[:-1]], dtype=torch.int32),
+        "target": torch.tensor([i for d in docs for i in d[1:]], dtype=torch.int32),
+        "piece": torch.tensor([0, len(docs[0]) - 1, sum(len(d) - 1 for d in docs)]),
+        "at_picture": torch.tensor([begin, 6]), "latent": x.flatten(), "aim": aim.flatten(),
+        "time": torch.tensor([time]), "nll": torch.stack(rows).detach(), "lse": torch.stack(lse).detach(),
+        "loss": loss.detach()[None],
+    }
+    golden.update({"grad." + n: w.grad.float() for n, w in model.w.items()})
+    save_file(golden, os.path.join(folder, "golden.safetensors"))
+
+
 def main():
     torch.set_default_dtype(torch.float64)
     here = os.path.dirname(os.path.abspath(__file__))
     for seed, (name, keys) in enumerate(CASES.items()):
         write_golden(os.path.join(here, name), keys, seed)
+    write_vectors(os.path.join(here, "vectors"), len(CASES))
 
 
 if __name__ == "__main__":

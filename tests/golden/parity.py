@@ -141,7 +141,8 @@ def write_folder(folder, c, sizes, seed):
         f.write("\n")
     save_file(make_weights(c, seed), os.path.join(folder, "model.safetensors"))
     vocab = {"version": 1, "special": {"bos": 0, "eos": 1}, "digest": f"{seed:016x}",
-             "modalities": [{"name": NAMES[m], "first": sum(sizes[:m]), "size": n}
+             "modalities": [{"name": NAMES[m], "first": sum(sizes[:m]), "size": n,
+                             **({"width": c["latent_sizes"][NAMES[m]]} if NAMES[m] in c.get("latent_sizes", {}) else {})}
                             for m, n in enumerate(sizes)]}
     with open(os.path.join(folder, "vocab.json"), "w", encoding="utf-8") as f:
         json.dump(vocab, f)

@@ -60,6 +60,9 @@ class Config:
         if isinstance(weights, dict):
             weights = [weights.get(name, 1.0) for name in self.modalities]
         self.loss_weights = weights
+        sizes = get("latent_sizes") or {}
+        self.vectors = next((k for k, n in enumerate(self.modalities) if sizes.get(n)), -1)
+        self.width = sizes.get(self.modalities[self.vectors], 0)
 
     def name(self, module, tower, kind="weight"):
         """The tensor's name.  A tower's own name follows the module that has towers: the last one of the
@@ -97,6 +100,12 @@ class Config:
             add("ffn", p + "mlp|up_proj", (self.ffn, self.hidden))
             add("ffn", p + "mlp|down_proj", (self.hidden, self.ffn))
         add("final_norm", "model.norm", (self.hidden,))
+        if self.vectors >= 0:
+            for name, rows, columns in (("vae2llm", self.hidden, self.width), ("llm2vae", self.width, self.hidden),
+                                        ("time_embedder.mlp.0", self.hidden, 256),
+                                        ("time_embedder.mlp.2", self.hidden, self.hidden)):
+                t[name + ".weight"] = ((rows, columns), None)
+                t[name + ".bias"] = ((rows,), None)
         return t
 
 
@@ -149,7 +158,16 @@ class Model:
         a, b = x[..., :half], x[..., half:]
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
-    def attention(self, p, modality, x):
+    def affine(self, name, x):
+        return x @ self.w[name + ".weight"].T + self.w[name + ".bias"]
+
+    def patches(self, vectors, time):
+        """Patches (n, width) of a picture at a level of noise, as the first layer sees them."""
+        angle = time * torch.exp(-math.log(10000) * torch.arange(128, dtype=torch.float64) / 128)
+        hidden = self.affine("time_embedder.mlp.0", torch.cat((angle.cos(), angle.sin())))
+        return self.affine("vae2llm", vectors) + self.affine("time_embedder.mlp.2", hidden * torch.sigmoid(hidden))
+
+    def attention(self, p, modality, x, pictures):
         c, length = self.c, len(x)
         q, k, v = (self.linear("attn_qkv", f"{p}self_attn.{n}_proj", modality, x, c.bias)
                    .view(length, -1, c.head_dim) for n in "qkv")
@@ -158,6 +176,9 @@ class Model:
             k = self.norm("qk_norm", p + "self_attn.k_norm", modality, k)
         q, k = self.rope(q), self.rope(k)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        for begin, vectors, _ in pictures:
+            end = begin + len(vectors)
+            future[begin:end, begin:end] = False
         heads = []
         for h in range(c.heads):
             g = h // (c.heads // c.kv_heads)
@@ -173,10 +194,13 @@ class Model:
             return (g * torch.sigmoid(g) * (rows @ up.T)) @ down.T
         return self.by_tower("ffn", modality, x, apply)
 
-    def logits(self, ids, modality):
-        """(T, vocab) of a piece: ids and modalities (T) of its inputs."""
+    def hidden(self, ids, modality, pictures=()):
+        """What the head sees of a piece: ids and modalities (T) of its inputs, and its pictures of vectors,
+        each with its first row, its vectors at their level of noise, and that level (of 1000)."""
         c = self.c
         x = self.w["model.embed_tokens.weight"][ids]
+        for begin, vectors, time in pictures:
+            x = torch.cat((x[:begin], self.patches(vectors, time), x[begin + len(vectors):]))
         for i in range(c.layers):
             p = f"model.layers.{i}."
 
@@ -187,13 +211,19 @@ class Model:
                 return self.norm("ffn_norm", p + "post_attention_layernorm", modality, y)
 
             if c.post:  # Algorithm 1 of the paper
-                x = x + attn_norm(self.attention(p, modality, x))
+                x = x + attn_norm(self.attention(p, modality, x, pictures))
                 x = x + ffn_norm(self.feed_forward(p, modality, x))
             else:
-                x = x + self.attention(p, modality, attn_norm(x))
+                x = x + self.attention(p, modality, attn_norm(x), pictures)
                 x = x + self.feed_forward(p, modality, ffn_norm(x))
-        x = self.norm("final_norm", "model.norm", modality, x)
-        return x @ self.w["model.embed_tokens.weight" if c.tied else "lm_head.weight"].T
+        return self.norm("final_norm", "model.norm", modality, x)
+
+    def head(self, x):
+        return x @ self.w["model.embed_tokens.weight" if self.c.tied else "lm_head.weight"].T
+
+    def logits(self, ids, modality):
+        """(T, vocab) of a piece."""
+        return self.head(self.hidden(ids, modality))
 
     def score(self, ids, modality):
         """nll and log-sum-exp of ids[1:] given those before."""

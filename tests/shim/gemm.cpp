@@ -56,12 +56,8 @@ static void finish(const product &p, int64_t row, const double *sum)
     }
 }
 
-void multiply(mot_device *d, const product &p, void *work)
+static void multiply_now(const product &p, void *work)
 {
-    if (p.m < 1 || p.n < 1 || p.k < 1 || !p.a || !p.b || !p.c)
-        fault(d, "a product without a size or an operand");
-    if (*d->error)
-        return;
     memset(work, 0xff, gemm_need()); /* nothing of anyone's may lie there */
     float *a = operand(p.a, p.half, p.ta, p.lda, p.m, p.k), *b = operand(p.b, p.half, p.tb, p.ldb, p.k, p.n);
     double *sum = (double *)malloc((size_t)p.n * sizeof *sum);
@@ -77,6 +73,14 @@ void multiply(mot_device *d, const product &p, void *work)
     free(sum);
     free(b);
     free(a);
+}
+
+void multiply(mot_device *d, const product &p, void *work)
+{
+    if (p.m < 1 || p.n < 1 || p.k < 1 || !p.a || !p.b || !p.c)
+        fault(d, "a product without a size or an operand");
+    if (!*d->error)
+        shim_enqueue([=]() { multiply_now(p, work); });
 }
 
 } // namespace mot_cuda

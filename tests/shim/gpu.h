@@ -24,11 +24,23 @@ template <class F> static void shim_call(void *f)
     (*(F *)f)();
 }
 
+/* What a stream is given is done at once, or kept for a graph while one is captured. */
+bool shim_capturing();
+void shim_keep(void (*f)(void *), const void *context, size_t bytes);
+
+template <class F> static void shim_enqueue(F f)
+{
+    if (shim_capturing())
+        shim_keep(shim_call<F>, &f, sizeof f); /* values and pointers: it can be copied so */
+    else
+        f();
+}
+
 template <class... P, class... A>
 static cudaError_t launch(cudaStream_t, void (*f)(P...), dim3 grid, dim3 block, size_t shared, A... a)
 {
-    auto body = [=]() { f(P(a)...); };
-    shim_launch(grid, block, shared, shim_call<decltype(body)>, &body);
+    auto body = [=]() mutable { f(P(a)...); };
+    shim_enqueue([=]() mutable { shim_launch(grid, block, shared, shim_call<decltype(body)>, &body); });
     return cudaSuccess;
 }
 

@@ -11,6 +11,7 @@
  */
 #include <stdio.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "gpu.h"
 #include "switch.h"
@@ -403,6 +404,133 @@ uint32_t pack_bf16(float low_half, float high_half)
     return round_bf16(low_half) | round_bf16(high_half) << 16;
 }
 
+/* -- graphs -------------------------------------------------------------------------------------- */
+
+struct kept {
+    void (*f)(void *);
+    void *context;
+};
+
+struct shim_graph {
+    int n, capacity;
+    struct kept *kept;
+};
+
+static struct shim_graph *captured; /* NULL: nothing is being captured */
+extern "C" long shim_replays, shim_refuse_graphs;
+long shim_replays, shim_refuse_graphs; /* the second: the next so many captures fail at their end */
+
+bool shim_capturing()
+{
+    return captured != NULL;
+}
+
+void shim_keep(void (*f)(void *), const void *c, size_t bytes)
+{
+    struct shim_graph *g = captured;
+    if (g->n == g->capacity) {
+        g->capacity = g->capacity ? 2 * g->capacity : 64;
+        g->kept = (struct kept *)realloc(g->kept, (size_t)g->capacity * sizeof *g->kept);
+        if (!g->kept)
+            die("no memory for a graph");
+    }
+    void *mine = malloc(bytes);
+    if (!mine)
+        die("no memory for a graph");
+    memcpy(mine, c, bytes);
+    g->kept[g->n++] = kept{f, mine};
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode)
+{
+    captured = (struct shim_graph *)calloc(1, sizeof *captured);
+    return captured ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *graph)
+{
+    *graph = captured;
+    captured = NULL;
+    if (shim_refuse_graphs <= 0)
+        return cudaSuccess;
+    shim_refuse_graphs--;
+    cudaGraphDestroy(*graph);
+    *graph = NULL;
+    return cudaErrorStreamCaptureUnsupported;
+}
+
+/* The graph itself is what is run: it has to outlive cudaGraphDestroy. */
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *g, cudaGraph_t graph, unsigned long long)
+{
+    *g = (struct shim_graph *)malloc(sizeof **g);
+    if (!*g)
+        return cudaErrorMemoryAllocation;
+    **g = *graph;
+    *graph = shim_graph{};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t)
+{
+    shim_replays++;
+    for (int i = 0; i < g->n; i++)
+        g->kept[i].f(g->kept[i].context);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    for (int i = 0; i < graph->n; i++)
+        free(graph->kept[i].context);
+    free(graph->kept);
+    free(graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
+{
+    return cudaGraphDestroy(g);
+}
+
+/* How often anything was waited for. */
+extern "C" long shim_waits;
+long shim_waits;
+
+/* -- events ---------------------------------------------------------------------------------------- */
+
+struct shim_event {
+    double time;
+    long waits; /* when it was recorded: it may be read after the next wait */
+};
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    *e = (cudaEvent_t)calloc(1, sizeof **e);
+    return *e ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    free(e);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    *e = shim_event{(double)t.tv_sec + 1e-9 * (double)t.tv_nsec, shim_waits};
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    if (to->waits == shim_waits)
+        return cudaErrorNotReady;
+    *ms = (float)(1e3 * (to->time - from->time));
+    return cudaSuccess;
+}
+
 /* -- the runtime ---------------------------------------------------------------------------------- */
 
 const char *cudaGetErrorString(cudaError_t e)
@@ -432,9 +560,27 @@ cudaError_t cudaSetDevice(int)
     return cudaSuccess;
 }
 
+extern "C" int shim_shared_most;
+int shim_shared_most = 227 << 10;
+
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr a, int)
 {
-    *value = a == cudaDevAttrMultiProcessorCount ? 3 : a == cudaDevAttrComputeCapabilityMajor ? 8 : 0;
+    *value = a == cudaDevAttrMultiProcessorCount            ? 3
+             : a == cudaDevAttrComputeCapabilityMajor       ? 8
+             : a == cudaDevAttrMaxSharedMemoryPerBlockOptin ? shim_shared_most
+                                                            : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
+{
+    *p = cudaDeviceProp{"Shim H100 80GB HBM3", (size_t)80 << 30};
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *bus, int n, int)
+{
+    snprintf(bus, (size_t)n, "0000:00:00.0");
     return cudaSuccess;
 }
 
@@ -450,8 +596,31 @@ cudaError_t cudaStreamDestroy(cudaStream_t)
     return cudaSuccess;
 }
 
+/* Copies between host and device under way.  What goes to the host arrives when it is waited for; what comes from it
+ * has to lie still until then. */
+static struct transfer {
+    cudaMemcpyKind kind;
+    void *to;
+    const void *from;
+    size_t n;
+    void *seen;
+} transfers[256];
+static int n_transfers;
+
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
+    if (shim_capturing())
+        die("a wait while work is captured");
+    shim_waits++;
+    for (int i = 0; i < n_transfers; i++) {
+        struct transfer *t = &transfers[i];
+        if (t->kind == cudaMemcpyDeviceToHost)
+            memcpy(t->to, t->seen, t->n);
+        else if (memcmp(t->from, t->seen, t->n) != 0)
+            die("what was being copied to the device was written over");
+        free(t->seen);
+    }
+    n_transfers = 0;
     return cudaSuccess;
 }
 
@@ -477,14 +646,26 @@ cudaError_t cudaFreeHost(void *p)
     return cudaFree(p);
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind kind, cudaStream_t)
 {
-    memcpy(to, from, n);
+    if (kind == cudaMemcpyDeviceToDevice) {
+        shim_enqueue([=]() { memcpy(to, from, n); });
+        return cudaSuccess;
+    }
+    if (shim_capturing())
+        die("the host's memory in work that is captured");
+    void *seen = malloc(n);
+    if (!seen || n_transfers == sizeof transfers / sizeof transfers[0])
+        die("too many copies that nobody waits for");
+    memcpy(seen, from, n);
+    if (kind == cudaMemcpyHostToDevice)
+        memcpy(to, from, n);
+    transfers[n_transfers++] = transfer{kind, to, from, n, seen};
     return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t n, cudaStream_t)
 {
-    memset(to, value, n);
+    shim_enqueue([=]() { memset(to, value, n); });
     return cudaSuccess;
 }

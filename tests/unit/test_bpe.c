@@ -490,24 +490,40 @@ static void test_empty_token(void)
     json_decref(j);
 }
 
-/* Where nothing stands for what is not in the vocabulary, its neighbours merge over its place. */
-static void test_unknown_vanishes(void)
+/* The ids of a text by a tokenizer.json. */
+static void check_ids(const char *file, const char *text, const int32_t *expected, int64_t n)
 {
-    static const char file[] = "{\"model\":{\"vocab\":{\"\u2581\":0,\"a\":1,\"\u2581\u2581\":2,\"a\u2581\":3},"
-                               "\"merges\":[\"\u2581 \u2581\",\"a \u2581\"]}}";
-    static const char text[] = "a\u2581\u00e9\u2581a\u00e9\u2581\u00e9";
-    static const int32_t expected[] = {1, 2, 3};
     json_t *j = mot_json_parse("file", file, strlen(file));
     struct mot_text *t = j ? mot_text_load("file", j) : NULL;
     struct mot_text_state s;
     struct mot_ids ids = {0};
     CHECK(t && mot_text_state_init(&s) == 0);
     CHECK_INT(mot_text_encode(t, &s, text, strlen(text), &ids), 0);
-    CHECK(ids.n == 3 && memcmp(ids.id, expected, sizeof expected) == 0);
+    CHECK(ids.n == n && memcmp(ids.id, expected, (size_t)n * sizeof *expected) == 0);
     mot_ids_free(&ids);
     mot_text_state_free(&s);
     mot_text_free(t);
     json_decref(j);
+}
+
+/* Where nothing stands for what is not in the vocabulary, its neighbours merge over its place. */
+static void test_unknown_vanishes(void)
+{
+    check_ids("{\"model\":{\"vocab\":{\"\u2581\":0,\"a\":1,\"\u2581\u2581\":2,\"a\u2581\":3},"
+              "\"merges\":[\"\u2581 \u2581\",\"a \u2581\"]}}",
+              "a\u2581\u00e9\u2581a\u00e9\u2581\u00e9", (const int32_t[]){1, 2, 3}, 3);
+}
+
+/* White space that the token before has taken is no token of its own, if that takes white space before it. */
+static void test_space_is_taken_once(void)
+{
+    static const char file[] = "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":["
+                               "{\"id\":1,\"content\":\"\\n\\n\",\"lstrip\":true,\"rstrip\":true},"
+                               "{\"id\":2,\"content\":\"  \",\"lstrip\":true},"
+                               "{\"id\":3,\"content\":\"b\",\"rstrip\":true},{\"id\":4,\"content\":\"\\t\"}]}";
+    check_ids(file, "a\n\n\n\na", (const int32_t[]){0, 1, 0}, 3);
+    check_ids(file, "b  a  a", (const int32_t[]){3, 0, 2, 0}, 4);
+    check_ids(file, "b\ta", (const int32_t[]){3, 4, 0}, 3);
 }
 
 static void test_files_refused(void)
@@ -531,7 +547,7 @@ static void test_files_refused(void)
         {"{\"added_tokens\":[{\"id\":-1,\"content\":\"<x>\"}],MODEL}", "<x>"},
         {"{\"model\":{\"vocab\":{\"a\":0,\"b\":0},\"merges\":[]}}", "id 0"},
         {"{\"model\":{\"vocab\":{\"a\":99999999},\"merges\":[]}}", "id below"},
-        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0"},
+        {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 0: \"a\" + \"b\""},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[7]}}", "merge 0"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1}}", "dropout"},
         {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"],\"continuing_subword_prefix\":\"##\"}}",
@@ -733,6 +749,7 @@ int main(void)
     RUN(test_classes_of_classes);
     RUN(test_empty_token);
     RUN(test_unknown_vanishes);
+    RUN(test_space_is_taken_once);
     RUN(test_files_refused);
     RUN(test_learns_as_tokenizers);
     RUN(test_learns_as_the_textbook);

@@ -14,6 +14,9 @@ struct golden {
     struct mot_vocab vocab;
     struct mot_st values;
     struct mot_batch batch;
+    const struct mot_st_tensor *latent, *aim, *time; /* where there is a picture of vectors, else NULL */
+    float x[64], target[64];
+    int tensors; /* beside the gradients */
 };
 
 static const struct mot_st_tensor *find(const struct golden *g, const char *name, enum mot_dtype type)
@@ -30,6 +33,25 @@ static double number(const struct mot_st_tensor *t, int64_t i)
     double x;
     memcpy(&x, t->data + (size_t)i * sizeof x, sizeof x);
     return x;
+}
+
+/* The one picture of vectors, if there is any. */
+static bool read_picture(struct golden *g)
+{
+    static const uint16_t none[64];
+    int64_t at[2];
+    if (!mot_st_find(&g->values, "at_picture"))
+        return true;
+    const struct mot_st_tensor *where = find(g, "at_picture", MOT_I64);
+    g->latent = find(g, "latent", MOT_F32), g->aim = find(g, "aim", MOT_F32), g->time = find(g, "time", MOT_F64);
+    if (!where || where->count != 2 || !g->latent || !g->aim || !g->time || g->latent->count > 64)
+        return false;
+    memcpy(at, where->data, sizeof at);
+    memcpy(g->x, g->latent->data, g->latent->bytes);
+    memcpy(g->target, g->aim->data, g->aim->bytes);
+    g->tensors += 4;
+    struct mot_picture p = {.begin = at[0], .n = at[1], .rows = 1, .columns = (int32_t)at[1]};
+    return !mot_batch_add_picture(&g->batch, &p, none, g->latent->count);
 }
 
 static bool read_batch(struct golden *g)
@@ -50,7 +72,8 @@ static bool read_batch(struct golden *g)
         if (mot_batch_add(&g->batch, ids, n))
             return false;
     }
-    return g->batch.n == id->count && !memcmp(g->batch.target, target->data, target->bytes);
+    g->tensors = 6;
+    return g->batch.n == id->count && !memcmp(g->batch.target, target->data, target->bytes) && read_picture(g);
 }
 
 static bool golden_open(struct golden *g, const char *folder)
@@ -78,17 +101,24 @@ static void compare_rows(const struct golden *g, const struct mot_model *m)
     const struct mot_st_tensor *loss = find(g, "loss", MOT_F64);
     if (!nll || !lse || !loss)
         return;
-    double sum = 0, weights = 0;
+    double sum = 0, weights = 0, patches = 0;
     for (int64_t i = 0; i < g->batch.n; i++) {
         int64_t row = m->batch.host_seq[i];
         double a = (double)m->host_nll[i], z = (double)m->host_lse[i];
-        CHECK_NEAR(a, number(nll, row), 1e-5, 0);
+        bool patch = mot_model_modality(m, g->batch.id[row]) == m->vectors;
+        if (patch)
+            patches += a / (double)g->batch.picture[0].n;
+        if (patch || mot_predicts_id(m, g->batch.id[row], g->batch.target[row]))
+            CHECK_NEAR(a, number(nll, row), 1e-5, 0);
+        if (patch || !mot_predicts_id(m, g->batch.id[row], g->batch.target[row]))
+            continue;
         CHECK_NEAR(z, number(lse, row), 1e-5, 0);
         double w = g->config.loss_weight[mot_vocab_modality(&g->vocab, g->batch.target[row])];
         sum += w * (a + g->config.z_loss * z * z);
         weights += w;
     }
-    CHECK_NEAR(sum / weights, number(loss, 0), 1e-5, 0);
+    double beside = g->latent ? g->config.loss_weight[m->vectors] * patches : 0;
+    CHECK_NEAR(sum / weights + beside, number(loss, 0), 1e-5, 0);
     CHECK_NEAR(mot_batch_weight(m, &g->batch), weights, 0, 1e-6);
 }
 
@@ -118,14 +148,18 @@ static void compare_gradient(const struct golden *g, const struct mot_tensor *t,
 static void compare(const struct golden *g, const char *folder, const struct mot_kernels *k, int threads)
 {
     struct mot_model *m = mot_model_new(&g->config, &g->vocab, k, threads, g->batch.n, g->batch.n, true);
+    double time = g->latent ? number(g->time, 0) : 0;
+    double weight = g->latent ? g->config.loss_weight[mot_vectors_of(&g->config)] / (double)g->batch.picture[0].n : 0;
+    struct mot_seen seen = {g->x, g->target, &time, weight};
     bool ok = m && !mot_model_load(m, folder) &&
-              !mot_model_route(m, &g->batch, 1 / mot_batch_weight(m, &g->batch), NULL) && !mot_model_run(m, true);
+              !mot_model_route(m, &g->batch, 1 / mot_batch_weight(m, &g->batch), g->latent ? &seen : NULL) &&
+              !mot_model_run(m, true);
     if (!ok)
         fprintf(stderr, "%s: %s\n", folder, mot_error());
     CHECK(ok);
     if (ok) {
         compare_rows(g, m);
-        CHECK_INT(g->values.n, m->table.n + 6); /* a gradient for each, and nothing left over */
+        CHECK_INT(g->values.n, m->table.n + g->tensors); /* a gradient for each, and nothing left over */
         for (int64_t i = 0; i < m->table.n; i++)
             compare_gradient(g, &m->table.tensor[i], m->grads + m->table.tensor[i].offset);
     }
@@ -179,6 +213,12 @@ static void test_golden_all(void)
     check_folder("tests/golden/all");
 }
 
+/* A picture of vectors among words and sounds. */
+static void test_golden_vectors(void)
+{
+    check_folder("tests/golden/vectors");
+}
+
 int main(void)
 {
     RUN(test_golden_dense);
@@ -186,5 +226,6 @@ int main(void)
     RUN(test_golden_heads);
     RUN(test_golden_shared);
     RUN(test_golden_all);
+    RUN(test_golden_vectors);
     return test_end();
 }

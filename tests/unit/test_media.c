@@ -443,6 +443,25 @@ static void test_ogg_chain(void)
     mot_bytes_free(&b);
 }
 
+/* An MP3 is cut if its last frame is, or if it has fewer than its first frame tells; without such a frame, what a decoder
+ * guesses of a variable rate says nothing. */
+static void test_mp3_length(void)
+{
+    enum { FIRST = 288 };
+    struct mot_bytes b = {0};
+    struct mot_audio a = {0};
+    CHECK_INT(mot_read_file("tests/files/good-rising-mp3.mp3", 1 << 20, &b), 0);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n, "x.mp3"), 0);
+    CHECK_INT(a.n, 12000);
+    mot_audio_free(&a);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n - 1, "x.mp3"), MOT_ECORRUPT);
+    CHECK_INT(mot_audio_load(&a, b.data, b.n * 9 / 10, "x.mp3"), MOT_ECORRUPT);
+    CHECK_INT(mot_audio_load(&a, b.data + FIRST, b.n - FIRST, "x.mp3"), 0);
+    mot_audio_free(&a);
+    CHECK_INT(mot_audio_load(&a, b.data + FIRST, b.n - FIRST - 1, "x.mp3"), MOT_ECORRUPT);
+    mot_bytes_free(&b);
+}
+
 static void test_ogg_without_end(void)
 {
     struct mot_bytes b = {0};
@@ -663,6 +682,7 @@ int main(void)
     RUN(test_wav_damage);
     RUN(test_ogg_damage);
     RUN(test_ogg_chain);
+    RUN(test_mp3_length);
     RUN(test_ogg_without_end);
     RUN(test_pictures_of_others);
     RUN(test_orientations);

@@ -157,7 +157,7 @@ static void test_peak(void)
     struct mot_memory plan;
     double before = resident("VmRSS:");
     describe(&t, 256, 6, 6000);
-    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cpu", "f32"), ROWS, SEQ, true, 2, &plan), MOT_OK);
+    CHECK_INT(mot_model_plan(&t.c, mot_device_find("cpu", "f32"), ROWS, SEQ, true, MOT_RECOMPUTE_NONE, 2, &plan), MOT_OK);
     begin(&t, 2);
     step(&t, ROWS, -1);
     step(&t, ROWS, -1);

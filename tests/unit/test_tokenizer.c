@@ -315,6 +315,9 @@ static void test_foreign_folder(void)
     mot_tokenizer_close(t);
     put("config.json", "[]");
     CHECK_INT(mot_vocab_load(&v, folder), MOT_EFORMAT);
+    put("tokenizer.json", "{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0.0],[\"a\",-1.5]]}}");
+    CHECK(!mot_tokenizer_open(folder));
+    CHECK(strstr(mot_error(), "Unigram"));
     clear_folder();
 }
 

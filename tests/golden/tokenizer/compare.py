@@ -30,7 +30,7 @@ def library():
     subprocess.run(["make", "-s", "-j2", "-C", TOP, "B=bin/pic", "WERROR=0", "CFLAGS=-O2 -g -fPIC", "bin/pic/libmot.a"],
                    check=True, stdout=subprocess.DEVNULL)
     so = os.path.join(TOP, "bin/pic/libmot.so")
-    libs = subprocess.run(["pkg-config", "--libs", "jansson", "libpcre2-8", "libarchive", "sndfile", "libutf8proc", "zlib"],
+    libs = subprocess.run(["pkg-config", "--libs", "jansson", "libpcre2-8", "libarchive", "sndfile", "libutf8proc", "libwebp", "zlib"],
                           check=True, capture_output=True, text=True).stdout.split()
     subprocess.run(["cc", "-shared", "-fopenmp", "-o", so, "-Wl,--whole-archive", os.path.join(TOP, "bin/pic/libmot.a"),
                     "-Wl,--no-whole-archive", *libs, "-lkissfft-float", "-lm", "-lpthread"], check=True)
