@@ -68,7 +68,7 @@ static int add(struct mot_captions *c, const char *name, int file, int64_t line,
     if (rc)
         return rc;
     if (id_n == 0 || memchr(id, 0, id_n))
-        return mot_fail(MOT_EFORMAT, "%s:%lld: an empty id", name, (long long)line);
+        return mot_fail(MOT_EFORMAT, "%s:%lld: an empty id, or one with a zero byte in it", name, (long long)line);
     struct text t = {.id = mot_strndup(id, id_n), .reference = file >= 0, .first = c->n_words, .file = file, .line = line};
     if (!t.id)
         return MOT_ENOMEM;
