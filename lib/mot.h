@@ -12,6 +12,7 @@
  *   6 profiling            lib/profile/
  *   7 conversion           lib/convert/
  *   8 generation           lib/generate/
+ *   9 metrics              lib/eval/
  *
  * Rules.  A function that can fail returns int (MOT_OK = 0, else an enum mot_status) or a pointer
  * (NULL = failed); mot_error() then tells in one line what, where and what to do about it.  Nothing prints
@@ -317,6 +318,9 @@ struct mot_window {
     int width, height;
 };
 int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out) MOT_CHECKED;
+/* The same by Pillow's BICUBIC. */
+int mot_image_bicubic(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
                       struct mot_image *out) MOT_CHECKED;
 
 /* -- shards: streams of documents (shard_write.c, shard.c); format in mot-shard(5) -- */
@@ -999,6 +1003,87 @@ int mot_generator_add(struct mot_generator *g, const struct mot_doc *d) MOT_CHEC
 int mot_generator_flush(struct mot_generator *g) MOT_CHECKED; /* finish all */
 int64_t mot_generator_tokens(const struct mot_generator *g);  /* generated so far */
 void mot_generator_close(struct mot_generator *g);
+
+/* ==== 9 metrics (lib/eval/) ======================================================================= */
+
+/* -- one modality given all else (condition.c) -- */
+/* A document whose parts of one modality come after all others, each part between the delimiters that it had, bos and eos
+ * where they were.  Zero-initialise; free with mot_conditional_free. */
+struct mot_conditional {
+    struct mot_doc doc; /* n = 0: it has not both, that modality and another one */
+    int64_t begin, end; /* its parts, and what stands around them; of their own tokens mot_vocab_modality tells */
+    struct mot_ids ids; /* what doc is made of; private */
+    struct mot_latents latents;
+    struct mot_span *span;
+    int64_t span_capacity;
+};
+/* What out held is dropped. */
+int mot_doc_condition(const struct mot_vocab *v, const struct mot_doc *d, int modality, struct mot_conditional *out) MOT_CHECKED;
+void mot_conditional_free(struct mot_conditional *c);
+
+/* -- confidence intervals (bootstrap.c) -- */
+/* A figure of n units; pick[i] is which unit stands in the i-th place, some stand in several.  NaN: there is none.  Several
+ * threads may call it at once. */
+typedef double mot_figure(const void *context, const int64_t *pick, int64_t n);
+struct mot_bootstrap {
+    int64_t n;
+    int64_t first; /* units [0, first) are one sample and [first, n) another one; 0: all are one */
+    mot_figure *figure;
+    const void *context;
+    int resamples;
+    double confidence; /* 0.95 */
+    uint64_t seed;
+    int threads; /* 0: all cores; the result does not depend on it */
+};
+struct mot_interval {
+    double lo, hi; /* NaN: nothing to tell, as of a single unit */
+};
+/* value: the figure of the units as they are. */
+int mot_bootstrap(const struct mot_bootstrap *b, double value, struct mot_interval *out) MOT_CHECKED;
+
+/* -- captions against reference texts (captions.c, whose head states the formulas; words.c: what words are) -- */
+enum mot_caption_metric { MOT_BLEU_1, MOT_BLEU_2, MOT_BLEU_3, MOT_BLEU_4, MOT_CIDER, MOT_CAPTION_METRICS };
+struct mot_captions;
+/* Files of lines {"id":"..","text":".."} (a number as id, and COCO's "image_id" and "caption", will do too) or ID<TAB>TEXT; "-" is
+ * standard input.  Each candidate needs references of its id, and has an id of its own.  plain: texts are words with spaces
+ * between them already. */
+struct mot_captions *mot_captions_open(const char *candidates, const char *const *references, int n, bool plain) MOT_CHECKED;
+int64_t mot_captions_count(const struct mot_captions *c);  /* candidates */
+int64_t mot_captions_unused(const struct mot_captions *c); /* ids that only references have; they count for nothing */
+/* Over the candidates picked, or, where pick is NULL, over all.  BLEU of 0 to 1; CIDEr-D of 0 to 10, NaN of a single candidate:
+ * it weighs words by how few pictures have them. */
+double mot_captions_figure(const struct mot_captions *c, enum mot_caption_metric metric, const int64_t *pick, int64_t n);
+void mot_captions_close(struct mot_captions *c);
+
+/* -- sets of pictures, by features of each (eye.c, whose head says which), and how far apart two are (frechet.c) -- */
+struct mot_eye;
+/* What sees statistics of the patches of t's codec, t being borrowed; or, where `inception` names a file, the features of that
+ * InceptionV3 (inception.c), on the CPU, and t may be NULL. */
+struct mot_eye *mot_eye_open(struct mot_tokenizer *t, const char *inception, int threads) MOT_CHECKED;
+void mot_eye_close(struct mot_eye *e);
+/* A growing set of pictures, all seen by one eye.  Zero-initialise; free with mot_gallery_free. */
+struct mot_gallery {
+    int64_t n, capacity;
+    int d;          /* features of a picture */
+    float *feature; /* (n, d) */
+};
+int mot_gallery_add(struct mot_gallery *g, struct mot_eye *e, const struct mot_image *im) MOT_CHECKED;
+void mot_gallery_free(struct mot_gallery *g);
+/* The Frechet distance (squared, as FID is) of two sets of two pictures or more, or, where pick is not NULL, of a->n and then
+ * b->n pictures picked, b's counted from a->n on. */
+int mot_frechet(const struct mot_gallery *a, const struct mot_gallery *b, const int64_t *pick, double *out) MOT_CHECKED;
+
+/* -- pictures against captions (clip.c) -- */
+struct mot_clip;
+/* A CLIPModel of transformers: its .safetensors file (or .index.json), in a folder with config.json and tokenizer.json; or that
+ * folder.  On the CPU. */
+struct mot_clip *mot_clip_open(const char *path, int threads) MOT_CHECKED;
+int mot_clip_width(const struct mot_clip *c);
+/* What it makes of a picture, and of a text: vectors of length 1, whose product is the cosine.  A text of more tokens than it takes
+ * is cut. */
+int mot_clip_picture(struct mot_clip *c, const struct mot_image *im, float *out) MOT_CHECKED;
+int mot_clip_text(struct mot_clip *c, const void *text, size_t n, float *out) MOT_CHECKED;
+void mot_clip_close(struct mot_clip *c);
 
 #ifdef __cplusplus
 }

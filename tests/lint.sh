@@ -1,7 +1,7 @@
 #!/bin/sh
 # lint.sh: what the compiler does not check.  B=bin tests/lint.sh; one line a finding, exit 1 if there is one.
 #
-#   layers    includes point down only: tools -> mot.h; lib: profile -> train, convert, generate -> model -> token, data -> base;
+#   layers    includes point down only: tools -> mot.h; lib: profile -> train, convert, generate, eval -> model -> token, data -> base;
 #             kernels include nothing of lib
 #   library   names begin with mot_; it neither prints nor exits; memory comes from lib/base/memory.c alone
 #   headers   each compiles by itself, the public ones as C++ too
@@ -28,7 +28,7 @@ sources=$(git ls-files -co --exclude-standard 'lib/*.[ch]' 'kernels/*.[ch]' 'ker
 # ---- layers ----
 level() { # FOLDER: a layer may include those with a smaller number, and itself
     case $1 in
-    base) echo 1 ;; token | data) echo 2 ;; model) echo 3 ;; train | convert | generate) echo 4 ;; profile) echo 5 ;;
+    base) echo 1 ;; token | data) echo 2 ;; model) echo 3 ;; train | convert | generate | eval) echo 4 ;; profile) echo 5 ;;
     *) finding "lib/$1: which layer is this?"; echo 0 ;;
     esac
 }

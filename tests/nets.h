@@ -11,7 +11,7 @@
 #include "lib/base/safetensors.h"
 #include "test.h"
 
-enum { MOST = 400 };
+enum { MOST = 500 };
 struct tensors {
     int n;
     char name[MOST][96];

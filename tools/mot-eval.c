@@ -1,31 +1,37 @@
 /* SPDX-License-Identifier: MIT
  *
- * mot-eval: loss, perplexity and bits per byte of a model folder on shards.  See mot-eval(1).
+ * mot-eval: losses of a model folder on shards; metrics of captions and pictures.  See mot-eval(1).
  */
 #include <getopt.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "mot.h"
-#include "tool.h"
+#include "eval.h"
 
-enum { OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING };
-
-struct opts {
-    bool json, per_token, keep_going;
-    int64_t context, stride;
-    const char *device, *dtype;
-    int threads;
+enum {
+    OPT_JSON = OPT_LONG, OPT_PER_TOKEN, OPT_CONDITIONAL, OPT_CAPTIONS, OPT_WORDS, OPT_FRECHET, OPT_FEATURES, OPT_CLIP,
+    OPT_CI, OPT_SEED, OPT_CONTEXT, OPT_STRIDE, OPT_DEVICE, OPT_DTYPE, OPT_KEEP_GOING
 };
 
 static void usage(FILE *f)
 {
     fputs("usage: mot-eval [options] FOLDER SHARD...|-\n"
+          "       mot-eval --captions [options] CANDIDATES REFERENCES...\n"
+          "       mot-eval --frechet [options] [-t TOK] PICTURES PICTURES\n"
+          "       mot-eval --clip NET [options] [-t TOK] PICTURES...\n"
           "loss by modality of a model folder on shards, as TSV: shard, modality, tokens, nll, ppl, bits_per_byte\n"
           "      --json          the same as JSON Lines\n"
           "      --per-token     {\"doc\":n,\"ids\":[..],\"nll\":[null,..]} a document instead\n"
+          "      --conditional M of modality M alone (text, image, speech), given all else in its document\n"
+          "      --captions      BLEU and CIDEr of captions against references, as TSV: metric, items, value; both are files of\n"
+          "                      lines {\"id\":..,\"text\":..} or ID<tab>TEXT\n"
+          "      --words         their texts are words with spaces between them already\n"
+          "      --frechet       Frechet distance of two sets of pictures; each is a folder or tar of them, or a shard (- is\n"
+          "                      standard input)\n"
+          "      --features F    instead of its codec's patches: inception:FILE, InceptionV3 of that .safetensors file, for FID\n"
+          "      --clip NET      CLIP score of pictures and the texts beside them; NET: a CLIPModel's folder or .safetensors file\n"
+          "  -t, --tokenizer TOK whose patches pictures are compared in, and which decodes shards (the first shard's)\n"
+          "      --ci SHARE      confidence intervals beside the figures, as 0.95, by bootstrap over documents, captions or pictures\n"
+          "      --seed N        of the bootstrap (0)\n"
           "      --context N     longest window of tokens (the model's max_position_embeddings)\n"
           "      --stride N      new tokens a window, where a document is longer than the context (half of it)\n"
           "      --device D      cpu, or cuda: an NVIDIA GPU (cpu)\n"
@@ -34,11 +40,94 @@ static void usage(FILE *f)
           f);
 }
 
-static struct opts parse(int argc, char **argv)
+/* Options that do not go together, and inputs that are missing. */
+static void check_captions(const struct eval_options *o)
+{
+    if (o->n_inputs == 0)
+        die_usage("no captions given (- is standard input)");
+    if (o->n_inputs == 1)
+        die_usage("no references given");
+}
+
+static void check_frechet(const struct eval_options *o)
+{
+    if (o->n_inputs != 2)
+        die_usage("%d sets of pictures given: --frechet is between two", o->n_inputs);
+    if (strcmp(o->input[0], "-") == 0 && strcmp(o->input[1], "-") == 0)
+        die_usage("standard input can be but one of the sets");
+}
+
+static void check_clip(const struct eval_options *o)
+{
+    if (o->n_inputs == 0)
+        die_usage("no pictures given (- is a shard on standard input)");
+}
+
+/* What goes with one thing to do alone. */
+static void check_mode(const struct eval_options *o)
+{
+    if (o->mode != EVAL_LOSSES && (o->per_token || o->conditional || o->context || o->stride || o->dtype))
+        die_usage("options about tokens go with a model's losses alone");
+    if (o->mode != EVAL_CAPTIONS && o->words)
+        die_usage("--words goes with --captions");
+    if (o->mode != EVAL_FRECHET && o->inception)
+        die_usage("--features goes with --frechet");
+    if (o->mode != EVAL_FRECHET && o->mode != EVAL_CLIP && o->tokenizer)
+        die_usage("-t goes with --frechet and --clip");
+}
+
+static void check_losses(const struct eval_options *o)
+{
+    if (o->context && o->stride > o->context)
+        die_usage("--stride %lld is more than --context %lld", (long long)o->stride, (long long)o->context);
+    if (o->per_token && o->confidence > 0)
+        die_usage("--ci is of the figures of whole shards, and --per-token tells none");
+    if (o->n_inputs == 0)
+        die_usage("no model folder given");
+    if (o->n_inputs == 1)
+        die_usage("no shard given (- is standard input)");
+}
+
+static void set_mode(struct eval_options *o, enum eval_mode mode)
+{
+    if (o->mode != EVAL_LOSSES && o->mode != mode)
+        die_usage("one of --captions, --frechet and --clip at a time");
+    o->mode = mode;
+}
+
+static double confidence(const char *s)
+{
+    double x = opt_real("--ci", s, 0, 1);
+    if (x <= 0 || x >= 1)
+        die_usage("--ci %s: expected a share between 0 and 1, as 0.95", s);
+    return x;
+}
+
+/* The file of weights that they are of, NULL: of patches. */
+static const char *features(const char *s)
+{
+    static const char net[] = "inception:";
+    if (strcmp(s, "patches") == 0)
+        return NULL;
+    if (strncmp(s, net, sizeof net - 1) != 0 || !s[sizeof net - 1])
+        die_usage("--features %s: expected patches or inception:FILE", s);
+    return s + sizeof net - 1;
+}
+
+static struct eval_options parse(int argc, char **argv)
 {
     static const struct option longopts[] = {
         {"json", no_argument, NULL, OPT_JSON},
         {"per-token", no_argument, NULL, OPT_PER_TOKEN},
+        {"conditional", required_argument, NULL, OPT_CONDITIONAL},
+        {"captions", no_argument, NULL, OPT_CAPTIONS},
+        {"words", no_argument, NULL, OPT_WORDS},
+        {"frechet", no_argument, NULL, OPT_FRECHET},
+        {"features", required_argument, NULL, OPT_FEATURES},
+        {"clip", required_argument, NULL, OPT_CLIP},
+        {"tokenizer", required_argument, NULL, 't'},
+        {"ci", required_argument, NULL, OPT_CI},
+        {"seed", required_argument, NULL, OPT_SEED},
         {"context", required_argument, NULL, OPT_CONTEXT},
         {"stride", required_argument, NULL, OPT_STRIDE},
         {"device", required_argument, NULL, OPT_DEVICE},
@@ -48,11 +137,21 @@ static struct opts parse(int argc, char **argv)
         TOOL_OPTIONS,
         {NULL, 0, NULL, 0},
     };
-    struct opts o = {0};
-    for (int c; (c = getopt_long(argc, argv, TOOL_SHORT, longopts, NULL)) != -1;)
+    static void (*const check[])(const struct eval_options *) = {check_losses, check_captions, check_frechet, check_clip};
+    struct eval_options o = {0};
+    for (int c; (c = getopt_long(argc, argv, TOOL_SHORT "t:", longopts, NULL)) != -1;)
         switch (c) {
         case OPT_JSON: o.json = true; break;
         case OPT_PER_TOKEN: o.per_token = true; break;
+        case OPT_CONDITIONAL: o.conditional = optarg; break;
+        case OPT_CAPTIONS: set_mode(&o, EVAL_CAPTIONS); break;
+        case OPT_WORDS: o.words = true; break;
+        case OPT_FRECHET: set_mode(&o, EVAL_FRECHET); break;
+        case OPT_FEATURES: o.inception = features(optarg); break;
+        case OPT_CLIP: set_mode(&o, EVAL_CLIP), o.clip = optarg; break;
+        case 't': o.tokenizer = optarg; break;
+        case OPT_CI: o.confidence = confidence(optarg); break;
+        case OPT_SEED: o.seed = (uint64_t)opt_int("--seed", optarg, 0, INT64_MAX); break;
         case OPT_CONTEXT: o.context = opt_int("--context", optarg, 1, 1 << 24); break;
         case OPT_STRIDE: o.stride = opt_int("--stride", optarg, 1, 1 << 24); break;
         case OPT_DEVICE: o.device = optarg; break;
@@ -61,178 +160,18 @@ static struct opts parse(int argc, char **argv)
         case OPT_THREADS: o.threads = (int)opt_int("--threads", optarg, 0, 4096); break;
         default: tool_option(c, usage);
         }
-    if (o.context && o.stride > o.context)
-        die_usage("--stride %lld is more than --context %lld", (long long)o.stride, (long long)o.context);
-    if (optind == argc)
-        die_usage("no model folder given");
-    if (optind + 1 == argc)
-        die_usage("no shard given (- is standard input)");
+    o.input = (const char *const *)argv + optind;
+    o.n_inputs = argc - optind;
+    check_mode(&o);
+    check[o.mode](&o);
     return o;
-}
-
-/* What one shard adds up to. */
-struct tally {
-    const struct opts *o;
-    const struct mot_vocab *vocab;
-    int64_t document, tokens[MOT_MAX_MODALITIES], text_bytes;
-    double nll[MOT_MAX_MODALITIES];
-};
-
-static bool has_vectors(const struct mot_vocab *v)
-{
-    for (int m = 0; m < v->n_modalities; m++)
-        if (v->modality[m].width > 0)
-            return true;
-    return false;
-}
-
-static void print_tokens(const struct tally *t, const int32_t *id, const float *nll, int64_t n)
-{
-    printf("{\"doc\":%lld,\"ids\":[", (long long)t->document);
-    for (int64_t i = 0; i < n; i++)
-        printf("%s%d", i ? "," : "", (int)id[i]);
-    fputs("],\"nll\":[", stdout);
-    for (int64_t i = 0; i < n; i++) {
-        if (i > 0)
-            fputc(',', stdout);
-        if (isfinite(nll[i]))
-            printf("%.9g", (double)nll[i]);
-        else
-            fputs("null", stdout);
-    }
-    puts("]}");
-}
-
-static void scored(void *context, const int32_t *id, const float *nll, int64_t n)
-{
-    struct tally *t = context;
-    if (t->o->per_token)
-        print_tokens(t, id, nll, n);
-    for (int64_t i = 0; i < n; i++) {
-        if (!mot_has_loss(t->vocab, id, i))
-            continue;
-        int m = mot_vocab_modality(t->vocab, id[i]);
-        t->nll[m] += (double)nll[i];
-        t->tokens[m]++;
-    }
-    t->document++;
-}
-
-/* A figure in its column; NaN: the row has none. */
-static void print_figure(const struct opts *o, const char *name, double x, int digits)
-{
-    if (!o->json && isnan(x))
-        fputs("\t-", stdout);
-    else if (!o->json)
-        printf(digits == 6 ? "\t%.6f" : "\t%.6g", x);
-    else if (isnan(x))
-        printf(",\"%s\":null", name);
-    else
-        printf(",\"%s\":%.9g", name, x);
-}
-
-/* bytes: of the text, for bits per byte; 0: the row has none. mse: the mean loss is a squared error, of patches. */
-static void print_row(const struct tally *t, const char *path, const char *modality, int64_t tokens, double sum, int64_t bytes,
-                      bool mse)
-{
-    const struct opts *o = t->o;
-    double mean = sum / (double)tokens, nll = mse ? (double)NAN : mean;
-    if (o->json) {
-        fputs("{\"shard\":", stdout);
-        tool_json_string(stdout, path);
-        printf(",\"modality\":\"%s\",\"tokens\":%lld", modality, (long long)tokens);
-    } else {
-        tool_tsv_string(stdout, path);
-        printf("\t%s\t%lld", modality, (long long)tokens);
-    }
-    print_figure(o, "nll", nll, 6);
-    print_figure(o, "ppl", exp(nll), 0);
-    print_figure(o, "bits_per_byte", bytes ? sum / log(2) / (double)bytes : (double)NAN, 6);
-    if (has_vectors(t->vocab))
-        print_figure(o, "mse", mse ? mean : (double)NAN, 6);
-    puts(o->json ? "}" : "");
-}
-
-static void print_tally(const struct tally *t, const char *path)
-{
-    int64_t tokens = 0;
-    double sum = 0;
-    bool any = false;
-    for (int m = 0; m < t->vocab->n_modalities; m++) {
-        if (t->tokens[m] == 0)
-            continue;
-        bool mse = t->vocab->modality[m].width > 0;
-        print_row(t, path, t->vocab->modality[m].name, t->tokens[m], t->nll[m], m == 0 ? t->text_bytes : 0, mse);
-        any = true;
-        tokens += mse ? 0 : t->tokens[m];
-        sum += mse ? 0 : t->nll[m];
-    }
-    if (tokens) /* all that are ids: errors of patches are another measure */
-        print_row(t, path, "all", tokens, sum, 0, false);
-    else if (!any)
-        fail("%s: no document with two tokens or more: nothing to score", path);
-}
-
-static void add_tally(struct tally *total, const struct tally *t)
-{
-    total->o = t->o;
-    total->vocab = t->vocab;
-    total->text_bytes += t->text_bytes;
-    for (int m = 0; m < t->vocab->n_modalities; m++) {
-        total->tokens[m] += t->tokens[m];
-        total->nll[m] += t->nll[m];
-    }
-}
-
-/* Score one shard with *s, which the first shard opens (its vocabulary serves a folder that has none). */
-static void eval(struct mot_scorer **s, const char *folder, const char *path, const struct opts *o, struct tally *total)
-{
-    struct mot_shard *shard = mot_shard_open(path, *s ? mot_scorer_vocab(*s) : NULL, o->keep_going);
-    if (!shard) {
-        fail_lib(NULL);
-        return;
-    }
-    if (!*s)
-        *s = mot_scorer_open(folder, mot_shard_vocab(shard), o->context, o->stride, o->device, o->dtype,
-                                o->threads);
-    if (!*s)
-        die_lib(NULL);
-    struct tally t = {.o = o, .vocab = mot_scorer_vocab(*s)};
-    if (!total->vocab && !o->per_token && !o->json)
-        printf("shard\tmodality\ttokens\tnll\tppl\tbits_per_byte%s\n", has_vectors(t.vocab) ? "\tmse" : "");
-    struct tool_progress p = tool_progress_start(path, "documents", 0);
-    const struct mot_doc *d = NULL;
-    int rc;
-    while (!(rc = mot_shard_next(shard, &d)) && d) {
-        t.text_bytes += d->text_bytes;
-        if (mot_scorer_add(*s, d, scored, &t))
-            die_lib(NULL);
-        tool_progress_show(&p, (double)t.document, 0, NULL);
-    }
-    if (!rc && mot_scorer_flush(*s))
-        die_lib(NULL);
-    tool_progress_end(&p);
-    if (rc)
-        die_lib(NULL); /* a partial figure must not pass for a whole one */
-    if (mot_shard_damage(shard))
-        warn("%s", mot_shard_damage(shard));
-    mot_shard_close(shard);
-    if (!o->per_token)
-        print_tally(&t, path);
-    add_tally(total, &t);
 }
 
 int main(int argc, char **argv)
 {
     tool_start("mot-eval", argv);
-    struct opts o = parse(argc, argv);
-    struct mot_scorer *s = NULL;
-    struct tally total = {0};
-    int shards = argc - optind - 1;
-    for (int i = 0; i < shards; i++)
-        eval(&s, argv[optind], argv[optind + 1 + i], &o, &total);
-    if (shards > 1 && total.vocab && !o.per_token)
-        print_tally(&total, "total");
-    mot_scorer_close(s);
+    static void (*const run[])(const struct eval_options *) = {eval_losses, eval_captions, eval_frechet, eval_clip};
+    struct eval_options o = parse(argc, argv);
+    run[o.mode](&o);
     return tool_finish();
 }

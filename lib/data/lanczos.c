@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * lanczos.c - resizing by Lanczos' filter with three lobes, in the very arithmetic of Pillow, for codecs whose nets were
- * trained on pictures that Pillow had resized.
+ * lanczos.c - resizing by Lanczos' filter with three lobes, or by cubic curves, in the very arithmetic of Pillow, for nets that
+ * were trained on pictures that Pillow had resized.
  *
  * As there: one direction, then the other, with bytes between; weights are made in double, divided by their sum and rounded
  * to 22 bits behind the point; a pass that changes no size is left out.  Rows are resized first, unless the picture becomes
@@ -14,6 +14,11 @@
 #include "../base/base.h"
 
 enum { BITS = 22, LOBES = 3 };
+
+struct filter {
+    double support; /* it is 0 from there on */
+    double (*at)(double x);
+};
 
 /* One axis: output i, counted from the window's begin, is the weighted sum of inputs [begin[i], begin[i] + n[i]). */
 struct axis {
@@ -48,16 +53,26 @@ static double lanczos(double x)
     return x >= -LOBES && x < LOBES ? sinc(x) * sinc(x / LOBES) : 0;
 }
 
-/* The weights of output i of the whole axis; w (taps) is scratch. */
-static void weigh(struct axis *a, int64_t at, int64_t i, int64_t in, double step, double *w)
+/* Keys' cubic with a = -1/2. */
+static double cubic(double x)
 {
-    double stretch = step > 1 ? step : 1, support = LOBES * stretch, centre = ((double)i + 0.5) * step, sum = 0;
+    const double a = -0.5;
+    x = fabs(x);
+    return x < 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+static const struct filter lanczos_filter = {LOBES, lanczos}, cubic_filter = {2, cubic};
+
+/* The weights of output i of the whole axis; w (taps) is scratch. */
+static void weigh(struct axis *a, const struct filter *f, int64_t at, int64_t i, int64_t in, double step, double *w)
+{
+    double stretch = step > 1 ? step : 1, support = f->support * stretch, centre = ((double)i + 0.5) * step, sum = 0;
     int64_t lo = (int64_t)(centre - support + 0.5), hi = (int64_t)(centre + support + 0.5);
     lo = lo < 0 ? 0 : lo;
     hi = hi > in ? in : hi;
     int n = (int)(hi - lo), *fixed = a->weight + at * a->taps;
     for (int k = 0; k < n; k++) {
-        w[k] = lanczos(((double)(k + lo) - centre + 0.5) * (1 / stretch));
+        w[k] = f->at(((double)(k + lo) - centre + 0.5) * (1 / stretch));
         sum += w[k];
     }
     for (int k = 0; k < n; k++) {
@@ -69,9 +84,9 @@ static void weigh(struct axis *a, int64_t at, int64_t i, int64_t in, double step
 }
 
 /* Outputs [first, first + n) of an axis that turns `in` into `out`. */
-static int make_axis(struct axis *a, int64_t in, int64_t out, int64_t first, int n)
+static int make_axis(struct axis *a, const struct filter *f, int64_t in, int64_t out, int64_t first, int n)
 {
-    double step = (double)in / (double)out, support = LOBES * (step > 1 ? step : 1);
+    double step = (double)in / (double)out, support = f->support * (step > 1 ? step : 1);
     *a = (struct axis){.size = n, .same = in == out, .first = first, .end = first + n};
     if (a->same)
         return MOT_OK;
@@ -87,7 +102,7 @@ static int make_axis(struct axis *a, int64_t in, int64_t out, int64_t first, int
     double *w = mot_alloc((size_t)a->taps, sizeof *w);
     int rc = a->begin && a->n && a->weight && w ? MOT_OK : MOT_ENOMEM;
     for (int i = 0; !rc && i < n; i++)
-        weigh(a, i, first + i, in, step, w);
+        weigh(a, f, i, first + i, in, step, w);
     mot_free(w);
     if (!rc) {
         a->first = a->begin[0];
@@ -174,8 +189,8 @@ static int down(const struct axis *a, int64_t y0, const struct plane *from, stru
     return rc;
 }
 
-int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
-                      struct mot_image *out)
+static int resample(const struct mot_image *im, const struct filter *f, int64_t width, int64_t height,
+                    const struct mot_window *w, struct mot_image *out)
 {
     *out = (struct mot_image){0};
     if (im->width < 1 || im->height < 1 || w->width < 1 || w->height < 1 || w->x0 < 0 || w->y0 < 0 ||
@@ -186,9 +201,9 @@ int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height,
     bool down_first = lower > 0 && lower > 2 * narrower;
     struct axis x = {0}, y = {0};
     struct plane all = {im->rgb, NULL, 0, 0, im->width, im->height, 3 * (size_t)im->width}, between = {0}, last = {0};
-    int rc = make_axis(&x, im->width, width, w->x0, w->width);
+    int rc = make_axis(&x, f, im->width, width, w->x0, w->width);
     if (!rc)
-        rc = make_axis(&y, im->height, height, w->y0, w->height);
+        rc = make_axis(&y, f, im->height, height, w->y0, w->height);
     if (!rc) {
         all = view(&all, x.first, y.first, x.end - x.first, y.end - y.first);
         rc = down_first ? down(&y, w->y0, &all, &between) : across(&x, w->x0, &all, &between);
@@ -207,4 +222,16 @@ int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height,
     free_axis(&x);
     free_axis(&y);
     return rc;
+}
+
+int mot_image_lanczos(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out)
+{
+    return resample(im, &lanczos_filter, width, height, w, out);
+}
+
+int mot_image_bicubic(const struct mot_image *im, int64_t width, int64_t height, const struct mot_window *w,
+                      struct mot_image *out)
+{
+    return resample(im, &cubic_filter, width, height, w, out);
 }

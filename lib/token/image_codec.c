@@ -94,6 +94,14 @@ int mot_image_codec_side(const struct mot_image_codec *c)
                        : mot_vae_side(c->vae);
 }
 
+int mot_image_codec_patch(const struct mot_image_codec *c)
+{
+    int across = 1;
+    while (across * across < mot_image_codec_tokens(c))
+        across++;
+    return mot_image_codec_side(c) / across;
+}
+
 static const char *kind_of(const struct mot_image_codec *c)
 {
     return c->vq ? "vq" : c->vqgan ? "vqgan" : c->pixels ? "pixels" : "vae";
@@ -101,10 +109,7 @@ static const char *kind_of(const struct mot_image_codec *c)
 
 void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_t n)
 {
-    int side = mot_image_codec_side(c), across = 1;
-    while (across * across < mot_image_codec_tokens(c))
-        across++;
-    snprintf(text, n, "%s image_size=%d patch_size=%d", kind_of(c), side, side / across);
+    snprintf(text, n, "%s image_size=%d patch_size=%d", kind_of(c), mot_image_codec_side(c), mot_image_codec_patch(c));
 }
 
 bool mot_image_codec_decodes(const struct mot_image_codec *c)

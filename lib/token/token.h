@@ -44,6 +44,7 @@ int mot_adopt_text(const char *from, const char *to, const char *const *delimite
 /* What a modality's codec is, in words; false: it has none. */
 bool mot_tokenizer_describe(const struct mot_tokenizer *t, int modality, char *text, size_t n);
 bool mot_tokenizer_decodes(const struct mot_tokenizer *t, int modality);
+int mot_tokenizer_patch(const struct mot_tokenizer *t) MOT_CHECKED; /* pixels across a picture's patch; 0 after mot_fail */
 
 /* -- UTF-8 and Unicode (unicode.c) -- */
 /* How many of the n bytes are valid UTF-8, from the start. */

@@ -244,6 +244,14 @@ bool mot_tokenizer_decodes(const struct mot_tokenizer *t, int modality)
     return modality == t->speech_at && t->speech && mot_speech_codec_decodes(t->speech);
 }
 
+int mot_tokenizer_patch(const struct mot_tokenizer *t)
+{
+    if (t->image)
+        return mot_image_codec_patch(t->image);
+    (void)no_codec(t, "image");
+    return 0;
+}
+
 int mot_encode_image(struct mot_tokenizer *t, const struct mot_image *im, struct mot_ids *out)
 {
     if (!t->image)

@@ -147,7 +147,8 @@ static void deliver(struct mot_scorer *s)
         d->done(d->context, d->id, d->nll, d->n);
         drop(d);
     }
-    memmove(s->pending, s->pending + n, (size_t)(s->n_pending - n) * sizeof *s->pending);
+    if (n > 0)
+        memmove(s->pending, s->pending + n, (size_t)(s->n_pending - n) * sizeof *s->pending);
     s->n_pending -= n;
 }
 
