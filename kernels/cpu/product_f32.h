@@ -136,9 +136,11 @@ static inline __attribute__((always_inline)) void thin_columns(float *c, int64_t
             sum[i] = (tile_vector){0};
         int64_t l = r.begin;
         for (; l + TILE_VECTOR <= r.end && m == TILE_VECTOR; l += TILE_VECTOR) {
+            /* behind the ends of these rows the next ones begin, a vector of rows further on */
+            const float *ahead = w + l + THIN_AHEAD + (l + THIN_AHEAD < k ? 0 : (TILE_VECTOR - 1) * k);
 #pragma GCC unroll 16
             for (int j = 0; j < TILE_VECTOR; j++)
-                __builtin_prefetch(w + j * k + l + THIN_AHEAD);
+                __builtin_prefetch(ahead + j * k);
             tile_load_turned(v, w + l, k, TILE_VECTOR, TILE_VECTOR);
 #pragma GCC unroll 16
             for (int j = 0; j < TILE_VECTOR; j++)
