@@ -1272,7 +1272,7 @@ static void op_small(const struct mot_kernels *b, struct mot_device *d, const st
 static void test_not_finite(void)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
-    static const int64_t a_shape[5] = {64, 1, 1, 16, WHOLE}, h_shape[3] = {3, 16, 600};
+    static const int64_t a_shape[6] = {64, 1, 1, 16, WHOLE}, h_shape[3] = {3, 16, 600};
     for (int k = 0; k < 3; k++)
         for (int threads = 1; threads < 3; threads++) {
             float *found[MOST_OUTPUTS];
