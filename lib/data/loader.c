@@ -11,15 +11,7 @@
  * nothing); it goes on in the next sequence, as a piece of its own, where one ends.  A picture of vectors is one thing,
  * whose rows see each other: where it would not fit, the sequence ends before its <|boi|>, short of some rows.
  */
-#include "../base/base.h"
-
-struct held { /* a document in the buffer */
-    int32_t *id; /* (rows + 1): what a row has for its target stands behind it */
-    int64_t n, rows;
-    struct mot_picture *picture; /* in the document's rows; their values in `latent` */
-    int64_t n_pictures, n_latent;
-    uint16_t *latent;
-};
+#include "held.h"
 
 struct mot_loader {
     struct mot_loader_options o;
@@ -31,30 +23,22 @@ struct mot_loader {
     struct mot_shard *shard;
     int next_path; /* into order */
     bool exhausted; /* this pass has no more to read */
-    struct held *buffer;
+    struct mot_held *buffer;
     int64_t n_held, capacity, tokens_held;
     uint64_t draws;
     bool stdin_used;
 
-    struct held current; /* the document being packed, owned */
+    struct mot_held current; /* the document being packed, owned */
     struct mot_position at;
     bool ended;
 };
 
-static void drop_document(struct held *h)
-{
-    mot_free(h->id);
-    mot_free(h->picture);
-    mot_free(h->latent);
-    *h = (struct held){0};
-}
-
 static void drop_buffer(struct mot_loader *l)
 {
     for (int64_t i = 0; i < l->n_held; i++)
-        drop_document(&l->buffer[i]);
+        mot_held_free(&l->buffer[i]);
     l->n_held = l->tokens_held = 0;
-    drop_document(&l->current);
+    mot_held_free(&l->current);
     mot_shard_close(l->shard);
     l->shard = NULL;
 }
@@ -77,53 +61,10 @@ static void begin_pass(struct mot_loader *l, int64_t epoch)
     }
 }
 
-static bool is_vector(const struct mot_vocab *v, int32_t id)
-{
-    return v->modality[mot_vocab_modality(v, id)].width > 0;
-}
-
-static int64_t rows_of(const struct mot_vocab *v, const struct mot_doc *d)
-{
-    return d->n == 0 ? 0 : d->n - !is_vector(v, d->id[d->n - 1]);
-}
-
-static int copy_pictures(const struct mot_vocab *v, const struct mot_doc *d, struct held *out)
-{
-    out->picture = mot_alloc((size_t)d->n_spans, sizeof *out->picture);
-    out->latent = mot_alloc((size_t)d->n_latent, sizeof *out->latent);
-    if (!out->picture || !out->latent)
-        return MOT_ENOMEM;
-    memcpy(out->latent, d->latent, (size_t)d->n_latent * sizeof *d->latent);
-    out->n_latent = d->n_latent;
-    int64_t value = 0;
-    for (int i = 0; i < d->n_spans; i++) {
-        const struct mot_span *s = &d->span[i];
-        if (!s->rows)
-            continue;
-        out->picture[out->n_pictures++] = (struct mot_picture){.begin = s->begin, .n = s->n, .rows = s->rows, .columns = s->columns,
-                                                               .latent = value, .leads = mot_doc_leads(v, d, i)};
-        value += s->n * v->modality[s->modality].width;
-    }
-    return MOT_OK;
-}
-
-static int copy_document(const struct mot_vocab *v, const struct mot_doc *d, struct held *out)
-{
-    *out = (struct held){.n = d->n, .rows = rows_of(v, d), .id = mot_alloc((size_t)d->n + 1, sizeof *out->id)};
-    if (!out->id)
-        return MOT_ENOMEM;
-    memcpy(out->id, d->id, (size_t)d->n * sizeof *out->id);
-    out->id[d->n] = d->id[d->n - 1]; /* the target of a last token that has a row */
-    int rc = d->n_latent ? copy_pictures(v, d, out) : MOT_OK;
-    if (rc)
-        drop_document(out);
-    return rc;
-}
-
 /* The next document with at least one row, copied; out->id = NULL at the end of the pass. */
-static int read_document(struct mot_loader *l, struct held *out)
+static int read_document(struct mot_loader *l, struct mot_held *out)
 {
-    *out = (struct held){0};
+    *out = (struct mot_held){0};
     while (!l->exhausted) {
         if (!l->shard) {
             if (l->next_path == l->n_paths) {
@@ -147,8 +88,10 @@ static int read_document(struct mot_loader *l, struct held *out)
             l->shard = NULL;
             continue;
         }
-        if (rows_of(&l->vocab, d) > 0)
-            return copy_document(&l->vocab, d, out);
+        rc = mot_held_copy(out, &l->vocab, d);
+        if (rc || out->rows > 0)
+            return rc;
+        mot_held_free(out);
     }
     return MOT_OK;
 }
@@ -156,9 +99,9 @@ static int read_document(struct mot_loader *l, struct held *out)
 /* Draw the next document of the pass into l->current; current.id = NULL at the end of the pass. */
 static int draw(struct mot_loader *l)
 {
-    drop_document(&l->current);
+    mot_held_free(&l->current);
     while (!l->exhausted && (l->n_held == 0 || l->tokens_held < l->o.shuffle)) {
-        struct held h;
+        struct mot_held h;
         int rc = read_document(l, &h);
         if (!rc && h.id)
             rc = mot_grow((void **)&l->buffer, l->n_held, &l->capacity, sizeof *l->buffer);
@@ -205,7 +148,7 @@ static int advance(struct mot_loader *l)
  * are in a sequence. */
 static int piece_rows(const struct mot_loader *l, int64_t room, int64_t *n)
 {
-    const struct held *h = &l->current;
+    const struct mot_held *h = &l->current;
     int64_t begin = l->at.offset, end = begin + room < h->rows ? begin + room : h->rows;
     for (int64_t i = 0; i < h->n_pictures; i++) {
         const struct mot_picture *p = &h->picture[i];
@@ -224,17 +167,7 @@ static int piece_rows(const struct mot_loader *l, int64_t room, int64_t *n)
 /* The current document's next n rows, as a piece. */
 static int add_piece(struct mot_loader *l, struct mot_batch *b, int64_t n)
 {
-    const struct held *h = &l->current;
-    int64_t from = l->at.offset, row = b->n - from;
-    int rc = mot_batch_add(b, h->id + from, n);
-    for (int64_t i = 0; !rc && i < h->n_pictures; i++) {
-        struct mot_picture p = h->picture[i];
-        int64_t end = i + 1 < h->n_pictures ? h->picture[i + 1].latent : h->n_latent;
-        if (p.begin < from || p.begin >= from + n)
-            continue;
-        p.begin += row;
-        rc = mot_batch_add_picture(b, &p, h->latent + p.latent, end - p.latent);
-    }
+    int rc = mot_held_add(&l->current, l->at.offset, n, b);
     l->at.offset += n;
     return rc;
 }

@@ -15,12 +15,9 @@
 #include "train.h"
 
 struct document {
-    int32_t *id; /* (n + 1): what a row has for its target stands behind it */
+    struct mot_held held;
     float *nll;
-    int64_t n, rows, missing; /* windows still to be run */
-    int64_t n_pictures;
-    struct mot_picture *picture; /* in the document's rows */
-    uint16_t *latent;
+    int64_t missing; /* windows still to be run */
     mot_scored *done;
     void *context;
 };
@@ -132,10 +129,8 @@ const struct mot_vocab *mot_scorer_vocab(const struct mot_scorer *s)
 
 static void drop(struct document *d)
 {
-    mot_free(d->id);
+    mot_held_free(&d->held);
     mot_free(d->nll);
-    mot_free(d->picture);
-    mot_free(d->latent);
 }
 
 /* Hand out documents that are whole, in order, and forget them. */
@@ -144,7 +139,7 @@ static void deliver(struct mot_scorer *s)
     int64_t n = 0;
     while (n < s->n_pending && s->pending[n].missing == 0) {
         struct document *d = &s->pending[n++];
-        d->done(d->context, d->id, d->nll, d->n);
+        d->done(d->context, d->held.id, d->nll, d->held.n);
         drop(d);
     }
     if (n > 0)
@@ -161,13 +156,14 @@ static bool is_patch(const struct mot_scorer *s, int32_t id)
 static void take(const struct mot_scorer *s, const struct window *w, int64_t at)
 {
     struct document *d = &s->pending[w->document];
+    const int32_t *id = d->held.id;
     for (int64_t i = w->skip; i < w->n; i++) {
         int64_t token = w->first + i;
         float loss = (float)s->m->host_nll[s->m->batch.host_row[at + i]];
-        if (is_patch(s, d->id[token])) {
+        if (is_patch(s, id[token])) {
             if (w->level > 0)
                 d->nll[token] += loss / (float)s->levels;
-        } else if (w->level == 0 && token + 1 < d->n && !is_patch(s, d->id[token + 1])) {
+        } else if (w->level == 0 && token + 1 < d->held.n && !is_patch(s, id[token + 1])) {
             d->nll[token + 1] = loss;
         }
     }
@@ -194,18 +190,6 @@ static int run(struct mot_scorer *s)
     return MOT_OK;
 }
 
-/* A document's picture as one of the batch, whose next piece begins with row `first` of the document. */
-static int add_picture(struct mot_scorer *s, const struct document *d, int64_t k, int64_t first, int level)
-{
-    struct mot_picture p = d->picture[k];
-    int rc = mot_grow((void **)&s->level, s->batch.n_pictures, &s->level_capacity, sizeof *s->level);
-    if (rc)
-        return rc;
-    s->level[s->batch.n_pictures] = level ? (level - 0.5) / s->levels : 0;
-    p.begin += s->batch.n - first;
-    return mot_batch_add_picture(&s->batch, &p, d->latent + p.latent, p.n * s->noise.width);
-}
-
 /* Queue rows of the last pending document. */
 static int add_window(struct mot_scorer *s, struct window w)
 {
@@ -213,21 +197,21 @@ static int add_window(struct mot_scorer *s, struct window w)
     if (s->batch.n + w.n > s->m->rows)
         rc = run(s);
     w.document = s->n_pending - 1;
-    struct document *d = &s->pending[w.document];
+    int64_t pictures = s->batch.n_pictures;
     if (!rc)
         rc = mot_grow((void **)&s->window, s->n_windows, &s->window_capacity, sizeof *s->window);
-    for (int64_t k = 0; !rc && k < d->n_pictures; k++)
-        if (d->picture[k].begin >= w.first && d->picture[k].begin < w.first + w.n)
-            rc = add_picture(s, d, k, w.first, w.level);
     if (!rc)
-        rc = mot_batch_add(&s->batch, d->id + w.first, w.n);
+        rc = mot_held_add(&s->pending[w.document].held, w.first, w.n, &s->batch);
+    for (; !rc && pictures < s->batch.n_pictures; pictures++)
+        if (!(rc = mot_grow((void **)&s->level, pictures, &s->level_capacity, sizeof *s->level)))
+            s->level[pictures] = w.level ? (w.level - 0.5) / s->levels : 0;
     if (!rc)
         s->window[s->n_windows++] = w;
     return rc;
 }
 
 /* The picture that would be parted by a cut before a row; NULL: none. */
-static const struct mot_picture *parted(const struct document *d, int64_t row)
+static const struct mot_picture *parted(const struct mot_held *d, int64_t row)
 {
     for (int64_t k = 0; k < d->n_pictures; k++)
         if (d->picture[k].begin < row && row < d->picture[k].begin + d->picture[k].n)
@@ -235,7 +219,7 @@ static const struct mot_picture *parted(const struct document *d, int64_t row)
     return NULL;
 }
 
-static bool has_patches(const struct document *d, int64_t begin, int64_t end)
+static bool has_patches(const struct mot_held *d, int64_t begin, int64_t end)
 {
     for (int64_t k = 0; k < d->n_pictures; k++)
         if (d->picture[k].begin >= begin && d->picture[k].begin < end)
@@ -244,7 +228,7 @@ static bool has_patches(const struct document *d, int64_t begin, int64_t end)
 }
 
 /* The window after `scored` rows of a document. */
-static int next_window(const struct mot_scorer *s, const struct document *d, int64_t scored, struct window *w)
+static int next_window(const struct mot_scorer *s, const struct mot_held *d, int64_t scored, struct window *w)
 {
     int64_t end = scored + (scored == 0 ? s->context : s->stride);
     end = end < d->rows ? end : d->rows;
@@ -262,36 +246,13 @@ static int next_window(const struct mot_scorer *s, const struct document *d, int
     return MOT_OK;
 }
 
-static int copy_pictures(struct mot_scorer *s, struct document *to, const struct mot_doc *d)
+/* Nothing is known yet: ids have no loss, patches none so far. */
+static int begin_losses(const struct mot_scorer *s, struct document *d)
 {
-    to->picture = mot_alloc((size_t)d->n_spans, sizeof *to->picture);
-    to->latent = mot_alloc((size_t)d->n_latent, sizeof *to->latent);
-    if (!to->picture || !to->latent)
-        return MOT_ENOMEM;
-    memcpy(to->latent, d->latent, (size_t)d->n_latent * sizeof *d->latent);
-    int64_t at = 0;
-    for (int i = 0; i < d->n_spans; i++) {
-        const struct mot_span *span = &d->span[i];
-        if (!span->rows)
-            continue;
-        to->picture[to->n_pictures++] = (struct mot_picture){span->begin, span->n, span->rows, span->columns, at, false};
-        at += span->n * s->noise.width;
-    }
-    return MOT_OK;
-}
-
-static int copy_document(struct mot_scorer *s, struct document *to, const struct mot_doc *d)
-{
-    if (!to->id || !to->nll)
-        return MOT_ENOMEM;
-    for (int64_t i = 0; i < d->n; i++) {
-        to->id[i] = d->id[i];
-        to->nll[i] = is_patch(s, d->id[i]) ? 0 : NAN;
-    }
-    if (d->n > 0)
-        to->id[d->n] = d->id[d->n - 1]; /* a last patch has a row, and no successor */
-    to->rows = d->n > 0 ? d->n - !is_patch(s, d->id[d->n - 1]) : 0;
-    return d->n_latent ? copy_pictures(s, to, d) : MOT_OK;
+    d->nll = mot_alloc((size_t)d->held.n, sizeof *d->nll);
+    for (int64_t i = 0; d->nll && i < d->held.n; i++)
+        d->nll[i] = is_patch(s, d->held.id[i]) ? 0 : NAN;
+    return d->nll ? MOT_OK : MOT_ENOMEM;
 }
 
 int mot_scorer_add(struct mot_scorer *s, const struct mot_doc *d, mot_scored *done, void *context)
@@ -299,15 +260,15 @@ int mot_scorer_add(struct mot_scorer *s, const struct mot_doc *d, mot_scored *do
     int rc = mot_grow((void **)&s->pending, s->n_pending, &s->pending_capacity, sizeof *s->pending);
     if (rc)
         return rc;
-    s->pending[s->n_pending] = (struct document){.id = mot_alloc((size_t)d->n + 1, sizeof(int32_t)),
-                                                 .nll = mot_alloc((size_t)d->n, sizeof(float)),
-                                                 .n = d->n, .done = done, .context = context};
     int64_t at = s->n_pending++;
-    rc = copy_document(s, &s->pending[at], d);
+    s->pending[at] = (struct document){.done = done, .context = context};
+    rc = mot_held_copy(&s->pending[at].held, &s->vocab, d);
+    if (!rc)
+        rc = begin_losses(s, &s->pending[at]);
     s->pending[at].missing = 1; /* what is being queued is not whole, however often a batch runs meanwhile */
-    for (int64_t scored = 0; !rc && scored < s->pending[s->n_pending - 1].rows;) {
+    for (int64_t scored = 0; !rc && scored < s->pending[s->n_pending - 1].held.rows;) {
         struct window w = {0};
-        const struct document *last = &s->pending[s->n_pending - 1];
+        const struct mot_held *last = &s->pending[s->n_pending - 1].held;
         rc = next_window(s, last, scored, &w);
         scored = w.first + w.n;
         int levels = !rc && has_patches(last, w.first + w.skip, scored) ? s->levels : 0;

@@ -5,6 +5,7 @@
 #ifndef MOT_TRAIN_H
 #define MOT_TRAIN_H
 
+#include "../data/held.h"
 #include "../model/model.h"
 
 /* ---- optimizer.c: AdamW over stretches of the table ---- */
