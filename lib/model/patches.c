@@ -21,6 +21,18 @@ static struct mot_group of_patches(const struct mot_model *m, enum mot_weight w,
     return group(m, r->begin[m->vectors], r->n_patches, w, b);
 }
 
+/* The groups of the way in: the two products of the level's embedding, for each picture, and that of the patches. */
+struct way_in {
+    struct mot_group first, second, patches;
+};
+
+static struct way_in way_in(const struct mot_model *m)
+{
+    int64_t n = m->batch.n_pictures;
+    return (struct way_in){group(m, 0, n, MOT_W_TIME_1, MOT_W_TIME_1_BIAS), group(m, 0, n, MOT_W_TIME_2, MOT_W_TIME_2_BIAS),
+                           of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS)};
+}
+
 static int check(const struct mot_model *m, const struct mot_batch *b, const struct mot_seen *p)
 {
     int64_t rows = 0, width = m->vectors < 0 ? 0 : m->config.latent_size[m->vectors];
@@ -101,14 +113,13 @@ void mot_patches_in(struct mot_model *m)
     if (n == 0)
         return;
     int64_t width = m->config.latent_size[m->vectors], row = r->begin[m->vectors];
-    struct mot_group first = group(m, 0, n, MOT_W_TIME_1, MOT_W_TIME_1_BIAS), second = group(m, 0, n, MOT_W_TIME_2, MOT_W_TIME_2_BIAS);
+    struct way_in g = way_in(m);
     k->cast(m->d, m->time_in, m->time, 0, n, MOT_TIME_FEATURES);
-    k->linear(m->d, m->time_hidden, m->time_in, m->params, &first, 1, MOT_TIME_FEATURES, C, 0);
+    k->linear(m->d, m->time_hidden, m->time_in, m->params, &g.first, 1, MOT_TIME_FEATURES, C, 0);
     k->silu(m->d, m->time_act, m->time_hidden, n * C);
-    k->linear(m->d, m->time_out, m->time_act, m->params, &second, 1, C, C, 0);
-    struct mot_group g = of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS);
+    k->linear(m->d, m->time_out, m->time_act, m->params, &g.second, 1, C, C, 0);
     k->cast(m->d, m->patch_in, m->patch, row, r->n_patches, width);
-    k->linear(m->d, mot_residual(m, 0), m->patch_in, m->params, &g, 1, width, C, 0);
+    k->linear(m->d, mot_residual(m, 0), m->patch_in, m->params, &g.patches, 1, width, C, 0);
     k->spread(m->d, mot_residual(m, 0), m->time_out, r->picture, row, r->n_patches, C);
 }
 
@@ -146,14 +157,13 @@ void mot_patches_in_back(struct mot_model *m)
     if (n == 0)
         return;
     int64_t width = m->config.latent_size[m->vectors], row = r->begin[m->vectors];
-    struct mot_group first = group(m, 0, n, MOT_W_TIME_1, MOT_W_TIME_1_BIAS), second = group(m, 0, n, MOT_W_TIME_2, MOT_W_TIME_2_BIAS);
-    struct mot_group g = of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS);
-    k->linear_back_w(m->d, m->grads, m->dx, m->patch_in, &g, 1, width, C);
+    struct way_in g = way_in(m);
+    k->linear_back_w(m->d, m->grads, m->dx, m->patch_in, &g.patches, 1, width, C);
     k->spread_back(m->d, m->dtime_out, m->dx, r->picture, row, r->n_patches, n, C);
-    k->linear_back_w(m->d, m->grads, m->dtime_out, m->time_act, &second, 1, C, C);
-    k->linear_back_x(m->d, m->dtime_act, m->dtime_out, m->params, &second, 1, C, C, 0);
+    k->linear_back_w(m->d, m->grads, m->dtime_out, m->time_act, &g.second, 1, C, C);
+    k->linear_back_x(m->d, m->dtime_act, m->dtime_out, m->params, &g.second, 1, C, C, 0);
     k->silu_back(m->d, m->dtime_act, m->dtime_act, m->time_hidden, n * C);
-    k->linear_back_w(m->d, m->grads, m->dtime_act, m->time_in, &first, 1, MOT_TIME_FEATURES, C);
+    k->linear_back_w(m->d, m->grads, m->dtime_act, m->time_in, &g.first, 1, MOT_TIME_FEATURES, C);
     k->zero(m->d, mot_rows_of(m, m->dx, row, C), (size_t)(r->n_patches * C) * k->activation);
 }
 
