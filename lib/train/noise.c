@@ -69,9 +69,8 @@ int mot_noise_scoring(struct mot_noise *s, const struct mot_batch *b, const doub
     for (int64_t k = 0; !rc && k < b->n_pictures; k++) {
         const unsigned char *values = (const unsigned char *)(b->latent + b->picture[k].latent);
         uInt bytes = (uInt)(b->picture[k].n * s->width * (int64_t)sizeof *b->latent);
-        uint64_t stream = ((uint64_t)crc32(1, values, bytes) << 32) ^ (uint64_t)crc32(2, values, bytes);
-        show(s, b, k, level[k] > 0 ? mot_level_at(&s->levels, level[k]) : mot_level_clean(), 0,
-             stream + (uint64_t)(level[k] * 1e6));
+        uint64_t stream = mot_random_u64(crc32(0, values, bytes), mot_stream("noise, scoring"), (uint64_t)(level[k] * 1e6));
+        show(s, b, k, level[k] > 0 ? mot_level_at(&s->levels, level[k]) : mot_level_clean(), 0, stream);
     }
     return rc;
 }
