@@ -251,7 +251,7 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->train = train;
     m->recompute = train ? recompute : MOT_RECOMPUTE_NONE;
     m->vectors = mot_vectors_of(c);
-    m->pictures = m->vectors < 0 ? 0 : rows / MOT_LEAST_PATCHES + 1;
+    m->pictures = m->vectors < 0 ? 0 : rows / MOT_PICTURE_ROWS + 1;
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
     if (!m->layer)

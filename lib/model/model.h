@@ -246,7 +246,7 @@ int mot_model_load(struct mot_model *m, const char *folder) MOT_CHECKED;
 int mot_model_save(const struct mot_model *m, const char *folder) MOT_CHECKED; /* model.safetensors alone */
 
 /* How a batch's pictures of vectors are shown, and what is to be told about them. */
-enum { MOT_LEAST_PATCHES = 4 }; /* of a picture, over a batch's average */
+enum { MOT_PICTURE_ROWS = 3 }; /* of a picture with its delimiters, at least; of any one over a batch's average */
 struct mot_seen {
     const float *x, *target; /* vectors, as the batch has them: at their levels of noise; target NULL: no loss */
     const double *time;      /* of each picture, of 1000 */

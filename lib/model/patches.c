@@ -44,8 +44,8 @@ static int check(const struct mot_model *m, const struct mot_batch *b, const str
         return mot_fail(MOT_EARG, "a batch with %lld values of pictures' vectors, where the model has %lld a patch",
                         (long long)b->n_latent, (long long)width);
     if (b->n_pictures > m->pictures)
-        return mot_fail(MOT_EARG, "a batch with %lld pictures of vectors where at most %lld were planned: they must have "
-                                  "%d patches on average", (long long)b->n_pictures, (long long)m->pictures, MOT_LEAST_PATCHES);
+        return mot_fail(MOT_EARG, "a batch with %lld pictures of vectors where at most %lld were planned: each must take "
+                                  "%d tokens with its delimiters on average", (long long)b->n_pictures, (long long)m->pictures, MOT_PICTURE_ROWS);
     return MOT_OK;
 }
 
