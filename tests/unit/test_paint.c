@@ -41,7 +41,7 @@ static void fill(struct mot_model *m)
             m->params[m->table.tensor[i].offset + j] = (mot_real)(0.1 * mot_random_normal(2, 2, (uint64_t)j));
 }
 
-static const int32_t prompt[] = {0, 7, 9, 11, BOI};
+static const int32_t prompt[] = {0, 7, 9, 11, BOI, PATCH}; /* and a target for the last */
 static const uint16_t no_values[VALUES];
 
 /* Ids before a picture, the picture, and those behind it. */
