@@ -52,7 +52,8 @@ static void fill_batch(struct mot_batch *b, const int32_t *before, int64_t n, co
     memcpy(id, before, (size_t)n * sizeof *id);
     for (int i = 0; i < TOKENS; i++)
         id[n + i] = PATCH;
-    memcpy(id + n + TOKENS, behind, (size_t)m * sizeof *id);
+    if (m)
+        memcpy(id + n + TOKENS, behind, (size_t)m * sizeof *id);
     mot_batch_clear(b);
     CHECK_INT(mot_batch_add(b, id, n + TOKENS + m), MOT_OK);
     CHECK_INT(mot_batch_add_picture(b, &p, no_values, VALUES), MOT_OK);
