@@ -95,21 +95,15 @@ void timer_end(mot_device *d);
 /* While a device is watched the whole time of each operation is one piece of work. */
 struct watched {
     mot_device *d;
-    bool ranged; /* for others who look on, by the operation's name */
-    explicit watched(mot_device *device, const char *operation = __builtin_FUNCTION())
-        : d(device), ranged(device->watch)
+    explicit watched(mot_device *device) : d(device)
     {
-        if (!ranged)
-            return;
-        range_push(operation);
-        timer_begin(d);
+        if (d->watch)
+            timer_begin(d);
     }
     ~watched()
     {
         if (d->watch)
             timer_end(d);
-        if (ranged)
-            range_pop();
     }
 };
 

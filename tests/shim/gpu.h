@@ -12,19 +12,6 @@
 /* Small, so that small tests go round more than once. */
 enum { LOGITS_HELD = 256 << 10, GATHERED = 32 << 10, STAGING = 4 << 10 };
 
-/* Nobody listens; the test suite counts that ranges begin and end. */
-extern "C" long shim_ranges_begun;
-extern "C" long shim_ranges;
-static inline void range_push(const char *name)
-{
-    shim_ranges += name != nullptr && *name;
-    shim_ranges_begun++;
-}
-static inline void range_pop()
-{
-    shim_ranges--;
-}
-
 unsigned char *shared_memory();
 
 /* -- launches ------------------------------------------------------------------------------------ */

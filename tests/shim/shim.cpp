@@ -493,7 +493,6 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
 }
 
 /* How often anything was waited for. */
-long shim_ranges, shim_ranges_begun;
 extern "C" long shim_waits;
 long shim_waits;
 

@@ -11,7 +11,6 @@
 #define MOT_GPU_H
 
 #include <cuda_runtime.h>
-#include <nvtx3/nvToolsExt.h>
 #include <stdint.h>
 
 #define DEVICE static __device__ __forceinline__
@@ -19,17 +18,6 @@
 /* Bytes of logits that the head holds at a time, of what convolutions gather and encoders' attention scores, and of pinned
  * memory for what is sent. */
 enum { LOGITS_HELD = 512 << 20, GATHERED = 64 << 20, STAGING = 8 << 20 };
-
-/* A named range on the host's timeline, for Nsight Systems; nothing where no tool listens. */
-static inline void range_push(const char *name)
-{
-    nvtxRangePushA(name);
-}
-
-static inline void range_pop()
-{
-    nvtxRangePop();
-}
 
 /* A block's shared memory: `shared` bytes of the launch. */
 DEVICE unsigned char *shared_memory()
