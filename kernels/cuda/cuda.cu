@@ -39,8 +39,17 @@ static void watch(mot_device *d, mot_watch *w)
     d->watch = w && timers_start(d) ? w : NULL;
 }
 
-static void mark(mot_device *, int64_t, int)
+static void mark(mot_device *d, int64_t layer, int backward)
 {
+    char name[64];
+    if (!d->ranged)
+        return;
+    if (d->in_layer)
+        mot_range_pop();
+    d->in_layer = layer >= 0;
+    snprintf(name, sizeof name, "layer %lld, %s", (long long)layer, backward ? "backward" : "forward");
+    if (d->in_layer)
+        mot_range_push(name);
 }
 
 /* -- start and end ------------------------------------------------------------------------------ */
@@ -51,6 +60,7 @@ static void close(mot_device *d)
         return;
     if (d->stream)
         cudaStreamSynchronize(d->stream);
+    mark(d, -1, 0);
     graphs_close(d);
     timers_close(d);
     gemm_close(d->gemm);
@@ -79,6 +89,7 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
+    d->ranged = mot_ranges_wanted();
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
         close(d);

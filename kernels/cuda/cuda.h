@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "../kernels.h"
+#include "ranges.h"
 
 struct bf16 {
     uint16_t bits;
@@ -38,6 +39,7 @@ struct mot_device {
     struct mot_gemm *gemm;
     struct mot_watch *watch;
     mot_cuda::timers *timers; /* timer.cu; NULL: nothing was watched yet */
+    bool ranged, in_layer;    /* operations are ranges for a profiler; and the layer that is open is one */
     int units;       /* multiprocessors */
     int shared_most; /* bytes of shared memory that a block may ask for */
     char error[256]; /* empty: no fault */
@@ -92,11 +94,14 @@ void timers_close(mot_device *d);
 void timer_begin(mot_device *d);
 void timer_end(mot_device *d);
 
-/* While a device is watched the whole time of each operation is one piece of work. */
+/* While a device is watched the whole time of each operation is one piece of work, and for a profiler that
+ * listens from outside a range with the operation's name: that of the function that has this. */
 struct watched {
     mot_device *d;
-    explicit watched(mot_device *device) : d(device)
+    explicit watched(mot_device *device, const char *operation = __builtin_FUNCTION()) : d(device)
     {
+        if (d->ranged)
+            mot_range_push(operation);
         if (d->watch)
             timer_begin(d);
     }
@@ -104,6 +109,8 @@ struct watched {
     {
         if (d->watch)
             timer_end(d);
+        if (d->ranged)
+            mot_range_pop();
     }
 };
 

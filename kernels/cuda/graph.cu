@@ -5,7 +5,8 @@
  *
  * A key that comes for the first time is worked off as ever, the second time it is captured, from then
  * on replayed: keys that never come again cost nothing, as those of batches in which each modality has
- * another number of rows.  What cannot be captured is worked off as ever, and no more is captured then.
+ * another number of rows.  What cannot be captured is worked off as ever, and no more is captured then;
+ * nor is anything while operations are timed, or are ranges for a profiler, which is to see each.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +67,7 @@ int repeat(mot_device *d, const void *key, size_t n)
     if (!d->graphs)
         d->graphs = (graphs *)calloc(1, sizeof *d->graphs);
     graphs *g = d->graphs;
-    if (!g || g->off || d->watch || *d->error || n > MOST_KEY)
+    if (!g || g->off || d->watch || d->ranged || *d->error || n > MOST_KEY)
         return 0;
     piece *p = find(g, key, n);
     if (!p)

@@ -345,6 +345,32 @@ static void test_profile(void)
     end(&t);
 }
 
+/* A profiler from outside sees each layer and each operation by its name, also of a step that could be replayed. */
+extern int shim_listens __attribute__((weak)), shim_ranges_open __attribute__((weak));
+extern char shim_ranges[] __attribute__((weak));
+static void test_ranges(void)
+{
+    struct trainee t;
+    if (!&shim_listens)
+        return;
+    shim_listens = 1;
+    describe(&t, PRE);
+    t.same = true;
+    t.m = mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true);
+    CHECK_INT(mot_model_init(t.m, 1), MOT_OK);
+    CHECK_INT(mot_optimizer_new(&t.optimizer, t.m, &t.options), MOT_OK);
+    for (int i = 0; i < 3; i++) {
+        shim_ranges[0] = 0;
+        step(&t, i, ROWS, -1);
+    }
+    CHECK_INT(shim_ranges_open, 0);
+    const char *first = strstr(shim_ranges, "layer 0, forward\nrmsnorm<bf16>\nlinear<bf16>\nrope<bf16>\n");
+    const char *last = strstr(shim_ranges, "layer 1, backward\nswiglu<bf16>\nlinear_back_w<bf16>\n");
+    CHECK(first && last && first < last && strstr(last, "adamw\n"));
+    end(&t);
+    shim_listens = 0;
+}
+
 int main(void)
 {
     if (!mot_device_find("cuda", "bf16")) {
@@ -360,5 +386,6 @@ int main(void)
     RUN(test_fewer_words);
     RUN(test_about);
     RUN(test_profile);
+    RUN(test_ranges);
     return test_end();
 }
