@@ -71,7 +71,7 @@ void rmsnorm(mot_device *d, float *y, float *rstd, const float *x, const float *
     watched w(d);
     bool fast = aligned<A>(C, y, x, res);
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);)
+    for (int at = 0; next_groups(d, &some, g, G, &at);)
         run(d, "rmsnorm", fast ? norm_rows<A, wide<A>> : norm_rows<A, 1>,
             dim3((unsigned)ceil_div(some.rows, WARPS)), 32 * WARPS, 0, (A *)y, rstd, (const A *)x,
             (const A *)res, params, some, C, eps);
@@ -86,17 +86,16 @@ static __global__ void norm_rows_back(A *dx, float *sums, const A *dy, const A *
                                       int add, bool in_shared)
 {
     float *space = (float *)shared_memory();
-    const mot_group &mine = g.g[blockIdx.y];
+    row_range mine = own_rows(g, (int)blockIdx.y);
     float *left = sums + ((int64_t)blockIdx.x * g.n + blockIdx.y) * C;
     float *dw = in_shared ? space + SPACE : left;
-    const float *weight = params + mine.w;
+    const float *weight = params + g.g[blockIdx.y].w;
     int64_t first = (int64_t)threadIdx.x * W, step = (int64_t)blockDim.x * W;
-    int64_t begin = mine.rows * blockIdx.x / gridDim.x,
-            end = mine.rows * (blockIdx.x + 1) / gridDim.x;
+    int64_t begin = mine.n * blockIdx.x / gridDim.x, end = mine.n * (blockIdx.x + 1) / gridDim.x;
     for (int64_t c = first; c < C; c += step)
         for (int j = 0; j < W; j++)
             dw[c + j] = 0;
-    for (int64_t row = mine.row + begin; row < mine.row + end; row++) {
+    for (int64_t row = mine.first + begin; row < mine.first + end; row++) {
         float r = rstd[row], s = 0;
         for (int64_t c = first; c < C; c += step) {
             float t[W], v[W], w[W];
@@ -138,7 +137,7 @@ void rmsnorm_back(mot_device *d, float *dx, float *grads, const float *dy, const
     size_t shared = (size_t)(SPACE + C) * sizeof(float);
     bool in_shared = shared <= MOST_SHARED;
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);) {
+    for (int at = 0; next_groups(d, &some, g, G, &at);) {
         int64_t parts = at_most(some.most, parts_of(d, some.n));
         float *sums = workspace_of<float>(d, parts * some.n * C);
         if (!sums || parts == 0)

@@ -267,7 +267,7 @@ static void test_faults(void)
     struct mot_limits l = {.N = 8, .segment = 8, .C = 8, .H = 1, .K = 1, .D = 8, .F = 8, .V = 8, .G = 1, .train = 1};
     CHECK_INT(k->reserve(d, &l), 0);
     float *x = k->alloc(d, 1024);
-    struct mot_group g = {0, 8, 0, -1};
+    struct mot_group g = {0, 8, 0, -1, 0, 0};
     k->zero(d, x, 1024);
     CHECK_STR(k->error(d), "");
     k->linear(d, x, x, x, &g, 1, 8, 8, 0); /* weights that nobody told of */

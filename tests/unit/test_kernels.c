@@ -140,6 +140,8 @@ struct inputs {
     int64_t sequences; /* in attention_past: N */
     int add, G;
     struct mot_group g[MOST_GROUPS];
+    int64_t begin[MOST_GROUPS + 1];
+    bool marked; /* it is a batch, of which the groups are the parts */
     float *params, *x, *y, *z, *w, *q, *k, *v, *dq, *dk, *dv, *o, *lse, *cos, *sin;
     float *in_out[MOST_OUTPUTS]; /* first contents of outputs that are added to, or NULL: NaN */
     int64_t sizes[MOST_OUTPUTS]; /* of the outputs */
@@ -316,6 +318,9 @@ static void run_once(const struct mot_kernels *b, int threads, const struct inpu
         send(b, d, at, all[k], n * sizeof(float), in->activation[k]);
         out[k] = (float *)(void *)(at + GUARD * each);
     }
+    struct mot_mix mix = {.N = in->N, .begin = in->begin, .n = in->G};
+    for (int k = 0, own = in->marked && b->batch(d, &mix); own && k < in->G; k++)
+        there.g[k].row = there.g[k].rows = -1000;
     op(b, d, &there, out);
     CHECK_INT(b->sync(d), 0);
     CHECK_STR(b->error(d), "");
@@ -410,7 +415,8 @@ enum { ONE, THREE, SHARED, SINGLES, LAYOUTS };
 
 /* Deals N rows to groups: all to one; three with an empty one between; six of which two pairs name
  * the same weight; seven, most of one row.  `w_size` and `b_size` floats a weight and bias (0:
- * none), which stand in one block behind an odd gap.  Returns the size of the block. */
+ * none), which stand in one block behind an odd gap.  Half of the cases are told as a batch too, and devices that
+ * then read its rows for themselves are not told them again.  Returns the size of the block. */
 static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_size)
 {
     static const int counts[LAYOUTS] = {1, 3, 6, 7};
@@ -424,7 +430,8 @@ static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_siz
                                      : below(left + 1);
             rows = rows < left ? rows : left;
         }
-        in->g[k] = (struct mot_group){row, rows, at, b_size > 0 ? at + w_size : -1};
+        in->g[k] = (struct mot_group){row, rows, at, b_size > 0 ? at + w_size : -1, k, k + 1};
+        in->begin[k] = row;
         row += rows;
         at += w_size + b_size + 1;
         if (layout == SHARED && k % 3 == 2) { /* 2 shares with 0, 5 with 3, and 5 with 2 no more */
@@ -432,6 +439,8 @@ static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_siz
             in->g[k].b = in->g[k - 2].b;
         }
     }
+    in->begin[in->G] = row;
+    in->marked = next() % 2;
     in->params = numbers(at, 1);
     return at;
 }
@@ -1001,7 +1010,7 @@ static void alone(int threads, int each, float *o, float *y, float *z)
     char *to_o = place(cpu, d, &c, ROWS * H * D * act), *to_y = place(cpu, d, &c, ROWS * O * act);
     float *to_z = place(cpu, d, &c, ROWS * O * sizeof *to_z);
     for (int s = 0; s < ROWS; s += each) {
-        struct mot_group g = {0, each, 0, O * I};
+        struct mot_group g = {0, each, 0, O * I, 0, 0};
         size_t at = (size_t)s * act;
         void *x = (char *)in.x + at * I, *head = (char *)in.q + at * H * D, *out = to_o + at * H * D, *sum = to_y + at * O;
         cpu->attention_past(d, out, head, past + s, PAST_LAYER, in.row, each, H, K, D, 1);
