@@ -1036,6 +1036,45 @@ static void test_alone(void)
     CHECK(memcmp(z[0], z[1], MOT_FEW * ALONE_O * sizeof(float)) == 0);
 }
 
+/* Linear layers of a model that generates, each piece of `each` rows by itself. */
+enum { COMPANY_ROWS = 300, COMPANY_I = 72, COMPANY_O = 200 };
+static void in_pieces(int64_t each, float *y)
+{
+    enum { ROWS = COMPANY_ROWS, I = COMPANY_I, O = COMPANY_O };
+    struct inputs in = {.N = ROWS, .I = I, .O = O, .H = 1, .K = 1, .D = 2, .P = 1, .sequences = 1, .G = 2};
+    struct copies c = {.n = 0};
+    state = 1;
+    in.params = numbers(2 * O * I, 1);
+    in.x = activations(ROWS * I, 1);
+    struct mot_device *d = device(cpu, 1, &in, &c);
+    move_all(cpu, d, &c, &in);
+    char *to = place(cpu, d, &c, ROWS * O * cpu->activation);
+    for (int64_t row = 0; row < ROWS; row += each) {
+        int64_t n = each < ROWS - row ? each : ROWS - row, of_first = row < ROWS / 2 ? ROWS / 2 - row : 0;
+        of_first = of_first < n ? of_first : n; /* half of all rows are of one tower */
+        const struct mot_group g[] = {{0, of_first, 0, -1, 0, 0}, {of_first, n - of_first, O * I, -1, 0, 0}};
+        cpu->linear(d, (void *)(to + (size_t)(row * O) * cpu->activation),
+                    (void *)((char *)in.x + (size_t)(row * I) * cpu->activation), in.params, g, 2, I, O, 0);
+    }
+    CHECK_INT(cpu->sync(d), 0);
+    receive(cpu, d, y, to, ROWS * O, true);
+    free_copies(cpu, d, &c);
+    cpu->close(d);
+    free_all();
+}
+
+/* Neither which rows stand beside a row nor how many changes a bit of it. */
+static void test_company(void)
+{
+    static const int64_t pieces[] = {1, 3, 16, 17, 70, 129};
+    static float together[COMPANY_ROWS * COMPANY_O], apart[COMPANY_ROWS * COMPANY_O];
+    in_pieces(COMPANY_ROWS, together);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        in_pieces(pieces[i], apart);
+        CHECK(memcmp(together, apart, sizeof apart) == 0);
+    }
+}
+
 /* -- pictures of vectors ----------------------------------------------------------------------- */
 
 /* Rows [P, P + O) of N; the others stay as they were. */
@@ -1421,6 +1460,15 @@ static void test_all(void)
     RUN(test_rmsnorm_back);
     RUN(test_linear);
     RUN(test_linear_back);
+    if (bf16 && gpu) { /* by rows some were one launch, others were the library's: now each of them all */
+        CHECK_INT(setenv("MOT_CUDA_GROUPED", "0", 1), 0);
+        RUN(test_linear);
+        RUN(test_linear_back);
+        CHECK_INT(setenv("MOT_CUDA_GROUPED", "1000000", 1), 0);
+        RUN(test_linear);
+        RUN(test_linear_back);
+        CHECK_INT(unsetenv("MOT_CUDA_GROUPED"), 0);
+    }
     if (bf16 && !gpu)
         RUN(test_rounding);
     RUN(test_rope);
@@ -1429,6 +1477,7 @@ static void test_all(void)
     RUN(test_past);
     RUN(test_logits);
     RUN(test_alone);
+    RUN(test_company);
     RUN(test_patches);
     RUN(test_swiglu);
     RUN(test_head_loss);
