@@ -16,13 +16,19 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + 2 * d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + 2 * d->units;
+}
+
 size_t linear_need(const mot_device *d, const mot_limits *l)
 {
     int64_t width = l->C > l->F ? l->C : l->F, heads = (l->H + 2 * l->K) * l->D;
     width = width > heads ? width : heads;
     width = width > l->W ? width : l->W;
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    size_t sums = (size_t)(parts_of(d, G) * G * width) * sizeof(float);
+    size_t sums = (size_t)(most_parts(d, G) * width) * sizeof(float);
     return l->train && sums > gemm_need() ? sums : gemm_need();
 }
 

@@ -24,10 +24,16 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + 4 * d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + 4 * d->units;
+}
+
 size_t norm_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    return l->train ? (size_t)(parts_of(d, G) * G * l->C) * sizeof(float) : 0;
+    return l->train ? (size_t)(most_parts(d, G) * l->C) * sizeof(float) : 0;
 }
 
 /* -- forward ------------------------------------------------------------------------------------- */

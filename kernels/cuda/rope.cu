@@ -32,10 +32,16 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + d->units;
+}
+
 size_t rope_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    int64_t sums = parts_of(d, G) * G * 2 * (l->H + l->K) * l->D;
+    int64_t sums = most_parts(d, G) * 2 * (l->H + l->K) * l->D;
     return l->train ? (size_t)sums * sizeof(float) : 0;
 }
 
