@@ -27,7 +27,8 @@ static int64_t parts_of(const mot_device *d, int G)
 size_t norm_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    return l->train ? (size_t)(parts_of(d, G) * G * l->C) * sizeof(float) : 0;
+    int64_t C = l->norm_C > l->C ? l->norm_C : l->C;
+    return l->train ? (size_t)(parts_of(d, G) * G * C) * sizeof(float) : 0;
 }
 
 /* -- forward ------------------------------------------------------------------------------------- */

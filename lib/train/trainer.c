@@ -125,6 +125,8 @@ static int find_config(const struct mot_train_options *o, struct mot_config *c, 
         rc = o->config ? mot_config_load(c, config) : mot_config_load_folder(c, config);
     if (!rc && o->objective)
         rc = mot_objective_find(&c->diffusion.objective, o->objective);
+    if (!rc && o->unet)
+        rc = mot_unet_find(&c->unet, o->unet);
     if (!rc)
         rc = mot_config_settle(c, config, v, o->arch);
     return rc;
