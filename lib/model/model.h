@@ -112,7 +112,8 @@ struct mot_table {
     int64_t n;
     struct mot_tensor *tensor; /* in order of offset */
     int64_t values;            /* of the whole block, padding included */
-    int64_t *at;               /* tensor index of (layer, weight, tower), -1: none; see mot_offset */
+    int64_t layers;            /* or blocks of the U-Net, if those are more */
+    int64_t *at;               /* (layers, weight, tower) tensor index, -1: none; see mot_offset */
     int n_towers;
 };
 int mot_table_build(struct mot_table *t, const struct mot_config *c) MOT_CHECKED;

@@ -212,8 +212,8 @@ static int64_t times(const struct mot_config *c, enum place place)
 int mot_table_build(struct mot_table *t, const struct mot_config *c)
 {
     *t = (struct mot_table){.n_towers = c->n_towers};
-    int64_t most = times(c, MATRIX) > times(c, BLOCK) ? times(c, MATRIX) : times(c, BLOCK);
-    int64_t cells = most * MOT_WEIGHTS * c->n_towers, capacity = 0;
+    t->layers = times(c, MATRIX) > times(c, BLOCK) ? times(c, MATRIX) : times(c, BLOCK);
+    int64_t cells = t->layers * MOT_WEIGHTS * c->n_towers, capacity = 0;
     t->at = mot_alloc((size_t)cells, sizeof *t->at);
     int rc = t->at ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < cells; i++)
@@ -242,7 +242,7 @@ void mot_table_free(struct mot_table *t)
 
 const struct mot_tensor *mot_table_find(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
 {
-    int64_t i = w == MOT_WEIGHTS ? -1 : t->at[index_of(t, w, layer, tower)];
+    int64_t i = w == MOT_WEIGHTS || layer >= t->layers ? -1 : t->at[index_of(t, w, layer, tower)];
     return i < 0 ? NULL : &t->tensor[i];
 }
 

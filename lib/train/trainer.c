@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <math.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../token/token.h"
 #include "train.h"
@@ -307,7 +308,7 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
     t->lock = -1;
     t->run = mot_strdup(options->run);
     const struct mot_kernels *k = mot_device_find(options->device, options->dtype);
-    bool again = options->resume && mot_checkpoint_exists(options->run);
+    bool again = options->resume && mot_checkpoint_exists(options->run), there = t->run && mot_file_exists(t->run);
     int rc = t->run && k ? MOT_OK : MOT_EDEVICE;
     if (!rc && options->resume && !again) {
         t->o.resume = false;
@@ -349,6 +350,8 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
         rc = start_again(t);
     }
     if (rc) {
+        if (!there && t->run)
+            rmdir(t->run); /* if nothing came into it */
         mot_trainer_close(t);
         return NULL;
     }

@@ -11,7 +11,8 @@ Each is a model folder (config.json, vocab.json, model.safetensors) with random 
     grad.NAME   F32              the gradient of that loss for each tensor
 
 and where pictures are vectors also, for piece 0 alone: at_picture I64 (first row, rows and columns of patches), latent F32
-of noise), aim F32 (what is to be told of them), time F64 (1); nll of a patch is its mean squared error, the loss has the mean of
+(vectors at their level of noise), aim F32 (what is to be told of them), time F64 (1); nll of a patch is its mean squared error,
+the loss has the mean of
 these times the modality's weight beside it, and rows before and behind a patch predict nothing: their nll is 0
 
 computed by reference.py in double.  The same every time; run it after a change of what the model means.
