@@ -413,6 +413,8 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .uncast = uncast<A>,
         .spread = spread<A>,
         .spread_back = spread_back<A>,
+        .unfold = unfold<A>,
+        .unfold_back = unfold_back<A>,
         .squared_error = squared_error<A>,
         .silu = silu<A>,
         .silu_back = silu_back<A>,

@@ -454,6 +454,10 @@ template <class A>
 void spread_back(mot_device *d, float *de, const float *dy, const int32_t *of, int64_t row,
                  int64_t rows, int64_t M, int64_t C);
 template <class A>
+void unfold(mot_device *d, float *y, const float *x, const int32_t *near, int64_t N, int64_t C);
+template <class A>
+void unfold_back(mot_device *d, float *dx, const float *dy, const int32_t *near, int64_t N, int64_t C);
+template <class A>
 void squared_error(mot_device *d, float *loss, float *dx, const float *x, const float *target,
                    const float *weight, int64_t row, int64_t rows, int64_t C);
 template <class A> void silu(mot_device *d, float *y, const float *x, int64_t n);

@@ -26,7 +26,8 @@ size_t linear_need(const mot_device *d, const mot_limits *l)
 {
     int64_t width = l->C > l->F ? l->C : l->F, heads = (l->H + 2 * l->K) * l->D;
     width = width > heads ? width : heads;
-    width = width > l->W ? width : l->W;
+    for (int i = 0; i < l->n_products; i++)
+        width = width > l->product[i].out ? width : l->product[i].out;
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
     size_t sums = (size_t)(most_parts(d, G) * width) * sizeof(float);
     return l->train && sums > gemm_need() ? sums : gemm_need();

@@ -33,7 +33,8 @@ static int64_t most_parts(const mot_device *d, int G)
 size_t norm_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    return l->train ? (size_t)(most_parts(d, G) * l->C) * sizeof(float) : 0;
+    int64_t C = l->norm_C > l->C ? l->norm_C : l->C;
+    return l->train ? (size_t)(most_parts(d, G) * C) * sizeof(float) : 0;
 }
 
 /* -- forward ------------------------------------------------------------------------------------- */

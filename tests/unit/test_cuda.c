@@ -26,8 +26,8 @@ struct trainee {
     float *weights;
 };
 
-enum { PRE, POST, VECTORS, VARIANTS }; /* VECTORS: pictures are, and each piece that has room holds one */
-enum { WIDTH = 5, PATCHES = 7 };
+enum { PRE, POST, VECTORS, UNET, VARIANTS }; /* VECTORS: pictures are, and each piece that has room holds one; UNET: likewise */
+enum { WIDTH = 12, PATCHES = 7 };
 
 static void describe(struct trainee *t, int variant)
 {
@@ -41,8 +41,9 @@ static void describe(struct trainee *t, int variant)
         t->v.modality[k].first = WORDS * k / 3;
         t->v.modality[k].n = WORDS / 3;
     }
-    if (variant == VECTORS) {
+    if (variant >= VECTORS) {
         t->v.modality[1].n = 1;
+        t->v.modality[1].patch = 2;
         t->v.modality[1].width = WIDTH;
         t->v.modality[2].first = t->v.modality[1].first + 1;
         t->v.size = t->v.modality[2].first + WORDS / 3;
@@ -59,6 +60,7 @@ static void describe(struct trainee *t, int variant)
     t->c.qk_norm = variant == POST ? MOT_QK_LAYER : MOT_QK_RMS;
     t->c.attention_bias = variant == PRE;
     t->c.tie_word_embeddings = variant == POST;
+    t->c.unet.channels = variant == UNET ? 20 : 0;
     CHECK_INT(mot_config_settle(&t->c, "test", &t->v, "mot"), MOT_OK);
 }
 

@@ -1125,6 +1125,42 @@ static void op_silu(const struct mot_kernels *b, struct mot_device *d, const str
     b->silu_back(d, out[2], out[2], in->x, in->N);
 }
 
+static void op_unfold(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                      float **out)
+{
+    b->unfold(d, out[0], in->x, in->id, in->N, in->C);
+    b->unfold_back(d, out[1], in->y, in->id, in->N, in->C);
+}
+
+/* Neighbours of two pictures, of H x W pixels and of one. */
+static int32_t *near_of(int64_t H, int64_t W)
+{
+    int32_t *near = ids(9 * (H * W + 1), 1);
+    for (int64_t i = 0; i < H * W; i++)
+        for (int t = 0; t < 9; t++) {
+            int64_t y = i / W + t / 3 - 1, x = i % W + t % 3 - 1;
+            near[9 * i + t] = y < 0 || x < 0 || y >= H || x >= W ? -1 : (int32_t)(y * W + x);
+        }
+    for (int t = 0; t < 9; t++)
+        near[9 * H * W + t] = t == 4 ? (int32_t)(H * W) : -1;
+    return near;
+}
+
+static void test_unfold(void)
+{
+    static const int64_t shapes[][3] = {{0, 0, 3}, {1, 1, 1}, {1, 7, 5}, {4, 3, 8}, {9, 11, 64}, {5, 5, 203}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct inputs in = {.N = shapes[k][0] * shapes[k][1] + 1, .C = shapes[k][2]};
+        state = k + 1;
+        in.x = activations(in.N * in.C, 1);
+        in.y = activations(9 * in.N * in.C, 1);
+        in.id = near_of(shapes[k][0], shapes[k][1]);
+        output_act(&in, 9 * in.N * in.C, false);
+        output_act(&in, in.N * in.C, false);
+        compare("unfold", &in, op_unfold, 1e-6, 2e-6);
+    }
+}
+
 static void test_patches(void)
 {
     static const int64_t shapes[][5] = {/* N C M row rows */
@@ -1494,6 +1530,7 @@ static void test_all(void)
     RUN(test_alone);
     RUN(test_company);
     RUN(test_patches);
+    RUN(test_unfold);
     RUN(test_swiglu);
     RUN(test_head_loss);
     if (!gpu) /* the shim holds so little that test_head_loss has blocks; there, this takes long */
