@@ -267,13 +267,16 @@ static void run(struct mot_generator *g, struct mot_shard *prompts, const struct
     int rc = MOT_OK;
     if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
         die_lib(NULL);
-    while (prompts && !(rc = mot_shard_next(prompts, &d)) && d)
+    int64_t documents = !prompts;
+    for (; prompts && !(rc = mot_shard_next(prompts, &d)) && d; documents++)
         if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
             die_lib(NULL);
     if (rc || mot_generator_flush(g))
         die_lib(NULL);
     if (prompts && mot_shard_damage(prompts))
         warn("%s", mot_shard_damage(prompts));
+    if (documents == 0)
+        die("%s: no documents in it to go on from; without it one is made from its beginning", strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts);
 }
 
 int main(int argc, char **argv)

@@ -59,6 +59,8 @@ fails mot-generate -q --sampler ddim -o y.mot flow p.mot
 says 'euler and midpoint'
 fails mot-generate -q --force image --max-tokens 10 -o y.mot ddpm p.mot
 says 'whole segment'
+fails mot-generate -q --force image --guidance 1000 --clip 0 --steps 2 -o y.mot ddpm p.mot
+says 'document 0: .* grew beyond all bounds: --clip X'
 [ ! -e y.mot ] || wrong 'half a shard'
 
 # LMFusion: a text model gets a tower for pictures, which alone is trained; text is to the last bit what it was.
