@@ -11,8 +11,8 @@
 
 #include "generate.h"
 
-enum { PROMPT_ROWS = 512, /* of a prompt that go through the model at once ... */
-       BEHIND_ROWS = 32 };/* ... and behind others */
+enum { PROMPT_ROWS = 4096, /* of a prompt that go through the model at once, by the kernels of training ... */
+       BEHIND_ROWS = 32 }; /* ... and behind others */
 
 struct row { /* of tokens */
     struct mot_ids id;
@@ -129,7 +129,7 @@ static int load_model(struct mot_generator *g, const char *folder)
     int64_t together = 2 * g->o.batch > BEHIND_ROWS ? 2 * g->o.batch : BEHIND_ROWS;
     if (mot_vectors_of(&c) >= 0 && together < g->grammar.image_tokens)
         together = g->grammar.image_tokens;
-    int64_t rows = together > PROMPT_ROWS ? together : PROMPT_ROWS;
+    int64_t prompt = g->context < PROMPT_ROWS ? g->context : PROMPT_ROWS, rows = together > prompt ? together : prompt;
     g->m = mot_model_new_growing(&c, &g->vocab, k, g->o.threads, rows, g->context, together);
     return g->m ? mot_model_load(g->m, folder) : MOT_ENOMEM;
 }
