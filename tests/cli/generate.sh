@@ -70,6 +70,11 @@ generate --force text --temperature 0 --max-tokens 12 --stream -o streamed.mot r
 generate --force text --temperature 0 --max-tokens 12 -o whole.mot run p.mot
 same streamed.mot whole.mot
 [ "$(wc -l < stream)" -ge 3 ] || wrong 'a line for each document'
+# What is streamed is the text of what is written, to the byte, where texts end within a character too.
+for seed in 1 2 3 4 5 6; do
+    generate --n 3 --seed $seed --max-tokens 150 --stream -o streamed.mot run > stream
+    equal "$(tr -d '\n' < stream | od -c)" "$(mot-tokenize -q --decode --skip-special streamed.mot | tr -d '\n' | od -c)"
+done
 mot-generate --max-tokens 9 -o x.mot run 2> err
 says 'tokens/s'
 

@@ -50,6 +50,9 @@ for run in ddpm flow; do
     # ... and documents with pictures can be gone on from.
     mot-generate -q --max-tokens 5 --force text -o more.mot "$run" one.mot
     mot-tokenize -q --check more.mot
+    # Texts around pictures are streamed.
+    generate --max-tokens 60 --stream --n 2 -o streamed.mot "$run" > stream
+    equal "$(tr -d '\n' < stream | od -c)" "$(mot-tokenize -q --decode --skip-special streamed.mot | tr -d '\n' | od -c)"
 done
 generate --sampler ancestral -o x.mot ddpm p.mot
 generate --sampler midpoint -o x.mot flow p.mot
