@@ -22,10 +22,11 @@ struct mot_grammar {
     int image, speech;    /* their modalities; -1: none, or without delimiters */
     int64_t image_tokens; /* of each picture; 0: not known, no picture can begin */
     int n_stops;
-    int32_t stop[MOT_STOPS]; /* text that ends a document, as eos does */
+    int32_t stop[MOT_STOPS];    /* text that ends a document, as eos does */
+    int32_t code_from, code_to; /* ids [from, to) among the text's that are none: Chameleon's picture codes */
 };
 struct mot_grammar mot_grammar_of(const struct mot_vocab *v, int64_t image_tokens);
-/* stops.c: the tokens that end a document for the model in a folder. */
+/* stops.c: what the model in a folder has of stops and codes. */
 int mot_grammar_stops(struct mot_grammar *g, const char *folder) MOT_CHECKED;
 /* Where a document stands. */
 struct mot_place {

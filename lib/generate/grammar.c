@@ -122,7 +122,9 @@ static struct mot_ranges next_text(const struct mot_grammar *g, int64_t left, bo
     not[n++] = inside ? v->eos : -1;
     for (int i = 0; inside && i < g->n_stops; i++)
         not[n++] = g->stop[i];
-    add_without(&r, v->modality[0].first, v->modality[0].first + v->modality[0].n, not, n);
+    int32_t end = v->modality[0].first + v->modality[0].n, cut = g->code_to > g->code_from ? g->code_from : end;
+    add_without(&r, v->modality[0].first, cut, not, n);
+    add_without(&r, cut < end ? g->code_to : end, end, not, n);
     return r;
 }
 

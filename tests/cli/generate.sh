@@ -90,6 +90,10 @@ rm chat/generation_config.json
 sed "s/^{/{\"eos_token_id\":$second,/" run/config.json > chat/config.json
 generate --temperature 0 --max-tokens 6 --force text -o chat2.mot chat p.mot
 same chat.mot chat2.mot
+sed "s/^{/{\"vocabulary_map\":{\"IMGIMGA\":$second,\"other\":7},/" run/config.json > chat/config.json # Chameleon's picture codes
+generate --temperature 0 --max-tokens 6 --force text -o codes.mot chat p.mot
+equal "$(new codes.mot | tr ',' '\n' | grep -c "^$second$" || :)" 0
+equal "$(new codes.mot | cut -d , -f 1)" "$(new greedy.mot | cut -d , -f 1)"
 echo '{"eos_token_id":' > chat/generation_config.json
 fails mot-generate -o x2.mot chat p.mot
 says 'chat/generation_config.json'

@@ -94,6 +94,12 @@ static void test_grammar(void)
     CHECK(p.ended);
     struct mot_ranges begin = mot_grammar_inside(&g, &text, 100), next = mot_grammar_next(&g, &text, 100);
     CHECK(!in(&begin, 5) && in(&begin, 4) && in(&begin, 6) && in(&next, 5));
+    g.code_from = 10, g.code_to = 20; /* ids among the text's that are none */
+    next = mot_grammar_next(&g, &text, 100);
+    CHECK(in(&next, 9) && !in(&next, 10) && !in(&next, 19) && in(&next, 20) && !in(&next, 47) && in(&next, 46));
+    g.code_from = 40, g.code_to = 50; /* up to the end */
+    next = mot_grammar_next(&g, &text, 100);
+    CHECK(in(&next, 39) && !in(&next, 46) && !in(&next, 49));
 }
 
 /* ---- drawing ---- */
