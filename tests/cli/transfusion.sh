@@ -50,6 +50,9 @@ for run in ddpm flow; do
     # ... and documents with pictures can be gone on from.
     mot-generate -q --max-tokens 5 --force text -o more.mot "$run" one.mot
     mot-tokenize -q --check more.mot
+    # Texts around pictures are streamed.
+    generate --max-tokens 60 --stream --n 2 -o streamed.mot "$run" > stream
+    equal "$(tr -d '\n' < stream | od -c)" "$(mot-tokenize -q --decode --skip-special streamed.mot | tr -d '\n' | od -c)"
 done
 generate --sampler ancestral -o x.mot ddpm p.mot
 generate --sampler midpoint -o x.mot flow p.mot
@@ -59,6 +62,8 @@ fails mot-generate -q --sampler ddim -o y.mot flow p.mot
 says 'euler and midpoint'
 fails mot-generate -q --force image --max-tokens 10 -o y.mot ddpm p.mot
 says 'whole segment'
+fails mot-generate -q --force image --guidance 1000 --clip 0 --steps 2 -o y.mot ddpm p.mot
+says 'document 0: .* grew beyond all bounds: --clip X'
 [ ! -e y.mot ] || wrong 'half a shard'
 
 # LMFusion: a text model gets a tower for pictures, which alone is trained; text is to the last bit what it was.
