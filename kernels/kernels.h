@@ -58,6 +58,20 @@ struct mot_group {
     int64_t row, rows; /* rows [row, row + rows) */
     int64_t w;         /* offset of the weight in the parameter block */
     int64_t b;         /* offset of the bias (in `rope`: of the k norm), or -1 */
+    int from, to;      /* from < to: these are rows [begin[from], begin[to]) of the batch (struct mot_mix) */
+};
+
+/* Most numbers of begin in a batch but one. */
+enum { MOT_MOST_PARTS = 16 };
+
+/* What a batch of N rows consists of.  Arrays but begin are the device's, as attention is given them. */
+struct mot_mix {
+    int64_t N;
+    const int64_t *begin; /* (n + 1), host: rows [begin[i], begin[i + 1]) are of part i; from 0 to N */
+    int n;
+    const struct mot_segment *segments;
+    int64_t n_segments;
+    const int32_t *until; /* or NULL */
 };
 
 /* What is kept of one sequence that grows: kv (layers, 2, K, capacity, D), keys and then values of each
@@ -183,6 +197,9 @@ struct mot_kernels {
 
     /* -- work that repeats -------------------------------------------------------------------------- */
 
+    /* What follows works on this batch, up to the next one.  1: what is repeated reads begin and the segments when it
+     * runs, so that it is the same work for all batches of N rows; 0: for those of equal begin. */
+    int (*batch)(struct mot_device *d, const struct mot_mix *mix);
     /* What follows, up to repeated(), is nothing but operations and copies on the device, the same ones on the same
      * arrays as every time that this key of n bytes (at most 256) came.  1: they are done again already; 0: do them.
      * repeated() then tells whether they have to be done once more, because trying to keep them failed. */

@@ -119,7 +119,7 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
 void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
                     int64_t C, int64_t V)
 {
-    const struct mot_group g = {0, N, 0, -1};
+    const struct mot_group g = {0, N, 0, -1, 0, 0};
     few_rows(d, z, x, w, &g, 1, C, V, 0);
 }
 

@@ -400,18 +400,20 @@ static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backw
                     m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
 }
 
-/* All that the calls of a run depend on and that changes from batch to batch. */
+/* All that the calls of a run depend on and that changes from batch to batch.  The device was told of the segments; and
+ * where it takes any mix begin tells it no more, unless there are patches, which are worked on by rows. */
 struct run_key {
-    int64_t n, n_segments, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
+    int64_t n, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
     int64_t backward, until;
 };
 
 static struct run_key key_of(const struct mot_model *m, bool backward)
 {
     const struct mot_routed *r = &m->batch;
-    struct run_key k = {.n = r->n, .n_segments = r->n_segments, .n_pictures = r->n_pictures, .n_patches = r->n_patches,
-                        .backward = backward, .until = r->until != NULL};
-    memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
+    struct run_key k = {.n = r->n, .n_pictures = r->n_pictures, .n_patches = r->n_patches, .backward = backward,
+                        .until = r->until != NULL};
+    if (!r->any_mix || r->n_pictures > 0)
+        memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
     return k;
 }
 

@@ -175,6 +175,7 @@ struct mot_routed {
     /* For sequences that grow: the past of each piece, and of each row with all before it in its piece. */
     struct mot_past *piece_past, *row_past;
     bool grows, behind; /* what is run is remembered; and there is a past already */
+    bool any_mix;       /* the device does the same work for all batches of n rows, however many of each modality */
     /* host twins of what the host needs again, and of what is being filled */
     int32_t *host_id, *host_target, *host_pos, *host_seq, *host_row;
     mot_real *host_weight;

@@ -14,7 +14,7 @@
 
 static struct mot_group group(const struct mot_model *m, int64_t row, int64_t rows, enum mot_weight w, enum mot_weight b)
 {
-    return (struct mot_group){row, rows, mot_offset(&m->table, w, 0, 0), mot_offset(&m->table, b, 0, 0)};
+    return (struct mot_group){row, rows, mot_offset(&m->table, w, 0, 0), mot_offset(&m->table, b, 0, 0), 0, 0};
 }
 
 /* Rows of patches, in arrays that begin with them. */

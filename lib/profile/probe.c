@@ -290,6 +290,12 @@ static const char *probe_error(const struct mot_device *d)
     return p->k->error(p->d);
 }
 
+static int probe_batch(struct mot_device *d, const struct mot_mix *mix)
+{
+    struct mot_probe *p = probe_of(d);
+    return p->k->batch(p->d, mix);
+}
+
 /* Each operation is to be seen. */
 static int probe_repeat(struct mot_device *d, const void *key, size_t n)
 {
@@ -588,7 +594,7 @@ static struct mot_kernels probing(const struct mot_kernels *k)
 {
     struct mot_kernels p = *k;
     p.write = probe_write, p.read = probe_read, p.collect = probe_collect, p.copy = probe_copy, p.zero = probe_zero;
-    p.repeat = probe_repeat, p.repeated = probe_repeated;
+    p.batch = probe_batch, p.repeat = probe_repeat, p.repeated = probe_repeated;
     p.sync = probe_sync, p.error = probe_error, p.mark = probe_mark;
     p.embed = probe_embed, p.embed_back = probe_embed_back;
     p.rmsnorm = probe_rmsnorm, p.rmsnorm_back = probe_rmsnorm_back;
