@@ -41,6 +41,9 @@ template <class A>
 bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
                 const float *o);
 
+/* attention_sm90.cu: false, and nothing done, where the device or the shape is not for it. */
+bool attention_sm90(mot_device *d, const call<bf16> &c);
+
 constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
 } // namespace mot_cuda

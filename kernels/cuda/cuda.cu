@@ -64,6 +64,19 @@ static void close(mot_device *d)
     free(d);
 }
 
+/* Which attention: attention_sm90.cu's where it can run, or as MOT_CUDA says. */
+static void choose(mot_device *d)
+{
+    const char *set = getenv("MOT_CUDA");
+    int major = 0;
+    check(d, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "GPU");
+    d->hopper = major == 9 && !(set && strcmp(set, "sm_80") == 0);
+    if (set && strcmp(set, "sm_80") != 0 && strcmp(set, "sm_90") != 0)
+        fault(d, "MOT_CUDA: there are no kernels \"%s\", only sm_80 and sm_90", set);
+    else if (set && strcmp(set, "sm_90") == 0 && !d->hopper)
+        fault(d, "MOT_CUDA: sm_90's kernels run on compute capability 9.0 and no other, this GPU has %d", major);
+}
+
 static mot_device *open(int, char *err, size_t err_size)
 {
     mot_device *d = (mot_device *)calloc(1, sizeof *d);
@@ -79,6 +92,7 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
+    choose(d);
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
         close(d);

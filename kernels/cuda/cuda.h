@@ -40,6 +40,7 @@ struct mot_device {
     mot_cuda::timers *timers; /* timer.cu; NULL: nothing was watched yet */
     int units;       /* multiprocessors */
     int shared_most; /* bytes of shared memory that a block may ask for */
+    bool hopper;     /* kernels for compute capability 9.0 may run */
     char error[256]; /* empty: no fault */
     char *workspace;
     size_t workspace_bytes;
