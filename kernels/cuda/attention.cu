@@ -426,6 +426,8 @@ void attention_back<bf16>(mot_device *d, float *dq, float *dk, float *dv, const 
     if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale) ||
         !begin_back(d, &c, dq, dk, dv, dO, o))
         return;
+    if (attention_back_sm90(d, c))
+        return;
     auto *padded = D <= 32    ? backward<32>
                    : D <= 64  ? backward<64>
                    : D <= 128 ? backward<128>

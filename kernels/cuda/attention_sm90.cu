@@ -25,9 +25,7 @@ DEVICE void bring_all(const sm90_call &x, forward_memory<PD, N> *m, int first, i
                       int tiles)
 {
     barrier_expect(&m->q_there, (int)sizeof m->q);
-#pragma unroll
-    for (int column = 0; column < PD; column += 64)
-        copy_box(m->q + column * SM90_ROWS, &x.q, &m->q_there, column, first, h);
+    copy_tile<PD, SM90_ROWS>(m->q, &x.q, &m->q_there, first, h);
     for (int t = 0; t <= tiles; t++) {
         if (t < tiles)
             bring<PD, N>(&m->keys, t, m->k, &x.k, begin + t * N, e);
@@ -36,57 +34,7 @@ DEVICE void bring_all(const sm90_call &x, forward_memory<PD, N> *m, int first, i
     }
 }
 
-/* -- turns ----------------------------------------------------------------------------------------- */
-
-/* Barrier 1 lets worker 0 go on, barrier 2 worker 1; the other one arrives there when it has issued its products.
- * Both take as many turns; after the last of worker 1 nobody waits. */
-DEVICE void take_turn(int worker)
-{
-    named_wait(1 + worker, WORKERS * GROUP);
-}
-
-DEVICE void give_turn(int worker, bool last)
-{
-    if (worker == 0 || !last)
-        named_arrive(2 - worker, WORKERS * GROUP);
-}
-
 /* -- queries --------------------------------------------------------------------------------------- */
-
-/* What a lane knows of its rows: the keys that each sees, and those that some and all of its warp's do. */
-struct sight {
-    int from[2], until[2], all_from, all_until;
-};
-
-DEVICE sight sight_of(const call<bf16> &c, int own_first)
-{
-    sight x;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        int s = own_first + own_row(i);
-        x.from[i] = s < c.N ? c.begin[s] : c.N;
-        x.until[i] = s < c.N ? c.until[s] : 0;
-    }
-    bool all = own_first + 16 <= c.N;
-    x.all_from = all ? c.begin[own_first + 15] : c.N;
-    x.all_until = all ? c.until[own_first] : 0;
-    return x;
-}
-
-/* Scores of keys from t0 on that a row does not see. */
-template <int N> DEVICE void hide(float (&s)[N / 8][4], const sight &x, int t0)
-{
-    if (t0 + N <= x.all_until && t0 >= x.all_from)
-        return;
-#pragma unroll
-    for (int j = 0; j < N / 8; j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int t = t0 + own_column(j, i);
-            if (t >= x.until[i / 2] || t < x.from[i / 2])
-                s[j][i] = -INFINITY;
-        }
-}
 
 /* A tile of which none of the worker's queries sees anything. */
 template <int PD, int N>
@@ -105,12 +53,9 @@ template <int PD, int N>
 DEVICE void attend_all(const call<bf16> &c, forward_memory<PD, N> *m, int worker, int first, int h,
                        int begin, int tiles)
 {
-    int mine = first + 64 * worker, last = mine + 64 < c.N ? mine + 63 : c.N - 1;
-    bool any = mine < c.N; /* the tiles that some of them see: [low, high) */
-    int low = uniform(any ? (c.begin[mine] - begin) / N : tiles),
-        high = uniform(any ? (c.until[last] - begin + N - 1) / N : tiles);
-    int own_first = mine + 16 * (warp() % 4);
-    sight see = sight_of(c, own_first);
+    int mine = first + 64 * worker, own_first = mine + 16 * (warp() % 4);
+    auto [low, high] = range_of<N>(c.begin, c.until, c.N, mine, begin, tiles);
+    sight see = sight_of(c.begin, c.until, c.N, own_first);
     float s[1][N / 8][4], o[1][PD / 8][4] = {}, kept[1][2], scale = c.scale * LOG2_E;
     uint32_t p[N / 16][4];
     softmax<1> x;
@@ -120,7 +65,7 @@ DEVICE void attend_all(const call<bf16> &c, forward_memory<PD, N> *m, int worker
         named_arrive(1, WORKERS * GROUP); /* worker 0 begins */
     for (int t = 0; t < low; t++)
         pass(m, worker, t, tiles);
-    if (!any)
+    if (low == tiles)
         return;
     barrier_wait(&m->q_there, 0);
     await(&m->keys, low);
@@ -223,7 +168,7 @@ template <int PD, int N> static bool forward(mot_device *d, const call<bf16> &c)
 
 bool attention_sm90(mot_device *d, const call<bf16> &c)
 {
-    if (!d->hopper || c.D <= 32 || c.D > 256 || !aligned<bf16>(c.D, c.q, c.k, c.v))
+    if (!sm90_takes(d, c.D) || !aligned<bf16>(c.D, c.q, c.k, c.v))
         return false;
     return c.D <= 64    ? forward<64, 128>(d, c)
            : c.D <= 128 ? forward<128, 128>(d, c)

@@ -24,13 +24,13 @@ enum {
     SM90_ROWS = 64 * WORKERS, /* of a block */
     STAGES = 2,
     /* Of each thread: 65536 over 384 threads is 168 at the start, and what one group gives up the others get. */
-    FEW_REGISTERS = 24,
-    MANY_REGISTERS = 240,
+    FEW_REGISTERS = 40,
+    MANY_REGISTERS = 232,
 };
 
 /* What every kernel of these is given.  Maps lie first, for they are aligned to 128 bytes. */
 struct sm90_call {
-    tensor_map q, k, v; /* in boxes that the kernel's tiles have as many rows of */
+    tensor_map q, k, v, dO; /* in boxes of as many rows as the kernel's tiles have; dO (H,N,D), backward */
     call<bf16> c;
 };
 
@@ -68,16 +68,22 @@ DEVICE int parity(int n)
     return n / STAGES % 2;
 }
 
-/* One thread brings tile n, when its place is free. */
+/* One thread brings a tile, of which b has been told. */
+template <int PD, int ROWS>
+DEVICE void copy_tile(bf16 *to, const tensor_map *map, barrier *b, int row, int head)
+{
+#pragma unroll
+    for (int column = 0; column < PD; column += 64)
+        copy_box(to + column * ROWS, map, b, column, row, head);
+}
+
+/* The ring's n-th, when its place is free. */
 template <int PD, int ROWS>
 DEVICE void bring(ring *r, int n, bf16 (*tiles)[ROWS * PD], const tensor_map *map, int row, int head)
 {
-    bf16 *to = tiles[stage(n)];
     barrier_wait(&r->done[stage(n)], parity(n) ^ 1);
-    barrier_expect(&r->there[stage(n)], ROWS * PD * (int)sizeof(bf16));
-#pragma unroll
-    for (int column = 0; column < PD; column += 64)
-        copy_box(to + column * ROWS, map, &r->there[stage(n)], column, row, head);
+    barrier_expect(&r->there[stage(n)], (int)sizeof tiles[0]);
+    copy_tile<PD, ROWS>(tiles[stage(n)], map, &r->there[stage(n)], row, head);
 }
 
 DEVICE void await(ring *r, int n)
@@ -87,6 +93,7 @@ DEVICE void await(ring *r, int n)
 
 DEVICE void done_with(ring *r, int n)
 {
+    __syncwarp(); /* a lane that has still to await it would miss it */
     if (lane() == 0)
         barrier_arrive(&r->done[stage(n)]);
 }
@@ -128,6 +135,74 @@ template <int N> DEVICE void pack(uint32_t (&p)[N / 16][4], const float (&s)[N /
 #pragma unroll
         for (int i = 0; i < 4; i++)
             p[k][i] = pack_bf16(s[2 * k + i / 2][i % 2 * 2], s[2 * k + i / 2][i % 2 * 2 + 1]);
+}
+
+/* -- turns ----------------------------------------------------------------------------------------- */
+
+/* Barrier 1 lets worker 0 go on, barrier 2 worker 1; the other one arrives there when it has issued its products.
+ * Both take as many turns; after the last of worker 1 nobody waits. */
+DEVICE void take_turn(int worker)
+{
+    named_wait(1 + worker, WORKERS * GROUP);
+}
+
+DEVICE void give_turn(int worker, bool last)
+{
+    if (worker == 0 || !last)
+        named_arrive(2 - worker, WORKERS * GROUP);
+}
+
+/* -- what rows see ---------------------------------------------------------------------------------- */
+
+/* Of the tiles of N from `begin` on those that some of a worker's rows, from `mine` on, see: [low, high), none where
+ * there are no rows.  Row r of `rows` sees [from[r], until[r]), and neither descends. */
+struct range {
+    int low, high;
+};
+
+template <int N>
+DEVICE range range_of(const int32_t *from, const int32_t *until, int rows, int mine, int begin,
+                      int tiles)
+{
+    if (mine >= rows)
+        return range{tiles, tiles};
+    int last = mine + 64 < rows ? mine + 63 : rows - 1;
+    return range{uniform((from[mine] - begin) / N), uniform((until[last] - begin + N - 1) / N)};
+}
+
+/* What a lane knows of its rows: what each sees, and what all of its warp's do. */
+struct sight {
+    int from[2], until[2], all_from, all_until;
+};
+
+DEVICE sight sight_of(const int32_t *from, const int32_t *until, int rows, int own_first)
+{
+    sight x;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        int r = own_first + own_row(i);
+        x.from[i] = r < rows ? from[r] : rows;
+        x.until[i] = r < rows ? until[r] : 0;
+    }
+    bool all = own_first + 16 <= rows;
+    x.all_from = all ? from[own_first + 15] : rows;
+    x.all_until = all ? until[own_first] : 0;
+    return x;
+}
+
+/* Of a tile from t0 on the scores that a row does not see. */
+template <int N> DEVICE void hide(float (&s)[N / 8][4], const sight &x, int t0)
+{
+    if (t0 + N <= x.all_until && t0 >= x.all_from)
+        return;
+#pragma unroll
+    for (int j = 0; j < N / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int t = t0 + own_column(j, i);
+            if (t >= x.until[i / 2] || t < x.from[i / 2])
+                s[j][i] = -INFINITY;
+        }
 }
 
 } // namespace mot_cuda

@@ -87,7 +87,7 @@ void shim_multiply(float (*c)[4], int J, const uint32_t *rows, uint64_t a, uint6
 
 template <bool ADD, int J> DEVICE void multiply(float (&c)[J][4], uint64_t a, uint64_t b)
 {
-    static_assert(J == 4 || J == 8 || J == 16, "other sizes have no instruction here");
+    static_assert(J == 4 || J == 8 || J == 12 || J == 16, "other sizes have no instruction here");
     shim_multiply(c, J, NULL, a, b, ADD);
 }
 

@@ -31,7 +31,7 @@ void shim_wait_until(bool (*good)(const void *), const void *of);
 
 unsigned shim_thread();  /* the number of the one that runs, in its block */
 unsigned shim_threads(); /* of a block */
-bool shim_late();        /* asynchronous work of this launch is done as late as it may be, else at once */
+bool shim_late();        /* copies of this launch arrive as late as they may, else at once */
 unsigned shim_launches(); /* the number of the launch */
 unsigned char *shim_shared(size_t *bytes);
 

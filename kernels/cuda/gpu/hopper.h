@@ -196,14 +196,14 @@ template <int J> DEVICE void hold(float (&c)[J][4])
 }
 
 /* Operands of asm: 4, 16 and 64 registers from c[j] on, and their numbers. */
-#define C4(j) "+f"(c[j][0]), "+f"(c[j][1]), "+f"(c[j][2]), "+f"(c[j][3])
-#define C16(j) C4(j), C4(j + 1), C4(j + 2), C4(j + 3)
-#define C64(j) C16(j), C16(j + 4), C16(j + 8), C16(j + 12)
+#define C4(how, j) how(c[j][0]), how(c[j][1]), how(c[j][2]), how(c[j][3])
+#define C16(how, j) C4(how, j), C4(how, j + 1), C4(how, j + 2), C4(how, j + 3)
+#define C64(how, j) C16(how, j), C16(how, j + 4), C16(how, j + 8), C16(how, j + 12)
 #define N16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define N32 N16 ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define N48 N32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define N64                                                                                        \
-    N32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"                         \
-        ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+    N48 ",%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
 #define N128                                                                                       \
     N64 ",%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79"                         \
         ",%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"                         \
@@ -213,27 +213,39 @@ template <int J> DEVICE void hold(float (&c)[J][4])
 #define PRODUCT(n, numbers, operands, add)                                                         \
     "{\n"                                                                                          \
     ".reg .pred p;\n"                                                                              \
-    "setp.ne.b32 p, " add ", 0;\n"                                                                 \
+    "setp.ne.b32 p, " #add ", 0;\n"                                                                \
     "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32.bf16.bf16 {" numbers "}, " operands ";\n"     \
     "}"
+
+/* Both in shared memory; the first of a sum has c as a result only, so that nothing has to be in it before. */
+#define MULTIPLY(how, add)                                                                         \
+    if constexpr (J == 4)                                                                          \
+        asm volatile(PRODUCT(32, N16, "%16, %17, p, 1, 1, 0, 0", add)                              \
+                     : C16(how, 0)                                                                 \
+                     : "l"(a), "l"(b));                                                            \
+    else if constexpr (J == 8)                                                                     \
+        asm volatile(PRODUCT(64, N32, "%32, %33, p, 1, 1, 0, 0", add)                              \
+                     : C16(how, 0), C16(how, 4)                                                    \
+                     : "l"(a), "l"(b));                                                            \
+    else if constexpr (J == 12)                                                                    \
+        asm volatile(PRODUCT(96, N48, "%48, %49, p, 1, 1, 0, 0", add)                              \
+                     : C16(how, 0), C16(how, 4), C16(how, 8)                                       \
+                     : "l"(a), "l"(b));                                                            \
+    else                                                                                           \
+        asm volatile(PRODUCT(128, N64, "%64, %65, p, 1, 1, 0, 0", add)                             \
+                     : C64(how, 0)                                                                 \
+                     : "l"(a), "l"(b))
 
 /* c (64,8 J) = or += a (64,16) times the transpose of b (8 J,16), both in shared memory; a thread has of c what it
  * would of mma.sync's c, warp w rows 16 w to 16 w + 15 ("Register Fragments"). */
 template <bool ADD, int J> DEVICE void multiply(float (&c)[J][4], uint64_t a, uint64_t b)
 {
-    static_assert(J == 4 || J == 8 || J == 16, "other sizes have no instruction here");
-    if constexpr (J == 4)
-        asm volatile(PRODUCT(32, N16, "%16, %17, p, 1, 1, 0, 0", "%18")
-                     : C16(0)
-                     : "l"(a), "l"(b), "n"(ADD));
-    else if constexpr (J == 8)
-        asm volatile(PRODUCT(64, N32, "%32, %33, p, 1, 1, 0, 0", "%34")
-                     : C16(0), C16(4)
-                     : "l"(a), "l"(b), "n"(ADD));
-    else
-        asm volatile(PRODUCT(128, N64, "%64, %65, p, 1, 1, 0, 0", "%66")
-                     : C64(0)
-                     : "l"(a), "l"(b), "n"(ADD));
+    static_assert(J == 4 || J == 8 || J == 12 || J == 16, "other sizes have no instruction here");
+    if constexpr (ADD) {
+        MULTIPLY("+f", 1);
+    } else {
+        MULTIPLY("=f", 0);
+    }
 }
 
 /* c (64,8 J) += a (64,16), in registers as mma.sync's a, times b (16,8 J) in shared memory. */
@@ -241,16 +253,16 @@ template <int J> DEVICE void multiply_rows(float (&c)[J][4], const uint32_t (&a)
 {
     static_assert(J == 8 || J == 16 || J == 32, "other sizes have no instruction here");
     if constexpr (J == 8)
-        asm volatile(PRODUCT(64, N32, "{%32,%33,%34,%35}, %36, p, 1, 1, 1", "1")
-                     : C16(0), C16(4)
+        asm volatile(PRODUCT(64, N32, "{%32,%33,%34,%35}, %36, p, 1, 1, 1", 1)
+                     : C16("+f", 0), C16("+f", 4)
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
     else if constexpr (J == 16)
-        asm volatile(PRODUCT(128, N64, "{%64,%65,%66,%67}, %68, p, 1, 1, 1", "1")
-                     : C64(0)
+        asm volatile(PRODUCT(128, N64, "{%64,%65,%66,%67}, %68, p, 1, 1, 1", 1)
+                     : C64("+f", 0)
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
     else
-        asm volatile(PRODUCT(256, N128, "{%128,%129,%130,%131}, %132, p, 1, 1, 1", "1")
-                     : C64(0), C64(16)
+        asm volatile(PRODUCT(256, N128, "{%128,%129,%130,%131}, %132, p, 1, 1, 1", 1)
+                     : C64("+f", 0), C64("+f", 16)
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
@@ -259,8 +271,10 @@ template <int J> DEVICE void multiply_rows(float (&c)[J][4], const uint32_t (&a)
 #undef C64
 #undef N16
 #undef N32
+#undef N48
 #undef N64
 #undef N128
 #undef PRODUCT
+#undef MULTIPLY
 
 #endif
