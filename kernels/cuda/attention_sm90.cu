@@ -126,7 +126,7 @@ DEVICE void attend_all(const call<bf16> &c, forward_memory<PD, N> *m, int worker
 template <int PD, int N>
 static __global__ void __launch_bounds__(SM90_THREADS, 1) attention_sm90_kernel(GRID_CONSTANT sm90_call x)
 {
-#ifdef MOT_HOPPER
+#if MOT_HOPPER
     auto *m = aligned_memory<forward_memory<PD, N>>();
     const call<bf16> &c = x.c;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * SM90_ROWS, h = (int)blockIdx.y, e = h * c.K / c.H;
@@ -164,6 +164,23 @@ template <int PD, int N> static bool forward(mot_device *d, const call<bf16> &c)
         dim3((unsigned)ceil_div(c.N, SM90_ROWS), (unsigned)c.H), SM90_THREADS,
         sizeof(forward_memory<PD, N>) + ALIGNMENT, x);
     return true;
+}
+
+static __global__ void tell(int *there)
+{
+    *there = MOT_HOPPER;
+}
+
+bool sm90_built(mot_device *d)
+{
+    int there = 0, *at = NULL;
+    if (!check(d, cudaMalloc((void **)&at, sizeof *at), "memory"))
+        return false;
+    run(d, "what this program holds", tell, dim3(1), 1, 0, at);
+    check(d, cudaMemcpyAsync(&there, at, sizeof there, cudaMemcpyDeviceToHost, d->stream), "read");
+    wait(d, "what this program holds");
+    check(d, cudaFree(at), "free");
+    return there;
 }
 
 bool attention_sm90(mot_device *d, const call<bf16> &c)

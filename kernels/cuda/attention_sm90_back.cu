@@ -125,7 +125,7 @@ DEVICE void sum_over_keys(const call<bf16> &c, queries_memory<PD, N> *m, int wor
 template <int PD, int N>
 static __global__ void __launch_bounds__(SM90_THREADS, 1) queries_sm90(GRID_CONSTANT sm90_call x)
 {
-#ifdef MOT_HOPPER
+#if MOT_HOPPER
     auto *m = aligned_memory<queries_memory<PD, N>>();
     const call<bf16> &c = x.c;
     int first = (int)(gridDim.x - 1 - blockIdx.x) * SM90_ROWS, h = (int)blockIdx.y, e = h * c.K / c.H;
@@ -278,7 +278,7 @@ DEVICE void sum_over_queries(const call<bf16> &c, keys_memory<PD, N> *m, int wor
 template <int PD, int N, int OUT>
 static __global__ void __launch_bounds__(SM90_THREADS, 1) keys_sm90(GRID_CONSTANT sm90_call x)
 {
-#ifdef MOT_HOPPER
+#if MOT_HOPPER
     auto *m = aligned_memory<keys_memory<PD, N>>();
     const call<bf16> &c = x.c;
     int first = (int)blockIdx.x * SM90_ROWS, e = (int)blockIdx.y, column = (int)blockIdx.z * OUT;

@@ -68,13 +68,17 @@ static void close(mot_device *d)
 static void choose(mot_device *d)
 {
     const char *set = getenv("MOT_CUDA");
+    bool older = set && strcmp(set, "sm_80") == 0, newer = set && strcmp(set, "sm_90") == 0;
     int major = 0;
-    check(d, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "GPU");
-    d->hopper = major == 9 && !(set && strcmp(set, "sm_80") == 0);
-    if (set && strcmp(set, "sm_80") != 0 && strcmp(set, "sm_90") != 0)
+    if (set && !older && !newer)
         fault(d, "MOT_CUDA: there are no kernels \"%s\", only sm_80 and sm_90", set);
-    else if (set && strcmp(set, "sm_90") == 0 && !d->hopper)
-        fault(d, "MOT_CUDA: sm_90's kernels run on compute capability 9.0 and no other, this GPU has %d", major);
+    if (older || !check(d, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "GPU"))
+        return;
+    d->hopper = major == 9 && sm90_built(d);
+    if (newer && major != 9)
+        fault(d, "MOT_CUDA: sm_90's kernels run on compute capability 9.0 alone, this GPU has %d", major);
+    else if (newer && !d->hopper)
+        fault(d, "MOT_CUDA: this program was built without sm_90's kernels");
 }
 
 static mot_device *open(int, char *err, size_t err_size)
@@ -92,7 +96,8 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
-    choose(d);
+    if (!*d->error)
+        choose(d);
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
         close(d);

@@ -123,6 +123,8 @@ size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
 /* Shared memory of a block of bf16's attention, which not every GPU has. */
 size_t attention_shared(int64_t D, bool train);
+/* Whether the program was built with kernels for compute capability 9.0: asks the GPU. */
+bool sm90_built(mot_device *d);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
 size_t past_need(const mot_limits *l);

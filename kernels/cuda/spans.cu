@@ -79,8 +79,8 @@ bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const
     return N > 0 && !*d->error;
 }
 
-/* A warp has one head of one row. */
-template <class A>
+/* A warp has one head of one row, W values a lane and turn. */
+template <class A, int W>
 static __global__ void mean_kernel(float *mean, A *ordered, const A *dO, const A *o,
                                    const int32_t *row, int N, int H, int D)
 {
@@ -90,10 +90,14 @@ static __global__ void mean_kernel(float *mean, A *ordered, const A *dO, const A
         return;
     int64_t s = item / H, h = item % H, at = (row[s] * (int64_t)H + h) * D;
     float sum = 0;
-    for (int j = lane; j < D; j += 32) {
-        sum += to_float(dO[at + j]) * to_float(o[at + j]);
+    for (int j = lane * W; j < D; j += 32 * W) {
+        float x[W], y[W];
+        load<W>(x, dO + at + j);
+        load<W>(y, o + at + j);
+        for (int i = 0; i < W; i++)
+            sum += x[i] * y[i];
         if (ordered)
-            ordered[(h * N + s) * D + j] = dO[at + j];
+            store<W>(ordered + (h * N + s) * D + j, x);
     }
     sum = warp_sum(sum);
     if (lane == 0)
@@ -114,7 +118,8 @@ bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, cons
     c->dq = (A *)dq, c->dk = (A *)dk, c->dv = (A *)dv;
     c->dO = (const A *)dO;
     c->mean = mean;
-    run(d, "attention_back, means", mean_kernel<A>,
+    run(d, "attention_back, means",
+        aligned<A>(c->D, dO, o) ? mean_kernel<A, wide<A>> : mean_kernel<A, 1>,
         dim3((unsigned)ceil_div((int64_t)c->N * c->H, THREADS / 32)), THREADS, 0, mean,
         c->ordered, (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
     return !*d->error;

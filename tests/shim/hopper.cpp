@@ -8,7 +8,8 @@
  * wrote without fence.proxy.async, barriers that are not initialised or get an arrival too many, bytes
  * that are announced and never come, registers that the block does not have.
  * By the launch copies arrive at once or when nothing else can go on (shim.cpp), the first or the last one first, and
- * products are made at once or when they are waited for: so tiles that are given back too early are written over.
+ * products are made at once or, when they are waited for, as late: so tiles that are given back too early are written
+ * over.
  */
 #include <stdio.h>
 
@@ -212,17 +213,6 @@ void copy_box(void *to, const tensor_map *map, barrier *b, int column, int row, 
         bring(&x);
 }
 
-/* Copies arrive in any order. */
-bool shim_hopper_deliver()
-{
-    if (n_boxes == 0)
-        return false;
-    int i = shim_launches() / 7 % 2 ? 0 : n_boxes - 1;
-    bring(&boxes[i]);
-    boxes[i] = boxes[--n_boxes];
-    return true;
-}
-
 /* -- registers, named barriers ------------------------------------------------------------------------- */
 
 int uniform(int x)
@@ -296,6 +286,7 @@ struct issuer {
 
 static struct group {
     struct meeting all;
+    unsigned wanted; /* batches below this one are waited for */
     struct product products[MOST_PRODUCTS];
     struct issuer issuer[WARPGROUP];
     float sum[SUMS][64][8 * MOST_J];
@@ -452,6 +443,11 @@ static void give_back(struct group *g, struct issuer *x, int t, int place)
     x->c[place] = NULL;
 }
 
+static bool is_done(const void *of)
+{
+    return ((const struct product *)of)->done;
+}
+
 void shim_products_wait(int n)
 {
     int t = (int)(shim_thread() % WARPGROUP);
@@ -459,10 +455,10 @@ void shim_products_wait(int n)
     struct issuer *x = &g->issuer[t];
     unsigned before = x->batch > (unsigned)n ? x->batch - (unsigned)n : 0;
     shim_meet(&g->all); /* all have issued what is waited for */
+    g->wanted = before;
     for (; x->retired < x->issued && g->products[x->retired % MOST_PRODUCTS].batch < before; x->retired++) {
         struct product *p = &g->products[x->retired % MOST_PRODUCTS];
-        if (!p->done)
-            compute(g, p);
+        shim_wait_until(is_done, p);
         if (p->by_rows && memcmp(p->rows[t], p->rows_then[t], sizeof p->rows_then[t]) != 0)
             shim_die("an operand in registers was written while a product was under way");
     }
@@ -471,6 +467,42 @@ void shim_products_wait(int n)
         if (x->c[i] && x->last[i] < before)
             give_back(g, x, t, i);
     x->fenced = false;
+}
+
+/* The products of one warpgroup that it waits for, and that are not made at once. */
+static bool multiply_late()
+{
+    for (unsigned i = 0; i < shim_threads() / WARPGROUP; i++) {
+        struct group *g = &groups[i];
+        bool any = false;
+        for (unsigned n = g->issuer[0].retired; n < g->issuer[0].issued; n++) {
+            struct product *p = &g->products[n % MOST_PRODUCTS];
+            if (p->done || p->here < WARPGROUP || p->batch >= g->wanted)
+                continue;
+            compute(g, p);
+            any = true;
+        }
+        if (any)
+            return true;
+    }
+    return false;
+}
+
+/* In any order, but products of a warpgroup in theirs. */
+static bool copy_late()
+{
+    if (n_boxes == 0)
+        return false;
+    int i = shim_launches() / 7 % 2 ? 0 : n_boxes - 1;
+    struct box x = boxes[i];
+    boxes[i] = boxes[--n_boxes];
+    bring(&x);
+    return true;
+}
+
+bool shim_hopper_deliver()
+{
+    return shim_launches() / 11 % 2 ? multiply_late() || copy_late() : copy_late() || multiply_late();
 }
 
 /* -- a block's life ------------------------------------------------------------------------------------ */
@@ -492,6 +524,7 @@ void shim_hopper_begin()
     for (unsigned i = 0; i < (shim_threads() + WARPGROUP - 1) / WARPGROUP; i++) {
         struct group *g = &groups[i];
         g->all = meeting{WARPGROUP, 0, 0};
+        g->wanted = 0;
         for (int t = 0; t < WARPGROUP; t++)
             g->issuer[t] = issuer{};
         for (int p = 0; p < MOST_PRODUCTS; p++)

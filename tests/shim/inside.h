@@ -37,7 +37,7 @@ unsigned char *shim_shared(size_t *bytes);
 
 /* hopper.cpp's part in a block's life */
 void shim_hopper_begin();
-bool shim_hopper_deliver(); /* one copy arrives; false: none is under way */
+bool shim_hopper_deliver(); /* something that is under way is done; false: nothing is */
 void shim_hopper_end();
 void shim_hopper_explain(); /* barriers, to stderr */
 

@@ -3,9 +3,9 @@
  * hopper.h - what only sm_90a has: tensor maps and the copies by them, barriers that count bytes, and
  * products of a warpgroup (four warps, the first one's number divisible by 4).
  *
- * tests/shim/hopper.h has the same names for the host.  A kernel calls them where MOT_HOPPER is defined,
- * and is empty elsewhere: nothing but compute capability 9.0 may be given it.  Names of sections in
- * comments are those of the PTX ISA.
+ * tests/shim/hopper.h has the same names for the host.  A kernel calls them where MOT_HOPPER is 1 and is
+ * empty elsewhere, in what is compiled for other GPUs.  Names of sections in comments are those of the PTX
+ * ISA.
  */
 #ifndef MOT_HOPPER_H
 #define MOT_HOPPER_H
@@ -16,6 +16,8 @@
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define MOT_HOPPER 1
+#else
+#define MOT_HOPPER 0
 #endif
 
 #define GRID_CONSTANT const __grid_constant__
@@ -23,6 +25,19 @@
 /* -- tensor maps ----------------------------------------------------------------------------------- */
 
 typedef CUtensorMap tensor_map;
+
+/* A function of the driver, as CUDA 12.0 has it; NULL: there is none. */
+static inline void *driver_entry(const char *name)
+{
+    void *found = NULL;
+    cudaDriverEntryPointQueryResult how = cudaDriverEntryPointSymbolNotFound;
+#if CUDART_VERSION >= 12050
+    cudaError_t e = cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &how);
+#else
+    cudaError_t e = cudaGetDriverEntryPoint(name, &found, cudaEnableDefault, &how);
+#endif
+    return e == cudaSuccess && how == cudaDriverEntryPointSuccess ? found : NULL;
+}
 
 /* Of an array (heads,rows,columns) of bf16, in boxes of 64 columns and `box` rows of one head; what of a
  * box lies outside is read as 0.  A box's rows lie 128 bytes apart in shared memory, aligned to 1024, and of
@@ -32,14 +47,10 @@ static inline bool describe(tensor_map *map, const void *array, int64_t columns,
                             int64_t heads, int box)
 {
     static decltype(&cuTensorMapEncodeTiled) encode; /* the program does not link with the driver */
-    void *found = NULL;
-    cudaDriverEntryPointQueryResult how;
-    if (!encode && (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000,
-                                                     cudaEnableDefault, &how) != cudaSuccess ||
-                    how != cudaDriverEntryPointSuccess))
-        return false;
     if (!encode)
-        encode = (decltype(encode))found;
+        encode = (decltype(encode))driver_entry("cuTensorMapEncodeTiled");
+    if (!encode)
+        return false;
     const cuuint64_t size[3] = {(cuuint64_t)columns, (cuuint64_t)rows, (cuuint64_t)heads},
                      bytes[2] = {2 * size[0], 2 * size[0] * size[1]};
     const cuuint32_t part[3] = {64, (cuuint32_t)box, 1}, step[3] = {1, 1, 1};
