@@ -120,7 +120,7 @@ void mot_unet_route(struct mot_model *m, const struct mot_batch *b)
 
 static struct mot_group group(const struct mot_model *m, int64_t rows, enum mot_weight w, enum mot_weight b, int64_t l)
 {
-    return (struct mot_group){0, rows, mot_offset(&m->table, w, l, 0), mot_offset(&m->table, b, l, 0)};
+    return (struct mot_group){0, rows, mot_offset(&m->table, w, l, 0), mot_offset(&m->table, b, l, 0), 0, 0};
 }
 
 static void norm(struct mot_model *m, enum mot_weight w, int64_t l, mot_act *y, mot_real *rstd, const mot_act *x)
