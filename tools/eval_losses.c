@@ -211,7 +211,7 @@ static void add_tally(struct tally *total, const struct tally *t)
 }
 
 /* Hand a document to the scorer, as it is or rearranged. */
-static void send(struct mot_scorer *s, struct tally *t, const struct mot_doc *d, struct mot_conditional *c)
+static void send(struct mot_scorer *s, const char *path, struct tally *t, const struct mot_doc *d, struct mot_conditional *c)
 {
     struct sent sent = {.tally = t, .number = t->documents++, .end = d->n, .text_bytes = d->text_bytes};
     if (t->only >= 0) {
@@ -228,7 +228,7 @@ static void send(struct mot_scorer *s, struct tally *t, const struct mot_doc *d,
     struct sent *kept = checked(malloc(sizeof *kept));
     *kept = sent;
     if (mot_scorer_add(s, d, scored, kept))
-        die_lib(NULL);
+        die_lib("%s: document %lld", path, (long long)sent.number);
 }
 
 static void score(struct mot_scorer *s, struct mot_shard *shard, const char *path, struct tally *t)
@@ -238,7 +238,7 @@ static void score(struct mot_scorer *s, struct mot_shard *shard, const char *pat
     const struct mot_doc *d = NULL;
     int rc;
     while (!(rc = mot_shard_next(shard, &d)) && d) {
-        send(s, t, d, &c);
+        send(s, path, t, d, &c);
         tool_progress_show(&p, (double)t->documents, 0, NULL);
     }
     if (!rc && mot_scorer_flush(s))

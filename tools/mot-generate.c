@@ -271,22 +271,33 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* What cannot be gone on from, by the file that it is in. */
+static noreturn void stopped(const char *prompts)
+{
+    if (prompts)
+        die_lib("%s", prompts);
+    die_lib(NULL);
+}
+
 static void run(struct mot_generator *g, struct mot_shard *prompts, const struct opts *o)
 {
+    const char *name = o->prompts && strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts;
     const struct mot_doc *d = NULL;
     int rc = MOT_OK;
     if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
-        die_lib(NULL);
+        stopped(NULL);
     int64_t documents = !prompts;
     for (; prompts && !(rc = mot_shard_next(prompts, &d)) && d; documents++)
         if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
-            die_lib(NULL);
-    if (rc || mot_generator_flush(g))
+            stopped(name);
+    if (rc)
         die_lib(NULL);
+    if (mot_generator_flush(g))
+        stopped(name);
     if (prompts && mot_shard_damage(prompts))
         warn("%s", mot_shard_damage(prompts));
     if (documents == 0)
-        die("%s: no documents in it to go on from; without it one is made from its beginning", strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts);
+        die("%s: no documents in it to go on from; without it one is made from its beginning", name);
 }
 
 int main(int argc, char **argv)

@@ -114,7 +114,9 @@ fails mot-generate -o x2.mot nowhere p.mot
 yes 'a word and ' | head -n 2000 | tr -d '\n' > long
 mot-tokenize -q -t run -f text -o long.mot long
 fails mot-generate -o x2.mot run long.mot
-says 'context'
+says 'long.mot: document 0: .*context'
+exits 1 mot-generate -q -o x2.mot run - < long.mot
+says 'standard input: document 0: '
 fails mot-generate --force image --max-tokens 10 -o x2.mot run p.mot
 says 'max-tokens'
 fails mot-generate --force wings -o x2.mot run p.mot

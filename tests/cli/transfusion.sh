@@ -33,6 +33,8 @@ mot-eval -q ddpm b.mot | sed 's/^b.mot//' > b.tsv
 same a.tsv b.tsv
 equal "$(mot-eval -q --per-token ddpm a.mot | head -n 1 | grep -o null | wc -l | tr -d ' ')" 2 # bos, and what closes the picture
 equal "$(awk -F '\t' '$2 == "image" { print $4, $5 }' b.tsv)" '- -'
+exits 1 mot-eval -q --context 10 ddpm a.mot > c.tsv
+says 'a.mot: document 0: a picture of 4 x 4 tokens does not fit a context of 10'
 
 # A picture is whole, the same whatever the batch and the threads, and another one for another seed.
 printf 'a red bus\nthe\nwhere\n' | mot-tokenize -q -t tok -f lines -o p.mot -
