@@ -61,6 +61,13 @@ static enum mot_sample sampler(const char *s)
     die_usage("--sampler %s: expected ddim, ancestral, euler or midpoint", s);
 }
 
+static const char *kind(const char *s)
+{
+    if (strcmp(s, "text") != 0 && strcmp(s, "image") != 0 && strcmp(s, "speech") != 0)
+        die_usage("--force %s: expected text, image or speech", s);
+    return s;
+}
+
 static struct opts parse(int argc, char **argv)
 {
     static const struct option longopts[] = {
@@ -96,7 +103,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_STREAM: o.stream = true; break;
         case OPT_MAX_TOKENS: g->max_tokens = opt_int("--max-tokens", optarg, 1, 1 << 30); break;
         case OPT_N: g->samples = (int)opt_int("--n", optarg, 1, 1 << 20); break;
-        case OPT_FORCE: g->force = optarg; break;
+        case OPT_FORCE: g->force = kind(optarg); break;
         case OPT_TEMPERATURE: o.temperature = optarg; break;
         case OPT_TOP_K: o.top_k = optarg; break;
         case OPT_TOP_P: o.top_p = optarg; break;

@@ -87,11 +87,11 @@ static int find_pictures(struct mot_generator *g, const char *folder, struct mot
     int64_t tokens = 0, asked = g->o.image_tokens;
     int image = mot_vocab_find(&g->vocab, "image");
     bool vectors = image >= 0 && g->vocab.modality[image].width > 0;
-    if (image >= 0 && (vectors || !asked) && picture_tokens(g, folder, &tokens, grid) && vectors && !asked)
+    if (image >= 0 && picture_tokens(g, folder, &tokens, grid))
         tokens = 0;
     if (vectors && tokens == 0 && asked)
         *grid = (struct mot_grid){1, (int32_t)asked, g->vocab.modality[image].width};
-    if (vectors && tokens && asked && asked != tokens)
+    if (tokens && asked && asked != tokens)
         return mot_fail(MOT_EARG, "%s: its codec's pictures have %lld tokens, not %lld", folder, (long long)tokens,
                         (long long)asked);
     g->grammar = mot_grammar_of(&g->vocab, asked ? asked : tokens);
