@@ -333,6 +333,8 @@ int main(int argc, char **argv)
     t.tokenizer = mot_tokenizer_open(o.folder);
     if (!t.tokenizer && o.stream)
         die_lib(NULL);
+    if (!t.tokenizer)
+        warn("the text's bytes are not counted: %s", mot_error());
     if (o.output && !(t.shard = mot_shard_create(o.output, t.vocab)))
         die_lib(NULL);
     double begun = now();
