@@ -24,7 +24,7 @@ struct tally {
     const struct eval_options *o;
     const struct mot_vocab *vocab;
     int only; /* the modality that counts; -1: all */
-    int64_t documents, left_out, tokens[MOT_MAX_MODALITIES], text_bytes;
+    int64_t documents, left_out, no_numbers, tokens[MOT_MAX_MODALITIES], text_bytes;
     double nll[MOT_MAX_MODALITIES];
     struct shares *shares; /* of all shards; this one's begin with document `first` */
     int64_t first;
@@ -106,6 +106,7 @@ static void scored(void *context, const int32_t *id, const float *nll, int64_t n
         if (!counts(sent, id, i))
             continue;
         int m = mot_vocab_modality(t->vocab, id[i]);
+        t->no_numbers += !isfinite(nll[i]);
         t->nll[m] += (double)nll[i];
         t->tokens[m]++;
         if (share)
@@ -283,6 +284,9 @@ static void eval(struct mot_scorer **s, const char *path, const struct eval_opti
              (long long)t.documents, o->conditional);
     if (!o->per_token)
         print_tally(&t, path);
+    if (t.no_numbers)
+        fail("%s: %lld losses are infinite or no numbers: the weights in %s are damaged", path, (long long)t.no_numbers,
+             o->input[0]);
     add_tally(total, &t);
 }
 
