@@ -284,7 +284,7 @@ static void attend_before(float *o, const float *qkv, int64_t N, int64_t H, int6
 
 static void linear(const struct mot_clip *c, float *y, const float *x, struct affine l, int64_t rows, int64_t I, int64_t O, int add)
 {
-    const struct mot_group g = {0, rows, 0, l.b - l.w};
+    const struct mot_group g = {0, rows, 0, l.b - l.w, 0, 0};
     c->kernels->linear(c->d, y, x, l.w, &g, 1, I, O, add);
 }
 

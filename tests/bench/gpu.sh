@@ -7,6 +7,7 @@
 #
 #   ceiling   share of the measured rate of large matrix products that a step's exact FLOPs reach
 #   MoT       time of a step with a tower a modality over the dense one's, tokens in equal shares
+#   attention the rate of each of the kernels for it, forward and backward, as MOT_CUDA names them; a rehearsal leaves it out
 #   PyTorch   how many times as many tokens a second as this machine's, compiled, with its fused attention, bf16: with the MoT
 #             authors' masks, and with tokens sorted
 B=${B:-bin} DEVICE=${DEVICE:-cuda} PYTHON=${PYTHON:-python3} BATCH=${BATCH:-4} SEQ=${SEQ:-4096} STEPS=${STEPS:-5}
@@ -35,6 +36,7 @@ measure() { # CONFIG
         if "$B/mot-profile" run -c "$1" --arch dense,mot --device "$DEVICE" --dtype $dtype --batch "${how% *}" --recompute "${how#* }" \
             --seq "$SEQ" --steps "$STEPS" --cache --by op --format jsonl > "$out/$1" 2> "$out/err"; then
             batch=${how% *} kept=${how#* }
+            echo "$batch" > "$out/$1.batch"
             return 0
         fi
         grep -q 'memory is short' "$out/err" || break
@@ -44,18 +46,30 @@ measure() { # CONFIG
 }
 
 peer() { # CONFIG: PyTorch's seconds a step
-    if ! "$PYTHON" -c 'import torch; assert torch.cuda.is_available()' 2> "$out/err"; then
-        echo "$1 against PyTorch: skipped, $PYTHON has no torch that sees a GPU"
-        return
-    fi
     for how in mask sorted; do
         wanted=$([ $how = mask ] && echo 1.5 || echo 1.15)
-        if seconds=$("$PYTHON" tests/bench/peer.py --cuda "$(shape "$1")" --batch "$batch" --seq "$SEQ" --routing $how 2> "$out/err"); then
+        if seconds=$("$PYTHON" tests/bench/peer.py --cuda "$(shape "$1")" --batch "$(cat "$out/$1.batch")" --seq "$SEQ" --routing $how 2> "$out/err"); then
             row "$1 against PyTorch, $how" "$(awk -v a="$seconds" -v b="$(of seconds_median mot "$out/$1")" 'BEGIN { print a / b }')" \
                 "$wanted" 1
         else
             echo "$1 against PyTorch, $how: skipped, $(tail -n 1 "$out/err")"
         fi
+    done
+}
+
+# FLOPs of the pairs that see each other, a backward pass as two forward ones.
+attention() { # CONFIG
+    for set in sm_80 sm_90; do
+        if ! MOT_CUDA=$set "$B/mot-profile" run -c "$1" --arch dense --device "$DEVICE" --dtype $dtype --batch "$batch" --recompute "$kept" \
+            --seq "$SEQ" --steps "$STEPS" --cache --by op,direction --format jsonl > "$out/attention" 2> "$out/err"; then
+            echo "$1 attention, $set: skipped, $(tail -n 1 "$out/err")"
+            continue
+        fi
+        for way in forward backward; do
+            printf '%-46s %8.1f   TFLOP/s\n' "$1 attention $way, $set" "$(tr '{' '\n' < "$out/attention" |
+                sed -n "/\"op\":\"attention\",\"direction\":\"$way\"/s/.*\"flops_per_second\":\([-0-9.e+]*\).*/\1/p" |
+                awk '{ print $1 / 1e12 }')"
+        done
     done
 }
 
@@ -80,6 +94,17 @@ for config in $CONFIGS; do
     done
     row "$config: MoT over dense" "$(awk -v a="$(of seconds_median mot "$out/$config")" \
         -v b="$(of seconds_median dense "$out/$config")" 'BEGIN { print a / b }')" 1.03 -1
-    [ "$DEVICE" = cpu ] || peer "$config"
+    [ "$DEVICE" = cpu ] && continue
+    case $config in *speech*) ;; *) attention "$config" ;; esac
 done
+# PyTorch compiles for a minute each: after all of ours, so that what there is no time for is this.
+if [ "$DEVICE" = cpu ]; then
+    :
+elif ! "$PYTHON" -c 'import torch; assert torch.cuda.is_available()' 2> "$out/err"; then
+    echo "against PyTorch: skipped, $PYTHON has no torch that sees a GPU"
+else
+    for config in $CONFIGS; do
+        [ ! -f "$out/$config.batch" ] || peer "$config"
+    done
+fi
 echo "$missed of these are not as wanted"
