@@ -61,6 +61,13 @@ static enum mot_sample sampler(const char *s)
     die_usage("--sampler %s: expected ddim, ancestral, euler or midpoint", s);
 }
 
+static const char *kind(const char *s)
+{
+    if (strcmp(s, "text") != 0 && strcmp(s, "image") != 0 && strcmp(s, "speech") != 0)
+        die_usage("--force %s: expected text, image or speech", s);
+    return s;
+}
+
 static struct opts parse(int argc, char **argv)
 {
     static const struct option longopts[] = {
@@ -96,7 +103,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_STREAM: o.stream = true; break;
         case OPT_MAX_TOKENS: g->max_tokens = opt_int("--max-tokens", optarg, 1, 1 << 30); break;
         case OPT_N: g->samples = (int)opt_int("--n", optarg, 1, 1 << 20); break;
-        case OPT_FORCE: g->force = optarg; break;
+        case OPT_FORCE: g->force = kind(optarg); break;
         case OPT_TEMPERATURE: o.temperature = optarg; break;
         case OPT_TOP_K: o.top_k = optarg; break;
         case OPT_TOP_P: o.top_p = optarg; break;
@@ -271,22 +278,33 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* What cannot be gone on from, by the file that it is in. */
+static noreturn void stopped(const char *prompts)
+{
+    if (prompts)
+        die_lib("%s", prompts);
+    die_lib(NULL);
+}
+
 static void run(struct mot_generator *g, struct mot_shard *prompts, const struct opts *o)
 {
+    const char *name = o->prompts && strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts;
     const struct mot_doc *d = NULL;
     int rc = MOT_OK;
     if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
-        die_lib(NULL);
+        stopped(NULL);
     int64_t documents = !prompts;
     for (; prompts && !(rc = mot_shard_next(prompts, &d)) && d; documents++)
         if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
-            die_lib(NULL);
-    if (rc || mot_generator_flush(g))
+            stopped(name);
+    if (rc)
         die_lib(NULL);
+    if (mot_generator_flush(g))
+        stopped(name);
     if (prompts && mot_shard_damage(prompts))
         warn("%s", mot_shard_damage(prompts));
     if (documents == 0)
-        die("%s: no documents in it to go on from; without it one is made from its beginning", strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts);
+        die("%s: no documents in it to go on from; without it one is made from its beginning", name);
 }
 
 int main(int argc, char **argv)
@@ -315,6 +333,8 @@ int main(int argc, char **argv)
     t.tokenizer = mot_tokenizer_open(o.folder);
     if (!t.tokenizer && o.stream)
         die_lib(NULL);
+    if (!t.tokenizer)
+        warn("the text's bytes are not counted: %s", mot_error());
     if (o.output && !(t.shard = mot_shard_create(o.output, t.vocab)))
         die_lib(NULL);
     double begun = now();

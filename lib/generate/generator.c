@@ -47,6 +47,7 @@ struct mot_generator {
     int force; /* the modality of the segment to begin with; -1: none in particular */
     struct mot_sampler sampler;
     struct mot_painter painter; /* where pictures are vectors and their codec is known */
+    char no_codec[512]; /* why the folder has no codec of pictures */
     int64_t context, documents, tokens;
     int64_t n_jobs, job_capacity, started; /* jobs in order; the first `started` are begun */
     struct job *job;
@@ -87,11 +88,13 @@ static int find_pictures(struct mot_generator *g, const char *folder, struct mot
     int64_t tokens = 0, asked = g->o.image_tokens;
     int image = mot_vocab_find(&g->vocab, "image");
     bool vectors = image >= 0 && g->vocab.modality[image].width > 0;
-    if (image >= 0 && (vectors || !asked) && picture_tokens(g, folder, &tokens, grid) && vectors && !asked)
+    if (image >= 0 && picture_tokens(g, folder, &tokens, grid)) {
         tokens = 0;
+        snprintf(g->no_codec, sizeof g->no_codec, "%s", mot_error());
+    }
     if (vectors && tokens == 0 && asked)
         *grid = (struct mot_grid){1, (int32_t)asked, g->vocab.modality[image].width};
-    if (vectors && tokens && asked && asked != tokens)
+    if (tokens && asked && asked != tokens)
         return mot_fail(MOT_EARG, "%s: its codec's pictures have %lld tokens, not %lld", folder, (long long)tokens,
                         (long long)asked);
     g->grammar = mot_grammar_of(&g->vocab, asked ? asked : tokens);
@@ -174,8 +177,8 @@ static int find_force(struct mot_generator *g)
     if (g->force < 0)
         return mot_fail(MOT_EARG, "--force %s: the model's vocabulary has none, or no delimiters for it", kind);
     if (image && !g->grammar.image_tokens)
-        return mot_fail(MOT_EARG, "--force image: the folder has no codec that says how many tokens a picture has: give "
-                                  "--image-tokens");
+        return mot_fail(MOT_EARG, "--force image: give --image-tokens, for no codec says how many tokens a picture has: %s",
+                        g->no_codec);
     return MOT_OK;
 }
 
@@ -557,8 +560,8 @@ static int check_room(const struct mot_generator *g, const struct job *j)
     int64_t need = mot_grammar_rest(&g->grammar, &j->place) + (begun && j->place.modality == g->force ? 0 : forced(g));
     need = need > 1 ? need : 1;
     if (begun && j->place.modality == g->grammar.image && !g->grammar.image_tokens)
-        return mot_fail(MOT_EARG, "document %lld ends within a picture, and the folder has no codec that says how many tokens one "
-                                  "has: give --image-tokens", (long long)j->document);
+        return mot_fail(MOT_EARG, "document %lld ends within a picture: give --image-tokens, for no codec says how many tokens one "
+                                  "has: %s", (long long)j->document, g->no_codec);
     if (room < need)
         return mot_fail(MOT_EARG, "document %lld: a prompt of %lld tokens leaves room for %lld in the model's context of %lld; "
                                   "%lld are needed", (long long)j->document, (long long)j->row.id.n, (long long)(room > 0 ? room : 0),

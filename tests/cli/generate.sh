@@ -114,10 +114,21 @@ fails mot-generate -o x2.mot nowhere p.mot
 yes 'a word and ' | head -n 2000 | tr -d '\n' > long
 mot-tokenize -q -t run -f text -o long.mot long
 fails mot-generate -o x2.mot run long.mot
-says 'context'
+says 'long.mot: document 0: .*context'
+exits 1 mot-generate -q -o x2.mot run - < long.mot
+says 'standard input: document 0: '
 fails mot-generate --force image --max-tokens 10 -o x2.mot run p.mot
 says 'max-tokens'
-fails mot-generate --force wings -o x2.mot run p.mot
+exits 2 mot-generate --force wings -o x2.mot run p.mot
+fails mot-generate --force image --image-tokens 9 -o x2.mot run p.mot
+says "its codec's pictures have 16 tokens, not 9"
+cp -r run bare && rm bare/image.safetensors
+fails mot-generate --force image -o x2.mot bare p.mot
+says 'give --image-tokens'
+says 'a file was changed or removed'
+generate --force image --image-tokens 9 --max-tokens 11 -o nine.mot bare p.mot 2> err
+says 'bytes are not counted: .*a file was changed or removed'
+equal "$(mot-tokenize --dump nine.mot | grep -o '"image","ids":\[[0-9,]*\]' | awk -F, '{ print NF - 1 }' | sort -u)" 9
 echo '{"segments":[{"modality":"image","ids":[301]},{"modality":"text","ids":[5]}],"bytes":1}' | mot-tokenize -q --pack -t run -o odd.mot
 : > none
 mot-tokenize -q -t run --raw -f text -o raw.mot "$T/files/samples/000.txt"

@@ -33,6 +33,12 @@ mot-eval -q ddpm b.mot | sed 's/^b.mot//' > b.tsv
 same a.tsv b.tsv
 equal "$(mot-eval -q --per-token ddpm a.mot | head -n 1 | grep -o null | wc -l | tr -d ' ')" 2 # bos, and what closes the picture
 equal "$(awk -F '\t' '$2 == "image" { print $4, $5 }' b.tsv)" '- -'
+cp -r ddpm damaged
+printf '\377\377\377\377' | dd of=damaged/model.safetensors bs=1 conv=notrunc seek=$(($(wc -c < ddpm/model.safetensors) - 4)) 2> err
+fails mot-eval -q damaged a.mot > c.tsv
+says 'losses are infinite or no numbers: the weights in damaged'
+exits 1 mot-eval -q --context 10 ddpm a.mot > c.tsv
+says 'a.mot: document 0: a picture of 4 x 4 tokens does not fit a context of 10'
 
 # A picture is whole, the same whatever the batch and the threads, and another one for another seed.
 printf 'a red bus\nthe\nwhere\n' | mot-tokenize -q -t tok -f lines -o p.mot -
