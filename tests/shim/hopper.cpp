@@ -16,12 +16,23 @@
 #include "hopper.h"
 #include "inside.h"
 
+/* Heads or tails, by the launch (splitmix64, Steele et al. 2014). */
+enum { WINDOW, LATE_PRODUCTS, LAST_COPY, PRODUCTS_FIRST, COINS };
+
+static bool coin(int which)
+{
+    uint64_t z = ((uint64_t)shim_launches() * COINS + (uint64_t)which + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z >> 63;
+}
+
 /* -- addresses ------------------------------------------------------------------------------------- */
 
 /* Where shared memory that is aligned to 16 bytes, and no more, may begin. */
 static uint32_t window()
 {
-    return 1024 + 16 * (shim_launches() / 5 % 2);
+    return 1024 + (coin(WINDOW) ? 16 : 0);
 }
 
 uint32_t shared_address(const void *p)
@@ -416,7 +427,7 @@ void shim_multiply(float (*c)[4], int J, const uint32_t *rows, uint64_t a, uint6
         memcpy(p->rows_then[t], rows, sizeof p->rows_then[t]);
     }
     x->last[sum] = x->batch;
-    if (++p->here == WARPGROUP && shim_launches() / 4 % 2)
+    if (++p->here == WARPGROUP && !coin(LATE_PRODUCTS))
         compute(g, p);
 }
 
@@ -493,7 +504,7 @@ static bool copy_late()
 {
     if (n_boxes == 0)
         return false;
-    int i = shim_launches() / 7 % 2 ? 0 : n_boxes - 1;
+    int i = coin(LAST_COPY) ? n_boxes - 1 : 0;
     struct box x = boxes[i];
     boxes[i] = boxes[--n_boxes];
     bring(&x);
@@ -502,7 +513,7 @@ static bool copy_late()
 
 bool shim_hopper_deliver()
 {
-    return shim_launches() / 11 % 2 ? multiply_late() || copy_late() : copy_late() || multiply_late();
+    return coin(PRODUCTS_FIRST) ? multiply_late() || copy_late() : copy_late() || multiply_late();
 }
 
 /* -- a block's life ------------------------------------------------------------------------------------ */
