@@ -64,7 +64,7 @@ CUDA_FLAGS = -std=c++20 -O3 -I. -Ikernels/cuda/gpu $(CUDA_ARCH) -lineinfo -Wno-d
 CUDA_LIBS = $(if $(filter 1,$(CUDA)),$(addprefix -L,$(firstword $(wildcard $(CUDA_ROOT)/lib64 $(CUDA_ROOT)/targets/*/lib))) -lcudart_static -lrt -ldl -lstdc++)
 cuda_src := $(wildcard kernels/cuda/*.cu)
 
-lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c) $(if $(filter 1,$(CUDA)),,kernels/cuda/none.c)
+lib_src := $(wildcard lib/*/*.c kernels/*.c kernels/cpu/*.c) kernels/cuda/$(if $(filter 1,$(CUDA)),ranges,none).c
 ref_src := $(wildcard kernels/ref/*.c)
 tools := $(patsubst tools/%.c,%,$(wildcard tools/mot-*.c))
 tool_obj := $(patsubst %.c,$(B)/obj/%.o,$(filter-out $(wildcard tools/mot-*.c),$(wildcard tools/*.c)))
@@ -171,6 +171,9 @@ $(B)/obj/shim/%.o: %.cu $(B)/obj/flags
 
 $(B)/obj/tests/shim/%.o: tests/shim/%.cpp $(B)/obj/flags
 	$(COMPILE_SHIM)
+
+# NVTX, if CUDA brings it.
+$(B)/obj/kernels/cuda/ranges.o: private FLAGS += -isystem $(CUDA_ROOT)/include
 
 # A picture's codes do not depend on the processor.
 $(B)/obj/lib/token/kmeans.o: private MARCH += -ffp-contract=off

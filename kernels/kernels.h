@@ -58,6 +58,20 @@ struct mot_group {
     int64_t row, rows; /* rows [row, row + rows) */
     int64_t w;         /* offset of the weight in the parameter block */
     int64_t b;         /* offset of the bias (in `rope`: of the k norm), or -1 */
+    int from, to;      /* from < to: these are rows [begin[from], begin[to]) of the batch (struct mot_mix) */
+};
+
+/* Most numbers of begin in a batch but one. */
+enum { MOT_MOST_PARTS = 16 };
+
+/* What a batch of N rows consists of.  Arrays but begin are the device's, as attention is given them. */
+struct mot_mix {
+    int64_t N;
+    const int64_t *begin; /* (n + 1), host: rows [begin[i], begin[i + 1]) are of part i; from 0 to N */
+    int n;
+    const struct mot_segment *segments;
+    int64_t n_segments;
+    const int32_t *until; /* or NULL */
 };
 
 /* What is kept of one sequence that grows: kv (layers, 2, K, capacity, D), keys and then values of each
@@ -99,6 +113,11 @@ struct mot_conv {
     int64_t groups;         /* divides C and O: output channels of a group see input channels of that group */
 };
 
+/* A product of matrices: y (rows,out) = x (rows,in) w^T. */
+struct mot_product {
+    int64_t rows, in, out;
+};
+
 /* A piece of an operation as the worker saw it that did it: a thread of the CPU, a stream of a GPU. */
 struct mot_work {
     int32_t worker;
@@ -119,7 +138,9 @@ struct mot_limits {
     int64_t N;       /* rows of a batch */
     int64_t segment; /* longest piece of a document */
     int64_t C, H, K, D, F, V;
-    int64_t W; /* of products between C and something else than the above: vectors of patches; 0: there are none */
+    const struct mot_product *product; /* (n_products) those of linear that are not a layer's */
+    int n_products;
+    int64_t norm_C;          /* widest row of rmsnorm, where it is more than C */
     int G;           /* groups in one call */
     int64_t sequences, past; /* rows of attention_past, and the longest past; 0: it is not called */
     const struct mot_conv *conv; /* (n_conv) every convolution that will be called */
@@ -176,6 +197,9 @@ struct mot_kernels {
 
     /* -- work that repeats -------------------------------------------------------------------------- */
 
+    /* What follows works on this batch, up to the next one.  1: what is repeated reads begin and the segments when it
+     * runs, so that it is the same work for all batches of N rows; 0: for those of equal begin. */
+    int (*batch)(struct mot_device *d, const struct mot_mix *mix);
     /* What follows, up to repeated(), is nothing but operations and copies on the device, the same ones on the same
      * arrays as every time that this key of n bytes (at most 256) came.  1: they are done again already; 0: do them.
      * repeated() then tells whether they have to be done once more, because trying to keep them failed. */
@@ -327,6 +351,11 @@ struct mot_kernels {
     /* de[m,c] = sum of dy[i,c] over the rows with of[i] = m, in order of i. */
     void (*spread_back)(struct mot_device *d, mot_act *de, const mot_act *dy, const int32_t *of, int64_t row,
                         int64_t rows, int64_t M, int64_t C);
+    /* Every row with the eight around it, as a convolution of 3 x 3 sees them:  y[i,t,c] = x[near[i,t],c], 0 where near is
+     * -1.  x (N,C), y (N,9,C), near (N,9), which turns round:  near[i,t] = j  exactly where  near[j,8-t] = i.  Exact. */
+    void (*unfold)(struct mot_device *d, mot_act *y, const mot_act *x, const int32_t *near, int64_t N, int64_t C);
+    /* dx[j,c] = sum_t dy[near[j,8-t],t,c], in order of t. */
+    void (*unfold_back)(struct mot_device *d, mot_act *dx, const mot_act *dy, const int32_t *near, int64_t N, int64_t C);
     /* loss[i] = mean_c (x[i,c] - target[i,c])^2;  dx[i,c] = 2 weight[i] (x[i,c] - target[i,c]) / C unless dx is NULL.
      * x, dx, target (N,C), loss, weight (N).  1e-5 rel. */
     void (*squared_error)(struct mot_device *d, mot_real *loss, mot_act *dx, const mot_act *x,

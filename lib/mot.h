@@ -92,6 +92,7 @@ struct mot_vocab {
         char name[MOT_NAME_BYTES]; /* "text", "image", "speech", ... in id order, text first */
         int32_t first, n;          /* ids [first, first + n) */
         int32_t width; /* values of the vector that a token stands for, n being 1 then; 0: tokens are ids alone */
+        int32_t patch; /* such a vector is of patch x patch pixels, row by row; 0: not known */
     } modality[MOT_MAX_MODALITIES];
     int32_t size; /* all ids; the last range's end */
     /* Special text ids, -1 where the vocabulary has none. */
@@ -582,6 +583,16 @@ struct mot_diffusion {
     double shift;  /* FLOW: levels t are drawn as shift t / (1 + (shift - 1) t), t the logistic of a normal number */
 };
 
+/* The blocks of convolutions that pictures of vectors pass on their way in and out (unet.c). */
+enum { MOT_MAX_UNET = 8 };
+struct mot_unet {
+    int64_t channels; /* of its blocks; 0: there is none, patches are projected as they are */
+    int64_t blocks;   /* on either way, MOT_MAX_UNET at most */
+    int64_t patch;    /* pixels (or latents) on a side of a patch; 0: as the vocabulary says */
+};
+/* "CHANNELS" or "CHANNELS,BLOCKS" (2). */
+int mot_unet_find(struct mot_unet *u, const char *text) MOT_CHECKED;
+
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */
 struct mot_config {
     int64_t hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, head_dim;
@@ -604,6 +615,7 @@ struct mot_config {
     int64_t latent_size[MOT_MAX_MODALITIES]; /* values of a token's vector; 0: tokens are ids. One modality at most has vectors */
     bool latent_sizes_given;
     struct mot_diffusion diffusion; /* of no meaning without vectors */
+    struct mot_unet unet;           /* likewise */
 };
 /* A preset's name, a config.json or a folder that holds one. */
 int mot_config_load(struct mot_config *c, const char *preset_or_path) MOT_CHECKED;
@@ -687,6 +699,7 @@ struct mot_train_options {
      * something to go by; and the share that is shown without what comes before, for guidance. */
     double noise_limit, drop; /* usually MOT_NOISE_LIMIT and MOT_DROP */
     const char *objective; /* "ddpm" or "flow", of a new run; NULL: as the config says */
+    const char *unet;      /* as mot_unet_find reads it, of a new run; NULL: as the config says */
     enum mot_schedule schedule;
     const struct mot_pattern *patterns;
     int n_patterns;
@@ -899,6 +912,7 @@ struct mot_convert_options {
     const char *copy;        /* a new tower starts as that of this modality; NULL: "text" */
     const char *random;      /* "image,speech" or "all": new towers that start at random instead; may be NULL */
     const char *untie;       /* "ffn,attn,norm" or components: what gets towers; NULL: everything */
+    const char *unet;        /* as mot_unet_find reads it: a new U-Net around pictures of vectors, or "0"; NULL: as it is */
     const char *tower;       /* form "hf": the modality whose tower is taken; NULL: "text" */
     const char *dtype;       /* "f32", "f16" or "bf16"; NULL: as it is */
     enum mot_new_rows new_rows;

@@ -14,7 +14,7 @@
 
 enum {
     OPT_TO = OPT_LONG, OPT_FROM, OPT_MODALITIES, OPT_ADD_VOCAB, OPT_DROP_VOCAB, OPT_NEW_ROWS, OPT_COPY, OPT_INIT,
-    OPT_UNTIE, OPT_TOWER, OPT_DTYPE, OPT_SHARD_SIZE, OPT_ALLOW_EXTRA, OPT_KEEP_EXTRA, OPT_DRY_RUN, OPT_SEED, OPT_LIST, OPT_CHECK,
+    OPT_UNTIE, OPT_UNET, OPT_TOWER, OPT_DTYPE, OPT_SHARD_SIZE, OPT_ALLOW_EXTRA, OPT_KEEP_EXTRA, OPT_DRY_RUN, OPT_SEED, OPT_LIST, OPT_CHECK,
     OPT_VERIFY, OPT_TOKENS,
 };
 
@@ -46,6 +46,7 @@ static void usage(FILE *f)
           "      --new-rows HOW      embedding and head of new ids: mean (of the old, with a little noise), zero or normal\n"
           "      --copy MODALITY     whose tower new towers are copies of (text)\n"
           "      --init random[=LIST] new towers, or those in LIST, are random instead\n"
+          "      --unet N[,BLOCKS]   a new U-Net of N channels around pictures of vectors; 0: none (as it is)\n"
           "      --untie LIST        what gets towers: ffn, attn, norm or components of mot-model(5) (all)\n"
           " from one:\n"
           "      --tower MODALITY    with --to hf: whose tower to take (text)\n"
@@ -118,6 +119,7 @@ static struct opts parse(int argc, char **argv)
         {"copy", required_argument, NULL, OPT_COPY},
         {"init", required_argument, NULL, OPT_INIT},
         {"untie", required_argument, NULL, OPT_UNTIE},
+        {"unet", required_argument, NULL, OPT_UNET},
         {"tower", required_argument, NULL, OPT_TOWER},
         {"dtype", required_argument, NULL, OPT_DTYPE},
         {"shard-size", required_argument, NULL, OPT_SHARD_SIZE},
@@ -148,6 +150,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_COPY: c->copy = optarg; break;
         case OPT_INIT: c->random = random_towers(optarg); break;
         case OPT_UNTIE: c->untie = optarg; break;
+        case OPT_UNET: c->unet = optarg; break;
         case OPT_TOWER: c->tower = optarg; break;
         case OPT_DTYPE: c->dtype = optarg; break;
         case OPT_SHARD_SIZE: c->shard_size = opt_size("--shard-size", optarg, 1, INT64_MAX / 2); break;

@@ -174,6 +174,7 @@ struct output {
     struct mot_shard_writer *shard;
     struct mot_bytes text;
     bool begun;      /* the document that is being streamed has a token */
+    int64_t seen;    /* its ids that were looked at */
     int64_t segment; /* the first id of its last text ... */
     size_t printed;  /* ... of which so many bytes are out */
     int64_t documents;
@@ -201,19 +202,6 @@ static int64_t count_text(struct output *t, const int32_t *id, int64_t n)
     return bytes;
 }
 
-static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, const struct mot_latents *pictures,
-                 int64_t prompt)
-{
-    struct output *t = context;
-    (void)document, (void)sample, (void)prompt;
-    if (t->shard && mot_shard_add_latents(t->shard, id, n, pictures, count_text(t, id, n)))
-        die_lib(NULL);
-    if (t->o->stream)
-        putchar('\n');
-    t->begun = false;
-    tool_progress_show(&t->p, (double)++t->documents, 0, NULL);
-}
-
 /* Bytes at the end of a text that may be the beginning of a character whose rest is in the next token. */
 static size_t incomplete(const unsigned char *s, size_t n)
 {
@@ -226,30 +214,52 @@ static size_t incomplete(const unsigned char *s, size_t n)
     return back + 1 < whole ? back + 1 : 0;
 }
 
-/* What is new of the text, if the newest token is text. */
+/* What is new of the streamed text that ends before `end`; whole: nothing can follow that would make its last character whole. */
+static void show(struct output *t, const int32_t *id, int64_t end, bool whole)
+{
+    size_t length = end > t->segment ? text_of(t, id + t->segment, end - t->segment) : 0;
+    length -= whole ? 0 : incomplete(t->text.data, length);
+    if (length > t->printed) {
+        fwrite(t->text.data + t->printed, 1, length - t->printed, stdout);
+        t->printed = length;
+    }
+}
+
+static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, const struct mot_latents *pictures,
+                 int64_t prompt)
+{
+    struct output *t = context;
+    (void)document, (void)sample, (void)prompt;
+    if (t->shard && mot_shard_add_latents(t->shard, id, n, pictures, count_text(t, id, n)))
+        die_lib(NULL);
+    if (t->o->stream) {
+        show(t, id, n, true);
+        putchar('\n');
+    }
+    t->begun = false;
+    tool_progress_show(&t->p, (double)++t->documents, 0, NULL);
+}
+
+/* The text among the newest tokens; a text may go on that began in the prompt. */
 static void streamed(void *context, int64_t document, int sample, const int32_t *id, int64_t n,
                      const struct mot_latents *pictures, int64_t prompt)
 {
     struct output *t = context;
     (void)document, (void)sample, (void)pictures;
-    if (!t->begun) { /* a text may go on that began in the prompt */
+    if (!t->begun) {
         t->begun = true;
-        t->segment = prompt;
+        t->seen = t->segment = prompt;
         while (t->segment > 0 && mot_vocab_modality(t->vocab, id[t->segment - 1]) == 0)
             t->segment--;
         t->printed = text_of(t, id + t->segment, prompt - t->segment);
     }
-    if (mot_vocab_modality(t->vocab, id[n - 1]) != 0) {
-        t->segment = n;
-        t->printed = 0;
-        return;
-    }
-    size_t length = text_of(t, id + t->segment, n - t->segment);
-    length -= incomplete(t->text.data, length);
-    if (length > t->printed) {
-        fwrite(t->text.data + t->printed, 1, length - t->printed, stdout);
-        t->printed = length;
-    }
+    for (; t->seen < n; t->seen++)
+        if (mot_vocab_modality(t->vocab, id[t->seen]) != 0) {
+            show(t, id, t->seen, true);
+            t->segment = t->seen + 1;
+            t->printed = 0;
+        }
+    show(t, id, n, false);
     if (fflush(stdout) != 0)
         exit(tool_finish());
 }
@@ -267,13 +277,16 @@ static void run(struct mot_generator *g, struct mot_shard *prompts, const struct
     int rc = MOT_OK;
     if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
         die_lib(NULL);
-    while (prompts && !(rc = mot_shard_next(prompts, &d)) && d)
+    int64_t documents = !prompts;
+    for (; prompts && !(rc = mot_shard_next(prompts, &d)) && d; documents++)
         if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
             die_lib(NULL);
     if (rc || mot_generator_flush(g))
         die_lib(NULL);
     if (prompts && mot_shard_damage(prompts))
         warn("%s", mot_shard_damage(prompts));
+    if (documents == 0)
+        die("%s: no documents in it to go on from; without it one is made from its beginning", strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts);
 }
 
 int main(int argc, char **argv)

@@ -17,7 +17,7 @@
 enum {
     OPT_ARCH = OPT_LONG, OPT_STEPS, OPT_BATCH, OPT_SEQ, OPT_LR, OPT_MIN_LR, OPT_WARMUP, OPT_SCHEDULE, OPT_DECAY,
     OPT_CLIP, OPT_BETA1, OPT_BETA2, OPT_EPS, OPT_ACCUMULATE, OPT_SHUFFLE, OPT_VAL, OPT_VAL_EVERY, OPT_SAVE_EVERY,
-    OPT_OBJECTIVE, OPT_NOISE_LIMIT, OPT_DROP, OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_RECOMPUTE, OPT_DRY_RUN,
+    OPT_OBJECTIVE, OPT_UNET, OPT_NOISE_LIMIT, OPT_DROP, OPT_INIT, OPT_FREEZE, OPT_LR_SCALE, OPT_DEVICE, OPT_DTYPE, OPT_RESUME, OPT_RECOMPUTE, OPT_DRY_RUN,
     OPT_PRESETS, OPT_SEED,
 };
 
@@ -56,6 +56,7 @@ static void usage(FILE *f)
           "      --val-every N       ... every N steps and at the end (100)\n"
           "      --save-every N      save every N steps and at the end (1000); 0: at the end only\n"
           "      --objective O       of pictures of vectors: ddpm or flow (as CONFIG says; ddpm)\n"
+          "      --unet N[,BLOCKS]   put a U-Net of N channels around such pictures; 0: none (as the preset)\n"
           "      --noise-limit X     most noise, of 1, in pictures before their captions (0.5)\n"
           "      --drop X            share of pictures that are shown without what comes before, for guidance (0.1)\n"
           "      --init FOLDER       start from a model folder's weights\n"
@@ -154,6 +155,7 @@ static const struct option longopts[] = {
     {"val-every", required_argument, NULL, OPT_VAL_EVERY},
     {"save-every", required_argument, NULL, OPT_SAVE_EVERY},
     {"objective", required_argument, NULL, OPT_OBJECTIVE},
+    {"unet", required_argument, NULL, OPT_UNET},
     {"noise-limit", required_argument, NULL, OPT_NOISE_LIMIT},
     {"drop", required_argument, NULL, OPT_DROP},
     {"init", required_argument, NULL, OPT_INIT},
@@ -206,6 +208,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_VAL_EVERY: o.val_every = opt_int("--val-every", optarg, 1, INT64_MAX / 2); break;
         case OPT_SAVE_EVERY: o.save_every = opt_int("--save-every", optarg, 0, INT64_MAX / 2); break;
         case OPT_OBJECTIVE: t->objective = objective(optarg); break;
+        case OPT_UNET: t->unet = optarg; break;
         case OPT_NOISE_LIMIT: t->noise_limit = opt_real("--noise-limit", optarg, 0, 1); break;
         case OPT_DROP: t->drop = opt_real("--drop", optarg, 0, 1); break;
         case OPT_INIT: t->init = optarg; break;

@@ -114,6 +114,8 @@ static void info_json(const struct info *f, const char *path)
                (int)f->v.modality[m].first, (int)f->v.modality[m].n);
         if (f->v.modality[m].width)
             printf("\"width\":%d,", (int)f->v.modality[m].width);
+        if (f->v.modality[m].patch)
+            printf("\"patch\":%d,", (int)f->v.modality[m].patch);
         printf("\"documents\":%lld,\"segments\":%lld,\"tokens\":%lld}", (long long)f->modality[m].documents,
                (long long)f->modality[m].segments, (long long)f->modality[m].tokens);
     }

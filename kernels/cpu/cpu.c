@@ -144,6 +144,13 @@ static const char *cpu_error(const struct mot_device *d)
     return "";
 }
 
+/* Operations are told all of a batch. */
+static int cpu_batch(struct mot_device *d, const struct mot_mix *mix)
+{
+    (void)d, (void)mix;
+    return 0;
+}
+
 /* A list of calls costs nothing here. */
 static int cpu_repeat(struct mot_device *d, const void *key, size_t n)
 {
@@ -203,6 +210,7 @@ const struct mot_kernels mot_cpu_table = {
     .zero = cpu_zero,
     .sync = cpu_sync,
     .error = cpu_error,
+    .batch = cpu_batch,
     .repeat = cpu_repeat,
     .repeated = cpu_repeated,
     .watch = cpu_watch,
@@ -231,6 +239,8 @@ const struct mot_kernels mot_cpu_table = {
     .uncast = mot_cpu_cast, /* activations are numbers here */
     .spread = mot_cpu_spread,
     .spread_back = mot_cpu_spread_back,
+    .unfold = mot_cpu_unfold,
+    .unfold_back = mot_cpu_unfold_back,
     .squared_error = mot_cpu_squared_error,
     .silu = mot_cpu_silu,
     .silu_back = mot_cpu_silu_back,

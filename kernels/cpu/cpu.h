@@ -204,6 +204,10 @@ void mot_cpu_spread(struct mot_device *d, float *y, const float *e, const int32_
                     int64_t rows, int64_t C);
 void mot_cpu_spread_back(struct mot_device *d, float *de, const float *dy, const int32_t *of,
                          int64_t row, int64_t rows, int64_t M, int64_t C);
+void mot_cpu_unfold(struct mot_device *d, float *y, const float *x, const int32_t *near, int64_t N,
+                    int64_t C);
+void mot_cpu_unfold_back(struct mot_device *d, float *dx, const float *dy, const int32_t *near,
+                         int64_t N, int64_t C);
 void mot_cpu_squared_error(struct mot_device *d, float *loss, float *dx, const float *x,
                            const float *target, const float *weight, int64_t row, int64_t rows,
                            int64_t C);

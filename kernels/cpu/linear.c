@@ -18,13 +18,15 @@ struct mot_cpu_need mot_cpu_linear_need(int threads, const struct mot_limits *l)
 {
     (void)threads;
     int64_t hd = l->H * l->D, kd = l->K * l->D;
-    const int64_t sizes[][2] = {{l->C, hd + 2 * kd}, {hd, l->C}, {l->C, 2 * l->F}, {l->F, l->C},
-                               {l->C, l->W}, {l->W, l->C}};
+    const struct mot_product layers[] = {
+        {l->N, l->C, hd + 2 * kd}, {l->N, hd, l->C}, {l->N, l->C, 2 * l->F}, {l->N, l->F, l->C}};
+    const int n_layers = (int)(sizeof layers / sizeof layers[0]);
     int64_t most = 0, deepest = l->C;
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        int64_t in = sizes[i][0], out = sizes[i][1];
-        int64_t w = l->G * packed_floats(in, out), turned = l->G * packed_floats(out, in);
-        int64_t x = packed_floats(l->N, in);
+    for (int i = 0; i < n_layers + l->n_products; i++) {
+        const struct mot_product *p = i < n_layers ? &layers[i] : &l->product[i - n_layers];
+        int64_t in = p->in, out = p->out, G = i < n_layers ? l->G : 1;
+        int64_t w = G * packed_floats(in, out), turned = G * packed_floats(out, in);
+        int64_t x = packed_floats(p->rows, in);
         most = w > most ? w : most;
         most = l->train && turned > most ? turned : most;
         most = l->train && x > most ? x : most;
@@ -117,7 +119,7 @@ void mot_cpu_linear(struct mot_device *d, float *y, const float *x, const float 
 void mot_cpu_logits(struct mot_device *d, float *z, const float *x, const float *w, int64_t N,
                     int64_t C, int64_t V)
 {
-    const struct mot_group g = {0, N, 0, -1};
+    const struct mot_group g = {0, N, 0, -1, 0, 0};
     few_rows(d, z, x, w, &g, 1, C, V, 0);
 }
 

@@ -63,5 +63,7 @@
 #define mot_cpu_sumsq MOT_CPU_NAME(sumsq)
 #define mot_cpu_swiglu MOT_CPU_NAME(swiglu)
 #define mot_cpu_swiglu_back MOT_CPU_NAME(swiglu_back)
+#define mot_cpu_unfold MOT_CPU_NAME(unfold)
+#define mot_cpu_unfold_back MOT_CPU_NAME(unfold_back)
 
 #endif

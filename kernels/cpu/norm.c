@@ -13,7 +13,8 @@
 
 struct mot_cpu_need mot_cpu_norm_need(int threads, const struct mot_limits *l)
 {
-    size_t sums = (size_t)threads * (size_t)l->G * (size_t)l->C * sizeof(float);
+    int64_t C = l->norm_C > l->C ? l->norm_C : l->C;
+    size_t sums = (size_t)threads * (size_t)l->G * (size_t)C * sizeof(float);
     return (struct mot_cpu_need){.shared = l->train ? sums : 0};
 }
 

@@ -61,6 +61,48 @@ void mot_cpu_spread_back(struct mot_device *d, float *de, const float *dy, const
     }
 }
 
+void mot_cpu_unfold(struct mot_device *d, float *y, const float *x, const int32_t *near, int64_t N,
+                    int64_t C)
+{
+    int workers = mot_cpu_workers(d, 9 * N * C);
+#pragma omp parallel for num_threads(workers) schedule(static)
+    for (int part = 0; part < workers; part++) {
+        struct mot_range r = mot_cpu_share(9 * N, 9, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t i = r.begin; i < r.end; i++)
+            if (near[i] < 0)
+                memset(y + i * C, 0, (size_t)C * sizeof(float));
+            else
+                memcpy(y + i * C, x + near[i] * C, (size_t)C * sizeof(float));
+        mot_cpu_end(d, -1, begin);
+    }
+}
+
+void mot_cpu_unfold_back(struct mot_device *d, float *dx, const float *dy, const int32_t *near,
+                         int64_t N, int64_t C)
+{
+    int workers = mot_cpu_workers(d, 9 * N * C);
+#pragma omp parallel for num_threads(workers) schedule(static)
+    for (int part = 0; part < workers; part++) {
+        struct mot_range r = mot_cpu_share(N, 1, part, workers);
+        double begin = mot_cpu_begin(d);
+        for (int64_t j = r.begin; j < r.end; j++) {
+            float *to = dx + j * C;
+            memset(to, 0, (size_t)C * sizeof(float));
+            for (int t = 0; t < 9; t++) {
+                int32_t i = near[9 * j + 8 - t];
+                if (i < 0)
+                    continue;
+                const float *from = dy + (9 * (int64_t)i + t) * C;
+#pragma omp simd
+                for (int64_t c = 0; c < C; c++)
+                    to[c] += from[c];
+            }
+        }
+        mot_cpu_end(d, -1, begin);
+    }
+}
+
 /* One row; dx may be NULL. */
 static float row_error(float *dx, const float *x, const float *target, float factor, int64_t C)
 {

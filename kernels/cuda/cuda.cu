@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention.h"
 #include "gemm.h"
+#include "grouped.h"
 
 namespace mot_cuda
 {
@@ -39,8 +41,17 @@ static void watch(mot_device *d, mot_watch *w)
     d->watch = w && timers_start(d) ? w : NULL;
 }
 
-static void mark(mot_device *, int64_t, int)
+static void mark(mot_device *d, int64_t layer, int backward)
 {
+    char name[64];
+    if (!d->ranged)
+        return;
+    if (d->in_layer)
+        mot_range_pop();
+    d->in_layer = layer >= 0;
+    snprintf(name, sizeof name, "layer %lld, %s", (long long)layer, backward ? "backward" : "forward");
+    if (d->in_layer)
+        mot_range_push(name);
 }
 
 /* -- start and end ------------------------------------------------------------------------------ */
@@ -51,12 +62,14 @@ static void close(mot_device *d)
         return;
     if (d->stream)
         cudaStreamSynchronize(d->stream);
+    mark(d, -1, 0);
     graphs_close(d);
     timers_close(d);
     gemm_close(d->gemm);
     cudaFree(d->workspace);
     cudaFree(d->shadow);
     cudaFree(d->span);
+    cudaFree(d->marks);
     cudaFreeHost(d->staging);
     cudaFreeHost(d->collected);
     if (d->stream)
@@ -96,6 +109,9 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->staging, STAGING), "pinned host memory") &&
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
+    d->ranged = mot_ranges_wanted();
+    const char *rows = getenv("MOT_CUDA_GROUPED"); /* for tests, and for who wants to measure */
+    d->grouped_rows = rows && *rows ? atoll(rows) : -1;
     if (!*d->error)
         choose(d);
     if (*d->error) {
@@ -139,9 +155,11 @@ static size_t span_need(const mot_limits *l)
     return (size_t)(l->N > 0 ? l->N : 1) * 4 * sizeof(int32_t);
 }
 
+enum { MARKS = (MOT_MOST_PARTS + 1) * sizeof(int64_t) };
+
 template <class A> static size_t workspace_need(const mot_device *d, const mot_limits *l)
 {
-    return shared_need(d, l) + shadow_need<A>(l) + span_need(l);
+    return shared_need(d, l) + shadow_need<A>(l) + span_need(l) + MARKS;
 }
 
 void *workspace(mot_device *d, size_t bytes)
@@ -171,6 +189,7 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     size_t shadow = shadow_need<A>(l);
     bool good = cudaMalloc((void **)&d->workspace, d->workspace_bytes) == cudaSuccess &&
                 cudaMalloc((void **)&d->span, span_need(l)) == cudaSuccess &&
+                cudaMalloc((void **)&d->marks, MARKS) == cudaSuccess &&
                 (shadow == 0 || cudaMalloc((void **)&d->shadow, shadow) == cudaSuccess);
     if (!good) {
         cudaGetLastError(); /* the runtime forgets it: the caller knows now */
@@ -179,6 +198,8 @@ template <class A> static int reserve(mot_device *d, const mot_limits *l)
     d->params = l->params;
     d->values = l->values;
     d->past = l->sequences > 0 ? l->past : 0;
+    if (d->grouped_rows < 0)
+        d->grouped_rows = grouped_most(d, l->C);
     if (d->shadow)
         refresh(d, l->params, (size_t)l->values * sizeof(float));
     return *d->error ? -1 : 0;
@@ -244,10 +265,17 @@ static void release(mot_device *d, void *p)
         check(d, cudaFree(p), "free");
 }
 
+static bool overlap(const void *a, size_t n, const void *b, size_t m)
+{
+    return a && b && (uintptr_t)a < (uintptr_t)b + m && (uintptr_t)b < (uintptr_t)a + n;
+}
+
 /* What write(), copy() and zero() change is read anew where something was made of it. */
 static void changed(mot_device *d, const void *to, size_t bytes)
 {
-    d->span_of = NULL;
+    if (overlap(to, bytes, d->span_of, (size_t)d->span_segments * sizeof(mot_segment)) ||
+        overlap(to, bytes, d->span_until, (size_t)d->span_rows * sizeof(int32_t)))
+        d->span_of = NULL;
     refresh(d, to, bytes);
 }
 
@@ -262,9 +290,8 @@ void wait(mot_device *d, const char *what)
 }
 
 /* By way of pinned memory, so that neither the caller's memory nor the caller has to wait. */
-static void write(mot_device *d, void *to, const void *host, size_t bytes)
+static void send(mot_device *d, void *to, const void *host, size_t bytes)
 {
-    watched w(d);
     for (size_t done = 0; done < bytes && !*d->error;) {
         if (d->staged == STAGING)
             wait(d, "write");
@@ -276,6 +303,12 @@ static void write(mot_device *d, void *to, const void *host, size_t bytes)
         d->staged += n;
         done += n;
     }
+}
+
+static void write(mot_device *d, void *to, const void *host, size_t bytes)
+{
+    watched w(d);
+    send(d, to, host, bytes);
     changed(d, to, bytes);
 }
 
@@ -320,6 +353,19 @@ static void zero(mot_device *d, void *to, size_t bytes)
     changed(d, to, bytes);
 }
 
+/* Where all products are grouped.cu's nothing that is launched depends on how many rows a group has.  Spans are made
+ * here, and so outside of what is repeated; sequences that grow repeat nothing, and often do not need them. */
+template <class A> static int batch(mot_device *d, const mot_mix *mix)
+{
+    d->follows = sizeof(A) == 2 && d->past == 0 && mix->n <= MOT_MOST_PARTS && mix->N <= d->grouped_rows;
+    d->mix_rows = mix->N;
+    if (d->follows)
+        send(d, d->marks, mix->begin, (size_t)(mix->n + 1) * sizeof *mix->begin);
+    if (d->past == 0 && mix->n_segments > 0 && mix->N > 0)
+        spans(d, mix->segments, mix->n_segments, mix->until, mix->N);
+    return d->follows;
+}
+
 static int sync(mot_device *d)
 {
     wait(d, "GPU");
@@ -357,6 +403,7 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .zero = zero,
         .sync = sync,
         .error = error,
+        .batch = batch<A>,
         .repeat = repeat,
         .repeated = repeated,
         .watch = watch,
@@ -385,6 +432,8 @@ template <class A> static constexpr mot_kernels table(const char *name)
         .uncast = uncast<A>,
         .spread = spread<A>,
         .spread_back = spread_back<A>,
+        .unfold = unfold<A>,
+        .unfold_back = unfold_back<A>,
         .squared_error = squared_error<A>,
         .silu = silu<A>,
         .silu_back = silu_back<A>,

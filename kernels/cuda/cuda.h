@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "../kernels.h"
+#include "ranges.h"
 
 struct bf16 {
     uint16_t bits;
@@ -38,6 +39,7 @@ struct mot_device {
     struct mot_gemm *gemm;
     struct mot_watch *watch;
     mot_cuda::timers *timers; /* timer.cu; NULL: nothing was watched yet */
+    bool ranged, in_layer;    /* operations are ranges for a profiler; and the layer that is open is one */
     int units;       /* multiprocessors */
     int shared_most; /* bytes of shared memory that a block may ask for */
     bool hopper;     /* kernels for compute capability 9.0 may run */
@@ -58,10 +60,14 @@ struct mot_device {
     bf16 *shadow;
     mot_cuda::graphs *graphs; /* graph.cu; NULL: nothing was captured yet */
     int64_t past; /* the longest that attention_past meets, 0: no sequence grows */
+    /* the batch: do operations read its marks when they run; those, on the device, and its rows */
+    bool follows;
+    int64_t *marks, mix_rows;
+    int64_t grouped_rows; /* up to as many all products of a batch are those of grouped.cu */
     /* what attention asks of each position (attention.h), and what it was made of */
     int32_t *span;
     const void *span_of, *span_until;
-    int64_t span_rows;
+    int64_t span_rows, span_segments;
 };
 
 namespace mot_cuda
@@ -93,11 +99,14 @@ void timers_close(mot_device *d);
 void timer_begin(mot_device *d);
 void timer_end(mot_device *d);
 
-/* While a device is watched the whole time of each operation is one piece of work. */
+/* While a device is watched the whole time of each operation is one piece of work, and for a profiler that
+ * listens from outside a range with the operation's name: that of the function that has this. */
 struct watched {
     mot_device *d;
-    explicit watched(mot_device *device) : d(device)
+    explicit watched(mot_device *device, const char *operation = __builtin_FUNCTION()) : d(device)
     {
+        if (d->ranged)
+            mot_range_push(operation);
         if (d->watch)
             timer_begin(d);
     }
@@ -105,11 +114,14 @@ struct watched {
     {
         if (d->watch)
             timer_end(d);
+        if (d->ranged)
+            mot_range_pop();
     }
 };
 
 /* -- work that repeats (graph.cu) ---------------------------------------------------------------- */
 
+bool capturing(const mot_device *d);
 int repeat(mot_device *d, const void *key, size_t n);
 int repeated(mot_device *d);
 void graphs_close(mot_device *d);
@@ -153,31 +165,64 @@ enum { MOST_GROUPS = 16 };
 struct groups {
     int n;
     mot_group g[MOST_GROUPS];
-    int64_t rows; /* of all of them */
-    int64_t most; /* of the largest */
+    const int64_t *marks; /* where groups have marks of the batch, what those are now; NULL: they have none */
+    int64_t rows; /* of all of them, at most */
+    int64_t most; /* of the largest, at most */
 };
 
+/* Do kernels read the rows of such a group from the device? */
+static inline bool marked(const mot_device *d, const mot_group &g)
+{
+    return d->follows && g.from < g.to;
+}
+
+static inline bool marked(const mot_device *d, const mot_group *g, int G)
+{
+    bool any = false;
+    for (int k = 0; k < G; k++)
+        any = any || marked(d, g[k]);
+    return any;
+}
+
 /* The groups from *at on, as many as fit; moves *at on.  False: there were none left. */
-static inline bool next_groups(groups *to, const mot_group *g, int G, int *at)
+static inline bool next_groups(const mot_device *d, groups *to, const mot_group *g, int G, int *at)
 {
     *to = groups{};
     for (; *at < G && to->n < MOST_GROUPS; ++*at) {
+        bool read = marked(d, g[*at]);
+        int64_t rows = read ? d->mix_rows : g[*at].rows;
         to->g[to->n++] = g[*at];
-        to->rows += g[*at].rows;
-        to->most = to->most > g[*at].rows ? to->most : g[*at].rows;
+        to->rows += read && to->marks ? 0 : rows; /* those with marks have no more than the batch together */
+        to->most = to->most > rows ? to->most : rows;
+        to->marks = read ? d->marks : to->marks;
     }
     return to->n > 0;
+}
+
+/* Rows [first, first + n). */
+struct row_range {
+    int64_t first, n;
+};
+
+/* Those of group k. */
+DEVICE row_range own_rows(const groups &g, int k)
+{
+    const mot_group &own = g.g[k];
+    if (!g.marks || own.from >= own.to)
+        return row_range{own.row, own.rows};
+    return row_range{g.marks[own.from], g.marks[own.to] - g.marks[own.from]};
 }
 
 /* The group and the row of the i-th of all their rows; *row is -1 beyond the last. */
 DEVICE int group_of(const groups &g, int64_t i, int64_t *row)
 {
     for (int k = 0; k < g.n; k++) {
-        if (i < g.g[k].rows) {
-            *row = g.g[k].row + i;
+        row_range r = own_rows(g, k);
+        if (i < r.n) {
+            *row = r.first + i;
             return k;
         }
-        i -= g.g[k].rows;
+        i -= r.n;
     }
     *row = -1;
     return 0;
@@ -390,8 +435,7 @@ void attention_past(mot_device *d, float *o, const float *q, const mot_past *pas
                     const int32_t *row, int64_t N, int64_t H, int64_t K, int64_t D, float scale);
 template <class A>
 void logits(mot_device *d, float *z, const float *x, const float *w, int64_t N, int64_t C, int64_t V);
-/* linear, each row by itself (few.cu) */
-template <class A>
+/* linear in float, each row by itself (few.cu) */
 void linear_by_row(mot_device *d, float *y, const float *x, const float *params, const mot_group *g,
                    int G, int64_t I, int64_t O, int add);
 void conv2d(mot_device *d, float *y, const float *x, const float *w, const float *b,
@@ -412,6 +456,10 @@ void spread(mot_device *d, float *y, const float *e, const int32_t *of, int64_t 
 template <class A>
 void spread_back(mot_device *d, float *de, const float *dy, const int32_t *of, int64_t row,
                  int64_t rows, int64_t M, int64_t C);
+template <class A>
+void unfold(mot_device *d, float *y, const float *x, const int32_t *near, int64_t N, int64_t C);
+template <class A>
+void unfold_back(mot_device *d, float *dx, const float *dy, const int32_t *near, int64_t N, int64_t C);
 template <class A>
 void squared_error(mot_device *d, float *loss, float *dx, const float *x, const float *target,
                    const float *weight, int64_t row, int64_t rows, int64_t C);

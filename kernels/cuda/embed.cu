@@ -12,7 +12,7 @@
 namespace mot_cuda
 {
 
-enum { THREADS = 256 };
+enum { THREADS = 256, AHEAD = 8 };
 
 size_t embed_need(const mot_limits *l)
 {
@@ -65,8 +65,9 @@ static __global__ void sort_rows(int32_t *order, const int32_t *id, int64_t N)
         order[place] = (int32_t)row;
 }
 
-/* The threads of x have W columns each, and all rows of the id that begins at place y of the list;
- * where none begins there, nothing to do. */
+/* The threads of y have W columns each, and all rows of the id that begins at place x of the list;
+ * where none begins there, nothing to do.  AHEAD rows are read before they are added: some ids stand in half of
+ * a batch, and one block has all of them. */
 template <class A, int W>
 static __global__ void add_rows(float *dtable, const A *dy, const int32_t *id, const int32_t *order,
                                 int64_t N, int64_t C)
@@ -75,12 +76,23 @@ static __global__ void add_rows(float *dtable, const A *dy, const int32_t *id, c
     int32_t mine = id[order[place]];
     if (c >= C || (place > 0 && id[order[place - 1]] == mine))
         return;
-    float sum[W], x[W];
+    float sum[W];
     load_weights<W>(sum, dtable + mine * C + c);
-    for (; place < N && id[order[place]] == mine; place++) {
-        load<W>(x, dy + order[place] * C + c);
-        for (int j = 0; j < W; j++)
-            sum[j] += x[j];
+    for (bool more = true; more; place += AHEAD) {
+        float x[AHEAD][W] = {};
+        bool same[AHEAD];
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            int64_t row = place + a < N ? order[place + a] : -1;
+            same[a] = row >= 0 && id[row] == mine;
+            if (same[a])
+                load<W>(x[a], dy + row * C + c);
+        }
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++)
+            for (int j = 0; j < W && same[a]; j++)
+                sum[j] += x[a][j];
+        more = same[AHEAD - 1];
     }
     for (int j = 0; j < W; j++)
         dtable[mine * C + c + j] = sum[j];

@@ -2,6 +2,7 @@
  *
  * few.cu - products of which a row depends on nothing but itself, for sequences that grow: a library
  * chooses by the number of rows how it adds up, and a sequence would then depend on those beside it.
+ * In bf16 linear layers have grouped.cu for that; here are those in float, and the logits of a few rows.
  *
  * A warp has one output column and ROWS rows: weights pass once for those, which is what costs the
  * time when sequences grow by a token.  Its lanes add every 32nd piece of the sum, and then each other's.
@@ -60,14 +61,12 @@ static void rows_of(mot_device *d, T *y, const A *x, const A *w, const A *bias, 
         N, I, O, add);
 }
 
-template <class A>
 void linear_by_row(mot_device *d, float *y, const float *x, const float *params, const mot_group *g,
                    int G, int64_t I, int64_t O, int add)
 {
     for (int k = 0; k < G; k++)
-        rows_of<A, A>(d, (A *)y + g[k].row * O, (const A *)x + g[k].row * I,
-                      weights<A>(d, params + g[k].w),
-                      g[k].b >= 0 ? weights<A>(d, params + g[k].b) : NULL, g[k].rows, I, O, add);
+        rows_of<float, float>(d, y + g[k].row * O, x + g[k].row * I, params + g[k].w,
+                              g[k].b >= 0 ? params + g[k].b : NULL, g[k].rows, I, O, add);
 }
 
 template <class A>
@@ -77,12 +76,7 @@ void logits(mot_device *d, float *z, const float *x, const float *w, int64_t N, 
     rows_of<A, float>(d, z, (const A *)x, weights<A>(d, w), NULL, N, C, V, false);
 }
 
-#define FEW(A)                                                                                     \
-    template void linear_by_row<A>(mot_device *, float *, const float *, const float *,            \
-                                   const mot_group *, int, int64_t, int64_t, int);                 \
-    template void logits<A>(mot_device *, float *, const float *, const float *, int64_t, int64_t, \
-                            int64_t);
-FEW(float)
-FEW(bf16)
+template void logits<float>(mot_device *, float *, const float *, const float *, int64_t, int64_t, int64_t);
+template void logits<bf16>(mot_device *, float *, const float *, const float *, int64_t, int64_t, int64_t);
 
 } // namespace mot_cuda

@@ -4,8 +4,9 @@
  * where thousands of launches cost it milliseconds.
  *
  * A key that comes for the first time is worked off as ever, the second time it is captured, from then
- * on replayed: keys that never come again cost nothing, as those of batches in which each modality has
- * another number of rows.  What cannot be captured is worked off as ever, and no more is captured then.
+ * on replayed: keys that never come again cost nothing, as those of large batches in which each modality
+ * has another number of rows; in small ones kernels read those numbers when they run (struct groups).  What cannot be captured is worked off as ever, and no more is captured then;
+ * nor is anything while operations are timed, or are ranges for a profiler, which is to see each.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -60,13 +61,17 @@ static piece *find(graphs *g, const void *key, size_t n)
     return NULL;
 }
 
+bool capturing(const mot_device *d)
+{
+    return d->graphs && d->graphs->capturing;
+}
+
 int repeat(mot_device *d, const void *key, size_t n)
 {
-    d->span_of = NULL; /* made in each piece that needs it */
     if (!d->graphs)
         d->graphs = (graphs *)calloc(1, sizeof *d->graphs);
     graphs *g = d->graphs;
-    if (!g || g->off || d->watch || *d->error || n > MOST_KEY)
+    if (!g || g->off || d->watch || d->ranged || *d->error || n > MOST_KEY)
         return 0;
     piece *p = find(g, key, n);
     if (!p)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * linear.cu - grouped linear layers: one product of the library's a group, and its bias with it.
- * The gradient of a bias is a sum of columns, made here.
+ * linear.cu - grouped linear layers: one product of the library's a group, and its bias with it; or one of
+ * grouped.cu for all groups.  The gradient of a bias is a sum of columns, made here.
  */
 #include "gemm.h"
+#include "grouped.h"
 
 namespace mot_cuda
 {
@@ -15,13 +16,20 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + 2 * d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + 2 * d->units;
+}
+
 size_t linear_need(const mot_device *d, const mot_limits *l)
 {
     int64_t width = l->C > l->F ? l->C : l->F, heads = (l->H + 2 * l->K) * l->D;
     width = width > heads ? width : heads;
-    width = width > l->W ? width : l->W;
+    for (int i = 0; i < l->n_products; i++)
+        width = width > l->product[i].out ? width : l->product[i].out;
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    size_t sums = (size_t)(parts_of(d, G) * G * width) * sizeof(float);
+    size_t sums = (size_t)(most_parts(d, G) * width) * sizeof(float);
     return l->train && sums > gemm_need() ? sums : gemm_need();
 }
 
@@ -38,8 +46,12 @@ void linear(mot_device *d, float *y, const float *x, const float *params, const 
             int64_t I, int64_t O, int add)
 {
     watched watch(d);
+    if (sizeof(A) == 2 && grouped_suits(d, g, G)) {
+        grouped_linear(d, y, x, params, g, G, I, O, add);
+        return;
+    }
     if (d->past > 0) {
-        linear_by_row<A>(d, y, x, params, g, G, I, O, add);
+        linear_by_row(d, y, x, params, g, G, I, O, add);
         return;
     }
     void *work = workspace(d, gemm_need());
@@ -61,6 +73,10 @@ void linear_back_x(mot_device *d, float *dx, const float *dy, const float *param
                    const mot_group *g, int G, int64_t I, int64_t O, int add)
 {
     watched watch(d);
+    if (sizeof(A) == 2 && grouped_suits(d, g, G)) {
+        grouped_back_x(d, dx, dy, params, g, G, I, O, add);
+        return;
+    }
     void *work = workspace(d, gemm_need());
     for (int k = 0; k < G && work; k++) {
         if (g[k].rows == 0)
@@ -80,14 +96,13 @@ void linear_back_x(mot_device *d, float *dx, const float *dy, const float *param
 template <class A, int W>
 static __global__ void sum_columns(float *sums, const A *dy, groups g, int64_t O)
 {
-    const mot_group &mine = g.g[blockIdx.z];
+    row_range mine = own_rows(g, (int)blockIdx.z);
     int64_t c = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * W;
-    int64_t begin = mine.rows * blockIdx.y / gridDim.y,
-            end = mine.rows * (blockIdx.y + 1) / gridDim.y;
+    int64_t begin = mine.n * blockIdx.y / gridDim.y, end = mine.n * (blockIdx.y + 1) / gridDim.y;
     if (c >= O)
         return;
     float sum[W] = {}, x[W];
-    for (int64_t row = mine.row + begin; row < mine.row + end; row++) {
+    for (int64_t row = mine.first + begin; row < mine.first + end; row++) {
         load<W>(x, dy + row * O + c);
         for (int j = 0; j < W; j++)
             sum[j] += x[j];
@@ -102,7 +117,7 @@ static void biases_back(mot_device *d, float *grads, const A *dy, const mot_grou
 {
     bool fast = aligned<A>(O, dy);
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);) {
+    for (int at = 0; next_groups(d, &some, g, G, &at);) {
         int64_t parts = at_most(some.most, parts_of(d, some.n));
         float *sums = workspace_of<float>(d, parts * some.n * O);
         for (int k = 0; k < some.n; k++)
@@ -117,24 +132,36 @@ static void biases_back(mot_device *d, float *grads, const A *dy, const mot_grou
     }
 }
 
+/* The weights', a product of the library's each. */
+template <class A>
+static void weights_back(mot_device *d, float *grads, const A *dy, const A *x, const mot_group *g, int G,
+                         int64_t I, int64_t O)
+{
+    void *work = workspace(d, gemm_need());
+    for (int k = 0; k < G && work; k++) {
+        if (g[k].rows == 0)
+            continue;
+        product p = product_of<A>(O, I, g[k].rows);
+        p.a = dy + g[k].row * O, p.lda = O, p.ta = true;
+        p.b = x + g[k].row * I, p.ldb = I;
+        p.c = grads + g[k].w, p.ldc = I, p.c_half = false;
+        p.add = true;
+        multiply(d, p, work);
+    }
+}
+
 template <class A>
 void linear_back_w(mot_device *d, float *grads, const float *dy, const float *x, const mot_group *g,
                    int G, int64_t I, int64_t O)
 {
     watched watch(d);
-    void *work = workspace(d, gemm_need());
+    if (sizeof(A) == 2 && grouped_suits(d, g, G))
+        grouped_back_w(d, grads, dy, x, g, G, I, O);
+    else
+        weights_back<A>(d, grads, (const A *)dy, (const A *)x, g, G, I, O);
     bool any_bias = false;
-    for (int k = 0; k < G && work; k++) {
+    for (int k = 0; k < G; k++)
         any_bias = any_bias || g[k].b >= 0;
-        if (g[k].rows == 0)
-            continue;
-        product p = product_of<A>(O, I, g[k].rows);
-        p.a = (const A *)dy + g[k].row * O, p.lda = O, p.ta = true;
-        p.b = (const A *)x + g[k].row * I, p.ldb = I;
-        p.c = grads + g[k].w, p.ldc = I, p.c_half = false;
-        p.add = true;
-        multiply(d, p, work);
-    }
     if (any_bias)
         biases_back<A>(d, grads, (const A *)dy, g, G, O);
 }

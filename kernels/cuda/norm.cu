@@ -24,10 +24,17 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + 4 * d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + 4 * d->units;
+}
+
 size_t norm_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    return l->train ? (size_t)(parts_of(d, G) * G * l->C) * sizeof(float) : 0;
+    int64_t C = l->norm_C > l->C ? l->norm_C : l->C;
+    return l->train ? (size_t)(most_parts(d, G) * C) * sizeof(float) : 0;
 }
 
 /* -- forward ------------------------------------------------------------------------------------- */
@@ -71,7 +78,7 @@ void rmsnorm(mot_device *d, float *y, float *rstd, const float *x, const float *
     watched w(d);
     bool fast = aligned<A>(C, y, x, res);
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);)
+    for (int at = 0; next_groups(d, &some, g, G, &at);)
         run(d, "rmsnorm", fast ? norm_rows<A, wide<A>> : norm_rows<A, 1>,
             dim3((unsigned)ceil_div(some.rows, WARPS)), 32 * WARPS, 0, (A *)y, rstd, (const A *)x,
             (const A *)res, params, some, C, eps);
@@ -86,17 +93,16 @@ static __global__ void norm_rows_back(A *dx, float *sums, const A *dy, const A *
                                       int add, bool in_shared)
 {
     float *space = (float *)shared_memory();
-    const mot_group &mine = g.g[blockIdx.y];
+    row_range mine = own_rows(g, (int)blockIdx.y);
     float *left = sums + ((int64_t)blockIdx.x * g.n + blockIdx.y) * C;
     float *dw = in_shared ? space + SPACE : left;
-    const float *weight = params + mine.w;
+    const float *weight = params + g.g[blockIdx.y].w;
     int64_t first = (int64_t)threadIdx.x * W, step = (int64_t)blockDim.x * W;
-    int64_t begin = mine.rows * blockIdx.x / gridDim.x,
-            end = mine.rows * (blockIdx.x + 1) / gridDim.x;
+    int64_t begin = mine.n * blockIdx.x / gridDim.x, end = mine.n * (blockIdx.x + 1) / gridDim.x;
     for (int64_t c = first; c < C; c += step)
         for (int j = 0; j < W; j++)
             dw[c + j] = 0;
-    for (int64_t row = mine.row + begin; row < mine.row + end; row++) {
+    for (int64_t row = mine.first + begin; row < mine.first + end; row++) {
         float r = rstd[row], s = 0;
         for (int64_t c = first; c < C; c += step) {
             float t[W], v[W], w[W];
@@ -138,7 +144,7 @@ void rmsnorm_back(mot_device *d, float *dx, float *grads, const float *dy, const
     size_t shared = (size_t)(SPACE + C) * sizeof(float);
     bool in_shared = shared <= MOST_SHARED;
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);) {
+    for (int at = 0; next_groups(d, &some, g, G, &at);) {
         int64_t parts = at_most(some.most, parts_of(d, some.n));
         float *sums = workspace_of<float>(d, parts * some.n * C);
         if (!sums || parts == 0)

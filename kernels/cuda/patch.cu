@@ -91,6 +91,57 @@ void spread_back(mot_device *d, float *de, const float *dy, const int32_t *of, i
         THREADS, 0, (A *)de, (const A *)dy + row * C, of + row, rows, C);
 }
 
+/* W values a thread, of one row of near. */
+template <class A, int W>
+static __global__ void unfold_kernel(A *y, const A *x, const int32_t *near, int64_t n, int64_t C)
+{
+    int64_t at = own_value() * W, i = at / C;
+    if (at >= n)
+        return;
+    float v[W] = {};
+    if (near[i] >= 0)
+        load<W>(v, x + near[i] * C + (at - i * C));
+    store<W>(y + at, v);
+}
+
+template <class A>
+void unfold(mot_device *d, float *y, const float *x, const int32_t *near, int64_t N, int64_t C)
+{
+    watched w(d);
+    bool fast = aligned<A>(C, y, x);
+    run(d, "unfold", fast ? unfold_kernel<A, wide<A>> : unfold_kernel<A, 1>,
+        blocks(9 * N * C / (fast ? wide<A> : 1)), THREADS, 0, (A *)y, (const A *)x, near, 9 * N * C,
+        C);
+}
+
+template <class A, int W>
+static __global__ void unfold_back_kernel(A *dx, const A *dy, const int32_t *near, int64_t n,
+                                          int64_t C)
+{
+    int64_t at = own_value() * W, j = at / C;
+    if (at >= n)
+        return;
+    float sum[W] = {}, v[W];
+    for (int t = 0; t < 9; t++) {
+        int64_t i = near[9 * j + 8 - t];
+        if (i < 0)
+            continue;
+        load<W>(v, dy + (9 * i + t) * C + (at - j * C));
+        for (int k = 0; k < W; k++)
+            sum[k] += v[k];
+    }
+    store<W>(dx + at, sum);
+}
+
+template <class A>
+void unfold_back(mot_device *d, float *dx, const float *dy, const int32_t *near, int64_t N, int64_t C)
+{
+    watched w(d);
+    bool fast = aligned<A>(C, dx, dy);
+    run(d, "unfold_back", fast ? unfold_back_kernel<A, wide<A>> : unfold_back_kernel<A, 1>,
+        blocks(N * C / (fast ? wide<A> : 1)), THREADS, 0, (A *)dx, (const A *)dy, near, N * C, C);
+}
+
 /* A warp has a row. */
 template <class A>
 static __global__ void error_kernel(float *loss, A *dx, const A *x, const float *target,
@@ -160,6 +211,10 @@ template <class A> void silu_back(mot_device *d, float *dx, const float *dy, con
                             int64_t, int64_t);                                                     \
     template void spread_back<A>(mot_device *, float *, const float *, const int32_t *, int64_t,   \
                                  int64_t, int64_t, int64_t);                                       \
+    template void unfold<A>(mot_device *, float *, const float *, const int32_t *, int64_t,        \
+                            int64_t);                                                              \
+    template void unfold_back<A>(mot_device *, float *, const float *, const int32_t *, int64_t,   \
+                                 int64_t);                                                         \
     template void squared_error<A>(mot_device *, float *, float *, const float *, const float *,   \
                                    const float *, int64_t, int64_t, int64_t);                      \
     template void silu<A>(mot_device *, float *, const float *, int64_t);                          \

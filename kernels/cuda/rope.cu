@@ -32,10 +32,16 @@ static int64_t parts_of(const mot_device *d, int G)
     return 1 + d->units / (G > 0 ? G : 1);
 }
 
+/* Parts of all groups, if they are at most G. */
+static int64_t most_parts(const mot_device *d, int G)
+{
+    return G + d->units;
+}
+
 size_t rope_need(const mot_device *d, const mot_limits *l)
 {
     int G = l->G < MOST_GROUPS ? l->G : (int)MOST_GROUPS;
-    int64_t sums = parts_of(d, G) * G * 2 * (l->H + l->K) * l->D;
+    int64_t sums = most_parts(d, G) * 2 * (l->H + l->K) * l->D;
     return l->train ? (size_t)sums * sizeof(float) : 0;
 }
 
@@ -207,7 +213,7 @@ void rope(mot_device *d, float *q, float *k, float *v, const float *qkv, const f
     heads t = {params, cos, sin, seq,  pos, N,
                H,      K,   D,   norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);)
+    for (int at = 0; next_groups(d, &some, g, G, &at);)
         run(d, "rope", fast ? rope_kernel<A, wide<A>> : rope_kernel<A, 1>,
             dim3((unsigned)ceil_div(some.rows * (H + 2 * K) * t.lanes, THREADS)), THREADS, 0,
             (A *)q, (A *)k, (A *)v, (const A *)qkv, some, t);
@@ -235,13 +241,12 @@ template <class A, int W>
 static __global__ void rope_back_kernel(A *dqkv, float *sums, const A *dq, const A *dk, const A *dv,
                                         const A *qkv, groups g, heads t)
 {
-    const mot_group &mine = g.g[blockIdx.y];
+    row_range mine = own_rows(g, (int)blockIdx.y);
     int64_t all = t.H + 2 * t.K;
     int64_t head = (int64_t)blockIdx.z * (THREADS / t.lanes) + threadIdx.x / (unsigned)t.lanes;
-    int64_t begin = mine.rows * blockIdx.x / gridDim.x,
-            end = mine.rows * (blockIdx.x + 1) / gridDim.x;
+    int64_t begin = mine.n * blockIdx.x / gridDim.x, end = mine.n * (blockIdx.x + 1) / gridDim.x;
     bool real = head < all;
-    norm_at n = real ? norm_of(t, mine, head) : norm_at{-1, -1};
+    norm_at n = real ? norm_of(t, g.g[blockIdx.y], head) : norm_at{-1, -1};
     values<W> w = read<float, W>(t, NULL), dw = w, db = w;
     for (int m = 0; m < MOST<W> && n.w >= 0; m++) {
         int64_t j = piece<W>(t, m);
@@ -250,7 +255,7 @@ static __global__ void rope_back_kernel(A *dqkv, float *sums, const A *dq, const
             load_weights<W>(w.b[m], t.params + n.w + j + t.D / 2);
         }
     }
-    for (int64_t row = mine.row + begin; row < mine.row + end; row++) {
+    for (int64_t row = mine.first + begin; row < mine.first + end; row++) {
         values<W> dy = read<A, W>(t, real ? place_of(t, dq, dk, dv, head, t.seq[row]) : NULL);
         if (head < t.H + t.K)
             turn(t, dy, t.pos[row], -1);
@@ -304,7 +309,7 @@ void rope_back(mot_device *d, float *dqkv, float *grads, const float *dq, const 
     heads t = {params, cos, sin, seq,  pos, N,
                H,      K,   D,   norm, eps, lanes_of(D / 2, fast ? wide<A> : 1)};
     groups some;
-    for (int at = 0; next_groups(&some, g, G, &at);) {
+    for (int at = 0; next_groups(d, &some, g, G, &at);) {
         int64_t parts = at_most(some.most, parts_of(d, some.n));
         float *sums = workspace_of<float>(d, parts * some.n * 2 * (H + K) * D);
         if (!sums || parts == 0)

@@ -54,11 +54,14 @@ const int32_t *spans(mot_device *d, const mot_segment *segments, int64_t n_segme
 {
     if (d->span_of == segments && d->span_until == until && d->span_rows == N)
         return d->span;
+    if (capturing(d)) /* it would be made of as many segments as there are now */
+        fault(d, "work that repeats has segments of which batch() does not know");
     run(d, "segments", span_kernel, dim3((unsigned)n_segments), THREADS, 0, d->span, segments, until,
         N);
     d->span_of = segments;
     d->span_until = until;
     d->span_rows = N;
+    d->span_segments = n_segments;
     return d->span;
 }
 

@@ -40,6 +40,27 @@ void mot_ref_spread_back(struct mot_device *d, mot_real *de, const mot_real *dy,
         }
 }
 
+void mot_ref_unfold(struct mot_device *d, mot_real *y, const mot_real *x, const int32_t *near, int64_t N, int64_t C)
+{
+    (void)d;
+    for (int64_t k = 0; k < 9 * N; k++)
+        for (int64_t c = 0; c < C; c++)
+            y[k * C + c] = near[k] < 0 ? 0 : x[near[k] * C + c];
+}
+
+/* By the definition of unfold, whatever near is. */
+void mot_ref_unfold_back(struct mot_device *d, mot_real *dx, const mot_real *dy, const int32_t *near, int64_t N, int64_t C)
+{
+    (void)d;
+    for (int64_t c = 0; c < C; c++)
+        for (int64_t j = 0; j < N; j++) {
+            double sum = 0;
+            for (int64_t k = 0; k < 9 * N; k++)
+                sum += near[k] == j ? (double)dy[k * C + c] : 0;
+            dx[j * C + c] = (mot_real)sum;
+        }
+}
+
 void mot_ref_squared_error(struct mot_device *d, mot_real *loss, mot_real *dx, const mot_real *x,
                            const mot_real *target, const mot_real *weight, int64_t row, int64_t rows,
                            int64_t C)

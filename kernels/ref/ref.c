@@ -95,6 +95,12 @@ static void ref_write(struct mot_device *d, void *to, const void *host, size_t b
         memcpy(to, host, bytes);
 }
 
+static int ref_batch(struct mot_device *d, const struct mot_mix *mix)
+{
+    (void)d, (void)mix;
+    return 0;
+}
+
 static int ref_repeat(struct mot_device *d, const void *key, size_t n)
 {
     (void)d, (void)key, (void)n;
@@ -711,6 +717,7 @@ const struct mot_kernels mot_kernels_ref = {
     .alloc = ref_alloc,
     .free = ref_free,
     .write = ref_write,
+    .batch = ref_batch,
     .repeat = ref_repeat,
     .repeated = ref_repeated,
     .about = ref_about,
@@ -745,6 +752,8 @@ const struct mot_kernels mot_kernels_ref = {
     .uncast = mot_ref_uncast,
     .spread = mot_ref_spread,
     .spread_back = mot_ref_spread_back,
+    .unfold = mot_ref_unfold,
+    .unfold_back = mot_ref_unfold_back,
     .squared_error = mot_ref_squared_error,
     .silu = mot_ref_silu,
     .silu_back = mot_ref_silu_back,

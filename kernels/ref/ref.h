@@ -31,6 +31,8 @@ void mot_ref_squared_error(struct mot_device *d, mot_real *loss, mot_real *dx, c
                            const mot_real *target, const mot_real *weight, int64_t row, int64_t rows,
                            int64_t C);
 void mot_ref_silu(struct mot_device *d, mot_real *y, const mot_real *x, int64_t n);
+void mot_ref_unfold(struct mot_device *d, mot_real *y, const mot_real *x, const int32_t *near, int64_t N, int64_t C);
+void mot_ref_unfold_back(struct mot_device *d, mot_real *dx, const mot_real *dy, const int32_t *near, int64_t N, int64_t C);
 void mot_ref_silu_back(struct mot_device *d, mot_real *dx, const mot_real *dy, const mot_real *x, int64_t n);
 
 #endif

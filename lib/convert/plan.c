@@ -33,7 +33,10 @@ static const struct mot_tensor *origin(const struct mot_converter *c, const stru
     const struct mot_config *from = &c->from.config;
     enum mot_weight w = t->weight == MOT_W_HEAD && from->tie_word_embeddings ? MOT_W_EMBED : t->weight;
     int tower = t->tower < 0 ? 0 : from->tower_of[t->component][c->source[first_served(&c->to.config, t)]];
-    return mot_table_find(&c->from.table, w, t->layer < 0 ? 0 : t->layer, tower);
+    const struct mot_tensor *o = mot_table_find(&c->from.table, w, t->layer < 0 ? 0 : t->layer, tower);
+    /* What takes pictures of vectors in and out has another shape with another U-Net, and begins anew then. */
+    bool other = o && t->weight >= MOT_W_PATCH_IN && (o->shape[0] != t->shape[0] || o->shape[1] != t->shape[1]);
+    return other ? NULL : o;
 }
 
 /* A tensor of the source in its file, with all that may be wrong with it; *f = NULL then. */
@@ -111,7 +114,7 @@ static int add_job(struct mot_converter *c, const struct mot_tensor *t, const ch
     if (o)
         rc = find(c, o, used, j);
     else if (t->weight >= MOT_W_PATCH_IN) /* nobody has seen vectors before */
-        j->random = t->rank == 2;
+        j->random = true;
     else if (!is_bias(t->weight)) /* a bias that was not there is zero */
         rc = mot_say(&c->complaints, "%s: has nothing to make \"%s\" of", c->o.from, t->name);
     enum mot_dtype source = j->from ? j->from->dtype : MOT_F32;

@@ -61,8 +61,8 @@ static int check_list(const char *option, const char *list, const struct mot_con
 
 /* ---- ids ---- */
 
-/* width: of vectors, or 0. */
-static int append_range(struct mot_vocab *v, const char *name, int64_t n, int32_t width)
+/* width, patch: of vectors, or 0. */
+static int append_range(struct mot_vocab *v, const char *name, int64_t n, int32_t width, int32_t patch)
 {
     if (mot_vocab_find(v, name) >= 0)
         return mot_fail(MOT_EARG, "modality \"%s\" has ids already: %d of them", name, v->modality[mot_vocab_find(v, name)].n);
@@ -74,6 +74,7 @@ static int append_range(struct mot_vocab *v, const char *name, int64_t n, int32_
     v->modality[m].first = v->size;
     v->modality[m].n = (int32_t)n;
     v->modality[m].width = width;
+    v->modality[m].patch = patch;
     v->size += (int32_t)n;
     return MOT_OK;
 }
@@ -120,11 +121,13 @@ static int add_ranges(struct mot_converter *c, struct mot_vocab *v)
         else if (m < 0 && n < 0)
             rc = mot_fail(MOT_EARG, "--add-vocab %s: say how many ids, as in %s=1024", name, name);
         else
-            rc = append_range(v, name, n < 0 ? codecs.modality[m].n : n, m < 0 ? 0 : codecs.modality[m].width);
+            rc = append_range(v, name, n < 0 ? codecs.modality[m].n : n, m < 0 ? 0 : codecs.modality[m].width,
+                              m < 0 ? 0 : codecs.modality[m].patch);
     }
     for (int m = 1; !rc && m < codecs.n_modalities; m++)
         if (mot_vocab_find(v, codecs.modality[m].name) < 0 && !c->o.add_vocab)
-            rc = append_range(v, codecs.modality[m].name, codecs.modality[m].n, codecs.modality[m].width);
+            rc = append_range(v, codecs.modality[m].name, codecs.modality[m].n, codecs.modality[m].width,
+                              codecs.modality[m].patch);
     return rc;
 }
 
@@ -316,6 +319,8 @@ static int check_options(const struct mot_convert_options *o, const struct mot_f
                         : o->random ? "init"
                                     : "untie",
                         to->name);
+    if (o->unet && strcmp(to->name, "mot") != 0)
+        return mot_fail(MOT_EARG, "--unet: only a MoT has pictures whose tokens are vectors (--to mot), not the form %s", to->name);
     return MOT_OK;
 }
 
@@ -429,6 +434,10 @@ int mot_target_make(struct mot_converter *c)
         set_towers(c, untie);
     if (!rc && to->family->label != MOT_LABEL_SUFFIX)
         rc = set_all_towers(c);
+    if (!rc && c->o.unet)
+        rc = mot_unet_find(&to->config.unet, c->o.unet);
+    if (!rc)
+        rc = mot_unet_settle(&to->config, c->o.to, &to->vocab);
     if (rc)
         return rc;
     const char *reason = mot_vectors_of(&to->config) >= 0 && strcmp(to->family->name, "mot") != 0

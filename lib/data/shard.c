@@ -186,7 +186,7 @@ static bool same_ids(const struct mot_vocab *a, const struct mot_vocab *b)
     for (int m = 0; same && m < a->n_modalities; m++)
         same = strcmp(a->modality[m].name, b->modality[m].name) == 0 &&
                a->modality[m].first == b->modality[m].first && a->modality[m].n == b->modality[m].n &&
-               a->modality[m].width == b->modality[m].width;
+               a->modality[m].width == b->modality[m].width && a->modality[m].patch == b->modality[m].patch;
     return same;
 }
 

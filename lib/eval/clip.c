@@ -195,6 +195,7 @@ static int open_clip(struct mot_clip *c, const char *path, int threads)
 {
     char *inside = mot_path(path, "config.json"), *index = mot_path(path, "model.safetensors.index.json"),
          *file = mot_path(path, "model.safetensors");
+    static const char *const layers[] = {"text_model.encoder.", "vision_model.encoder."};
     const char *slash = strrchr(path, '/');
     bool folder = inside && mot_file_exists(inside), parted = index && mot_file_exists(index);
     struct mot_net n = {0};
@@ -205,6 +206,7 @@ static int open_clip(struct mot_clip *c, const char *path, int threads)
     if (!rc) {
         take_vision(c, &n);
         take_text(c, &n);
+        mot_net_complain_unused(&n, layers, MOT_COUNT(layers));
         rc = mot_net_verdict(&n, "a CLIPModel");
     }
     mot_net_close(&n);
@@ -282,7 +284,7 @@ static void attend_before(float *o, const float *qkv, int64_t N, int64_t H, int6
 
 static void linear(const struct mot_clip *c, float *y, const float *x, struct affine l, int64_t rows, int64_t I, int64_t O, int add)
 {
-    const struct mot_group g = {0, rows, 0, l.b - l.w};
+    const struct mot_group g = {0, rows, 0, l.b - l.w, 0, 0};
     c->kernels->linear(c->d, y, x, l.w, &g, 1, I, O, add);
 }
 

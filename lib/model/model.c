@@ -9,36 +9,13 @@
 
 #include "model.h"
 
-/* A cursor over a block that may not be there yet: sizes first, pointers later. */
-struct carve {
-    char *base;
-    size_t used;
-    bool overflow;
-};
-
-static void *take(struct carve *c, int64_t n, int64_t each, size_t size)
-{
-    size_t bytes = 0, end = 0;
-    if (!mot_mul((size_t)n, (size_t)each, &bytes) || !mot_mul(bytes, size, &bytes) ||
-        !mot_add(c->used, bytes + 63, &end)) {
-        c->overflow = true;
-        return NULL;
-    }
-    void *p = c->base ? c->base + c->used : NULL;
-    c->used = end / 64 * 64;
-    return p;
-}
-
-#define TAKE(p, n, each) ((p) = take(c, (n), (each), sizeof *(p)))
-#define TAKE_ACT(p, n, each) ((p) = take(c, (n), (each), act)) /* activations have the size that the backend says */
-
-static void layout_batch(struct mot_routed *r, struct carve *c, int64_t rows)
+static void layout_batch(struct mot_routed *r, struct mot_carve *c, int64_t rows)
 {
     TAKE(r->id, rows, 1), TAKE(r->target, rows, 1), TAKE(r->pos, rows, 1);
     TAKE(r->seq, rows, 1), TAKE(r->row, rows, 1), TAKE(r->weight, rows, 1), TAKE(r->segments, rows, 1);
 }
 
-static void layout_growing(struct mot_model *m, struct carve *c)
+static void layout_growing(struct mot_model *m, struct mot_carve *c)
 {
     struct mot_routed *r = &m->batch;
     size_t act = m->k->activation;
@@ -46,7 +23,7 @@ static void layout_growing(struct mot_model *m, struct carve *c)
     TAKE_ACT(m->chosen, MOT_FEW, m->config.hidden_size), TAKE(m->logits, MOT_FEW, m->config.vocab_size);
 }
 
-static void layout_patches(struct mot_model *m, struct carve *c)
+static void layout_patches(struct mot_model *m, struct mot_carve *c)
 {
     struct mot_routed *r = &m->batch;
     int64_t n = m->rows, width = m->config.latent_size[m->vectors], C = m->config.hidden_size;
@@ -60,7 +37,12 @@ static void layout_patches(struct mot_model *m, struct carve *c)
     TAKE_ACT(m->dpatch, n, width), TAKE_ACT(m->dtime_act, m->pictures, C), TAKE_ACT(m->dtime_out, m->pictures, C);
 }
 
-static void layout_host(struct mot_model *m, struct carve *c)
+static bool has_unet(const struct mot_model *m)
+{
+    return m->config.unet.channels > 0;
+}
+
+static void layout_host(struct mot_model *m, struct mot_carve *c)
 {
     struct mot_routed *r = &m->batch;
     int64_t rows = m->rows;
@@ -73,10 +55,12 @@ static void layout_host(struct mot_model *m, struct carve *c)
     int64_t width = m->config.latent_size[m->vectors];
     TAKE(r->host_until, rows, 1), TAKE(r->host_picture, rows, 1), TAKE(r->host_time, m->pictures, MOT_TIME_FEATURES);
     TAKE(r->host_patch, rows, width), TAKE(r->host_target_patch, rows, width);
+    if (has_unet(m))
+        mot_unet_layout_host(m, c);
 }
 
 /* One layer's activations. */
-static void layout_layer(struct mot_model *m, struct carve *c, struct mot_layer *a)
+static void layout_layer(struct mot_model *m, struct mot_carve *c, struct mot_layer *a)
 {
     const struct mot_config *g = &m->config;
     int64_t n = m->rows, width = g->hidden_size, hd = g->num_attention_heads * g->head_dim;
@@ -97,7 +81,7 @@ static void layout_layer(struct mot_model *m, struct carve *c, struct mot_layer 
 }
 
 /* All layers share the first one's arrays when only scoring, and all but x with whole blocks made again. */
-static void layout_layers(struct mot_model *m, struct carve *c)
+static void layout_layers(struct mot_model *m, struct mot_carve *c)
 {
     size_t act = m->k->activation;
     layout_layer(m, c, &m->layer[0]);
@@ -110,7 +94,7 @@ static void layout_layers(struct mot_model *m, struct carve *c)
     }
 }
 
-static void layout(struct mot_model *m, struct carve *c)
+static void layout(struct mot_model *m, struct mot_carve *c)
 {
     const struct mot_config *g = &m->config;
     int64_t n = m->rows, width = g->hidden_size, ffn = g->intermediate_size;
@@ -121,6 +105,8 @@ static void layout(struct mot_model *m, struct carve *c)
         layout_growing(m, c);
     if (m->vectors >= 0)
         layout_patches(m, c);
+    if (has_unet(m))
+        mot_unet_layout(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
     TAKE_ACT(m->dqkv, n, hd + 2 * kd);
     if (m->recompute == MOT_RECOMPUTE_LIGHT)
@@ -135,13 +121,35 @@ static void layout(struct mot_model *m, struct carve *c)
     TAKE_ACT(m->dq, n, hd), TAKE_ACT(m->dk, n, kd), TAKE_ACT(m->dv, n, kd), TAKE_ACT(m->dO, n, hd);
 }
 
-static struct mot_limits limits_of(const struct mot_model *m)
+/* Products that are not a layer's: of patches, and of the U-Net around them. */
+enum { PATCH_PRODUCTS = 4 };
+struct products {
+    struct mot_product p[PATCH_PRODUCTS + MOT_UNET_PRODUCTS];
+    int n;
+};
+
+static struct products products_of(const struct mot_model *m)
+{
+    const struct mot_config *c = &m->config;
+    if (m->vectors < 0)
+        return (struct products){.n = 0};
+    int64_t C = c->hidden_size, patch = mot_patch_values(c);
+    struct products all = {
+        .p = {{m->rows, patch, C}, {m->rows, C, patch}, {m->pictures, MOT_TIME_FEATURES, C}, {m->pictures, C, C}},
+        .n = PATCH_PRODUCTS,
+    };
+    if (has_unet(m))
+        all.n += mot_unet_products(c, m->rows, m->pictures, all.p + all.n);
+    return all;
+}
+
+static struct mot_limits limits_of(const struct mot_model *m, const struct products *p)
 {
     const struct mot_config *c = &m->config;
     return (struct mot_limits){
         .N = m->rows, .segment = m->seq, .C = c->hidden_size, .H = c->num_attention_heads,
         .K = c->num_key_value_heads, .D = c->head_dim, .F = c->intermediate_size, .V = c->vocab_size,
-        .W = m->vectors < 0 ? 0 : c->latent_size[m->vectors] > MOT_TIME_FEATURES ? c->latent_size[m->vectors] : MOT_TIME_FEATURES,
+        .product = p->p, .n_products = p->n, .norm_C = c->unet.channels,
         .G = c->n_modalities, .sequences = m->sequences, .past = m->sequences ? m->seq : 0, .train = m->train,
         .params = m->params, .values = m->table.values,
     };
@@ -150,13 +158,14 @@ static struct mot_limits limits_of(const struct mot_model *m)
 /* Sizes of everything, with m's config, rows, seq and train set and layer allocated. */
 static int measure(struct mot_model *m, struct mot_memory *out, size_t *host)
 {
-    struct carve device = {0}, own = {0};
+    struct mot_carve device = {0}, own = {0};
     layout(m, &device);
     layout_host(m, &own);
     size_t weights;
     if (device.overflow || own.overflow || !mot_mul((size_t)m->table.values, sizeof(mot_real), &weights))
         return mot_fail(MOT_ENOMEM, "batches of %lld rows of this model do not fit any memory", (long long)m->rows);
-    struct mot_limits limits = limits_of(m);
+    struct products products = products_of(m);
+    struct mot_limits limits = limits_of(m, &products);
     *out = (struct mot_memory){
         .weights = weights,
         .gradients = m->train ? weights : 0,
@@ -222,7 +231,8 @@ static int allocate(struct mot_model *m)
     m->grads = m->train ? m->k->alloc(m->d, need.gradients) : NULL;
     m->block = m->k->alloc(m->d, need.activations - host);
     m->batch.host_id = mot_alloc(host, 1); /* the first of the host arrays: owns their block */
-    struct mot_limits limits = limits_of(m);
+    struct products products = products_of(m);
+    struct mot_limits limits = limits_of(m, &products);
     bool taken = m->params && (!m->train || m->grads) && m->block && m->batch.host_id &&
                  m->k->reserve(m->d, &limits) == 0;
     if (!taken && *m->k->error(m->d))
@@ -235,7 +245,7 @@ static int allocate(struct mot_model *m)
     m->k->zero(m->d, m->params, need.weights);
     if (m->train)
         m->k->zero(m->d, m->grads, need.gradients);
-    struct carve device = {.base = m->block}, own = {.base = (char *)m->batch.host_id};
+    struct mot_carve device = {.base = m->block}, own = {.base = (char *)m->batch.host_id};
     layout(m, &device);
     layout_host(m, &own);
     return fill_rope(m);
@@ -252,6 +262,10 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->recompute = train ? recompute : MOT_RECOMPUTE_NONE;
     m->vectors = mot_vectors_of(c);
     m->pictures = m->vectors < 0 ? 0 : rows / MOT_PICTURE_ROWS + 1;
+    int64_t pixels = c->unet.patch * c->unet.patch;
+    if (has_unet(m) && rows > INT32_MAX / 9 / pixels)
+        return mot_fail(MOT_ENOMEM, "batches of %lld rows, each a patch of %lld pixels, are more than the U-Net can take: lower "
+                                    "--batch or --seq", (long long)rows, (long long)pixels);
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
     if (!m->layer)
@@ -331,12 +345,20 @@ int mot_model_plan(const struct mot_config *c, const struct mot_kernels *k, int6
 
 float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64_t seed, uint64_t stream, int64_t j)
 {
-    bool is_norm = t->weight == MOT_W_Q_NORM || t->weight == MOT_W_K_NORM || t->weight == MOT_W_ATTN_NORM ||
-                   t->weight == MOT_W_FFN_NORM || t->weight == MOT_W_FINAL_NORM;
-    /* What is told begins at 0, the best guess without knowing anything, as in DiT and BAGEL. */
-    if (t->weight == MOT_W_PATCH_OUT)
-        return 0;
-    return mot_is_matrix(t) ? (float)(c->initializer_range * mot_random_normal(seed, stream, (uint64_t)j)) : (float)is_norm;
+    double range = c->initializer_range;
+    switch (t->weight) {
+    case MOT_W_Q_NORM: case MOT_W_K_NORM: case MOT_W_ATTN_NORM: case MOT_W_FFN_NORM: case MOT_W_FINAL_NORM:
+    case MOT_W_RES_NORM_1: case MOT_W_RES_NORM_2: case MOT_W_NORM_OUT: return 1;
+    /* What is told begins at 0, the best guess without knowing anything, as in DiT and BAGEL; a block begins as the identity. */
+    case MOT_W_PATCH_OUT:
+        if (c->unet.channels == 0)
+            return 0;
+        break;
+    case MOT_W_CONV_OUT: case MOT_W_RES_CONV_2: return 0;
+    case MOT_W_CONV_IN: case MOT_W_RES_CONV_1: case MOT_W_SKIP: range = 1 / sqrt((double)t->shape[1]); break;
+    default: break;
+    }
+    return mot_is_matrix(t) ? (float)(range * mot_random_normal(seed, stream, (uint64_t)j)) : 0;
 }
 
 enum mot_head_norm mot_head_norm(const struct mot_config *c)
@@ -378,18 +400,20 @@ static void head_loss(struct mot_model *m, int64_t row, int64_t rows, bool backw
                     m->batch.target + row, m->batch.weight + row, (mot_real)c->z_loss, rows, C, ids);
 }
 
-/* All that the calls of a run depend on and that changes from batch to batch. */
+/* All that the calls of a run depend on and that changes from batch to batch.  The device was told of the segments; and
+ * where it takes any mix begin tells it no more, unless there are patches, which are worked on by rows. */
 struct run_key {
-    int64_t n, n_segments, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
+    int64_t n, n_pictures, n_patches, begin[MOT_MAX_MODALITIES + 1];
     int64_t backward, until;
 };
 
 static struct run_key key_of(const struct mot_model *m, bool backward)
 {
     const struct mot_routed *r = &m->batch;
-    struct run_key k = {.n = r->n, .n_segments = r->n_segments, .n_pictures = r->n_pictures, .n_patches = r->n_patches,
-                        .backward = backward, .until = r->until != NULL};
-    memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
+    struct run_key k = {.n = r->n, .n_pictures = r->n_pictures, .n_patches = r->n_patches, .backward = backward,
+                        .until = r->until != NULL};
+    if (!r->any_mix || r->n_pictures > 0)
+        memcpy(k.begin, r->begin, (size_t)(m->config.n_modalities + 1) * sizeof *r->begin);
     return k;
 }
 

@@ -11,6 +11,7 @@
 #include "../base/device.h"
 #include "../base/json.h"
 #include "../base/safetensors.h"
+#include "carve.h"
 
 /* ---- presets.c ---- */
 /* Fill c from a preset; its modalities are returned apart, for use without a tokenizer. False: no such preset. */
@@ -21,7 +22,7 @@ bool mot_preset_find(const char *name, struct mot_config *c, const char *const *
 json_t *mot_config_json(const struct mot_config *c) MOT_CHECKED;
 
 /* ---- vectors.c: pictures whose tokens are vectors ---- */
-enum { MOT_TIME_FEATURES = 256, MOT_MAX_VECTOR = 1 << 16 };
+enum { MOT_TIME_FEATURES = 256, MOT_MAX_VECTOR = 1 << 16, MOT_MAX_CHANNELS = 1 << 14, MOT_UNET_BLOCKS = 2 };
 /* The modality whose tokens are vectors, or -1. */
 int mot_vectors_of(const struct mot_config *c);
 const char *mot_objective_name(enum mot_objective o);
@@ -29,7 +30,13 @@ int mot_objective_find(enum mot_objective *o, const char *name) MOT_CHECKED;
 int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name) MOT_CHECKED;
 int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v) MOT_CHECKED;
 double mot_usual_weight(const struct mot_config *c, int modality); /* of a modality in the loss, where nothing is said */
+/* What a U-Net needs to know from the vocabulary (may be NULL); none where no modality has vectors. */
+int mot_unet_settle(struct mot_config *c, const char *name, const struct mot_vocab *v) MOT_CHECKED;
 void mot_vectors_write(const struct mot_config *c, json_t *j);
+
+/* Values of a patch as the stream's products have it: its vector's, or what the U-Net makes of it. */
+int64_t mot_patch_values(const struct mot_config *c);
+double mot_patch_flops(const struct mot_config *c); /* forward, of what takes a patch in and out (size.c) */
 
 /* ---- diffusion.c: levels of noise ---- */
 struct mot_level {
@@ -82,6 +89,11 @@ enum mot_weight { /* the rows of the table; see rows[] in table.c for names and 
     /* of pictures of vectors: the projections of patches, and the embedding of the level of noise */
     MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS,
     MOT_W_TIME_1, MOT_W_TIME_1_BIAS, MOT_W_TIME_2, MOT_W_TIME_2_BIAS,
+    /* and the U-Net around them: unet.c */
+    MOT_W_CONV_IN, MOT_W_CONV_IN_BIAS, MOT_W_NORM_OUT, MOT_W_CONV_OUT, MOT_W_CONV_OUT_BIAS,
+    MOT_W_RES_NORM_1, MOT_W_RES_CONV_1, MOT_W_RES_CONV_1_BIAS, MOT_W_RES_TIME, MOT_W_RES_TIME_BIAS,
+    MOT_W_RES_NORM_2, MOT_W_RES_CONV_2, MOT_W_RES_CONV_2_BIAS,
+    MOT_W_SKIP,
     MOT_WEIGHTS
 };
 
@@ -89,7 +101,7 @@ struct mot_tensor {
     char *name; /* Hugging Face's, with the tower's suffix */
     enum mot_weight weight;
     enum mot_component component; /* where tower is not -1 */
-    int layer; /* -1: not in a layer */
+    int layer; /* or the U-Net's block; -1: in none */
     int tower; /* -1: shared by all (embedding, head) */
     int rank;
     int64_t shape[2];
@@ -100,7 +112,8 @@ struct mot_table {
     int64_t n;
     struct mot_tensor *tensor; /* in order of offset */
     int64_t values;            /* of the whole block, padding included */
-    int64_t *at;               /* tensor index of (layer, weight, tower), -1: none; see mot_offset */
+    int64_t layers;            /* or blocks of the U-Net, if those are more */
+    int64_t *at;               /* (layers, weight, tower) tensor index, -1: none; see mot_offset */
     int n_towers;
 };
 int mot_table_build(struct mot_table *t, const struct mot_config *c) MOT_CHECKED;
@@ -162,6 +175,7 @@ struct mot_routed {
     /* For sequences that grow: the past of each piece, and of each row with all before it in its piece. */
     struct mot_past *piece_past, *row_past;
     bool grows, behind; /* what is run is remembered; and there is a past already */
+    bool any_mix;       /* the device does the same work for all batches of n rows, however many of each modality */
     /* host twins of what the host needs again, and of what is being filled */
     int32_t *host_id, *host_target, *host_pos, *host_seq, *host_row;
     mot_real *host_weight;
@@ -187,6 +201,25 @@ struct mot_layer {
     mot_act *ffn_side;     /* (N,C) pre: norm of mid.  post: output of down_proj */
     mot_real *ffn_rstd;    /* (N) */
     mot_act *gate_up;      /* (N,2F) */
+};
+
+/* What the U-Net's blocks leave, and what they work in, at most M pictures with n pixels in all, of U channels (unet.c).
+ * Input x of a block is the output y of the one before, but for the first on either way. */
+struct mot_resnet {
+    mot_act *x, *y, *norm_1, *mid, *norm_2; /* (n,U) */
+    mot_real *rstd_1, *rstd_2;              /* (n) */
+    mot_act *time;                          /* (M,U) */
+};
+struct mot_unet_run {
+    int64_t pixels;                                 /* of the batch */
+    int32_t *near, *picture;                        /* (n,9): as unfold wants it; (n): whose pixel it is */
+    int32_t *host_near, *host_picture;
+    struct mot_resnet block[2 * MOT_MAX_UNET];      /* down, then up */
+    mot_act *windows, *act, *norm;                  /* (n, 9 max(U, values of a pixel)), (n,U), (n,U) */
+    mot_real *rstd;                                 /* (n) */
+    mot_act *time_act;                              /* (M,C) */
+    mot_act *d, *dact, *dskip[MOT_MAX_UNET];        /* (n,U); d is handed from part to part */
+    mot_act *dtime, *dtime_act;                     /* (M,U), (M,C) */
 };
 
 struct mot_model {
@@ -216,6 +249,7 @@ struct mot_model {
     /* Where a modality has vectors, of width W; at most M pictures in a batch. */
     int vectors;                                         /* that modality, or -1 */
     int64_t pictures;                                    /* M */
+    struct mot_unet_run unet;                            /* where config.unet.channels > 0 */
     mot_real *patch, *patch_target, *time;               /* (N,W), (N,W), (M,MOT_TIME_FEATURES) */
     mot_act *patch_in, *patch_out, *dpatch;              /* (N,W) */
     mot_act *time_in;                                    /* (M,MOT_TIME_FEATURES) */
@@ -296,6 +330,20 @@ void mot_patches_in(struct mot_model *m);
 void mot_patches_out(struct mot_model *m, bool loss, bool backward);
 void mot_patches_out_back(struct mot_model *m);
 void mot_patches_in_back(struct mot_model *m);
+/* unet.c: pixels (n, values of a pixel) in, and told out again; time (M,C): each picture's level of noise.  Down to
+ * block[blocks - 1].y, (patches, P P U); up from block[blocks].x of that shape. */
+void mot_unet_layout(struct mot_model *m, struct mot_carve *c);
+void mot_unet_layout_host(struct mot_model *m, struct mot_carve *c);
+enum { MOT_UNET_PRODUCTS = 5 };
+int mot_unet_products(const struct mot_config *c, int64_t rows, int64_t pictures, struct mot_product p[MOT_UNET_PRODUCTS]);
+double mot_unet_patch_flops(const struct mot_config *c);   /* forward, of a patch */
+double mot_unet_picture_flops(const struct mot_config *c); /* and of a picture beside its patches */
+void mot_unet_route(struct mot_model *m, const struct mot_batch *b);
+void mot_unet_down(struct mot_model *m, const mot_act *pixels, const mot_act *time);
+void mot_unet_up(struct mot_model *m, mot_act *told);
+/* Gradients of what came up from block[blocks].x, in m->unet.d; and from there, of what went down, to dtime. */
+void mot_unet_up_back(struct mot_model *m, const mot_act *dtold);
+void mot_unet_down_back(struct mot_model *m, mot_act *dtime, const mot_act *pixels, const mot_act *time);
 /* Row `row` of activations (N,width), of which only the backend knows the type. */
 static inline mot_act *mot_rows_of(const struct mot_model *m, mot_act *a, int64_t row, int64_t width)
 {

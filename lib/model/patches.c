@@ -4,6 +4,8 @@
  *
  *   in    x = Win patch + bin + time;   time = W2 silu(W1 features + b1) + b2, features those of the picture's level of noise
  *   out   told = Wout final_norm(x) + bout, whose mean squared distance to what was to be told is the row's loss
+ * With a U-Net (unet.c) patch is what its way down made of the picture and of time, which is not added then; and told is what
+ * its way up makes of Wout final_norm(x) + bout.
  *
  * Patches are the rows of one modality, so in sorted order they lie together, picture after picture: what a batch holds of
  * them is copied as it lies.
@@ -12,32 +14,56 @@
 
 static struct mot_group group(const struct mot_model *m, int64_t row, int64_t rows, enum mot_weight w, enum mot_weight b)
 {
-    return (struct mot_group){row, rows, mot_offset(&m->table, w, 0, 0), mot_offset(&m->table, b, 0, 0)};
+    return (struct mot_group){row, rows, mot_offset(&m->table, w, 0, 0), mot_offset(&m->table, b, 0, 0), 0, 0};
 }
 
+/* Rows of patches, in arrays that begin with them. */
 static struct mot_group of_patches(const struct mot_model *m, enum mot_weight w, enum mot_weight b)
 {
-    const struct mot_routed *r = &m->batch;
-    return group(m, r->begin[m->vectors], r->n_patches, w, b);
+    return group(m, 0, m->batch.n_patches, w, b);
 }
 
-/* The groups of the way in: the two products of the level's embedding, for each picture, and that of the patches. */
+static bool has_unet(const struct mot_model *m)
+{
+    return m->config.unet.channels > 0;
+}
+
+/* The batch's patches in activations (N,width). */
+static mot_act *patches_of(const struct mot_model *m, mot_act *a, int64_t width)
+{
+    return mot_rows_of(m, a, m->batch.begin[m->vectors], width);
+}
+
+/* The batch's vectors in (N,W). */
+static mot_act *vectors_of(const struct mot_model *m, mot_act *a)
+{
+    return patches_of(m, a, m->config.latent_size[m->vectors]);
+}
+
+/* The groups of the way in: the two products of the level's embedding, for each picture, and that of the patches; and what the
+ * last one multiplies. */
 struct way_in {
     struct mot_group first, second, patches;
+    mot_act *in;
 };
 
 static struct way_in way_in(const struct mot_model *m)
 {
     int64_t n = m->batch.n_pictures;
     return (struct way_in){group(m, 0, n, MOT_W_TIME_1, MOT_W_TIME_1_BIAS), group(m, 0, n, MOT_W_TIME_2, MOT_W_TIME_2_BIAS),
-                           of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS)};
+                           of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS),
+                           has_unet(m) ? m->unet.block[m->config.unet.blocks - 1].y : vectors_of(m, m->patch_in)};
 }
 
 static int check(const struct mot_model *m, const struct mot_batch *b, const struct mot_seen *p)
 {
     int64_t rows = 0, width = m->vectors < 0 ? 0 : m->config.latent_size[m->vectors];
-    for (int64_t k = 0; k < b->n_pictures; k++)
-        rows += b->picture[k].n;
+    for (int64_t k = 0; k < b->n_pictures; k++) {
+        const struct mot_picture *q = &b->picture[k];
+        rows += q->n;
+        if (q->n < 1 || q->rows < 1 || q->columns < 1 || (int64_t)q->rows * q->columns != q->n)
+            return mot_fail(MOT_EARG, "a picture of %lld patches in %d rows of %d", (long long)q->n, q->rows, q->columns);
+    }
     if (b->n_pictures == 0)
         return MOT_OK;
     if (m->vectors < 0 || rows * width != b->n_latent || !p)
@@ -99,6 +125,8 @@ int mot_patches_route(struct mot_model *m, const struct mot_batch *b, const stru
     m->k->write(m->d, r->picture + row, r->host_picture + row, (size_t)r->n_patches * sizeof *r->picture);
     m->k->write(m->d, m->time, r->host_time, (size_t)(b->n_pictures * MOT_TIME_FEATURES) * sizeof *m->time);
     send(m, m->patch + row * width, p->x, b->n_latent, r->host_patch);
+    if (has_unet(m))
+        mot_unet_route(m, b);
     if (p->target)
         send(m, m->patch_target + row * width, p->target, b->n_latent, r->host_target_patch);
     return MOT_OK;
@@ -119,8 +147,11 @@ void mot_patches_in(struct mot_model *m)
     k->silu(m->d, m->time_act, m->time_hidden, n * C);
     k->linear(m->d, m->time_out, m->time_act, m->params, &g.second, 1, C, C, 0);
     k->cast(m->d, m->patch_in, m->patch, row, r->n_patches, width);
-    k->linear(m->d, mot_residual(m, 0), m->patch_in, m->params, &g.patches, 1, width, C, 0);
-    k->spread(m->d, mot_residual(m, 0), m->time_out, r->picture, row, r->n_patches, C);
+    if (has_unet(m))
+        mot_unet_down(m, vectors_of(m, m->patch_in), m->time_out);
+    k->linear(m->d, patches_of(m, mot_residual(m, 0), C), g.in, m->params, &g.patches, 1, mot_patch_values(&m->config), C, 0);
+    if (!has_unet(m))
+        k->spread(m->d, mot_residual(m, 0), m->time_out, r->picture, row, r->n_patches, C);
 }
 
 /* What the model tells about the patches, and with loss how far it is off; with dtold also that error's gradient. */
@@ -129,12 +160,15 @@ void mot_patches_out(struct mot_model *m, bool loss, bool backward)
     const struct mot_routed *r = &m->batch;
     if (r->n_pictures == 0)
         return;
-    int64_t width = m->config.latent_size[m->vectors];
+    int64_t width = m->config.latent_size[m->vectors], C = m->config.hidden_size;
     struct mot_group g = of_patches(m, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS);
-    m->k->linear(m->d, m->patch_out, m->final_norm, m->params, &g, 1, m->config.hidden_size, width, 0);
+    mot_act *out = has_unet(m) ? m->unet.block[m->config.unet.blocks].x : vectors_of(m, m->patch_out);
+    m->k->linear(m->d, out, patches_of(m, m->final_norm, C), m->params, &g, 1, C, mot_patch_values(&m->config), 0);
+    if (has_unet(m))
+        mot_unet_up(m, vectors_of(m, m->patch_out));
     if (loss)
-        m->k->squared_error(m->d, m->nll, backward ? m->dpatch : NULL, m->patch_out, m->patch_target, r->weight, g.row,
-                            g.rows, width);
+        m->k->squared_error(m->d, m->nll, backward ? m->dpatch : NULL, m->patch_out, m->patch_target, r->weight,
+                            r->begin[m->vectors], r->n_patches, width);
 }
 
 /* From dpatch to m->dside, as head_loss leaves it there for the other rows. */
@@ -142,10 +176,15 @@ void mot_patches_out_back(struct mot_model *m)
 {
     if (m->batch.n_pictures == 0)
         return;
-    int64_t width = m->config.latent_size[m->vectors], C = m->config.hidden_size;
+    int64_t C = m->config.hidden_size, values = mot_patch_values(&m->config);
     struct mot_group g = of_patches(m, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS);
-    m->k->linear_back_w(m->d, m->grads, m->dpatch, m->final_norm, &g, 1, C, width);
-    m->k->linear_back_x(m->d, m->dside, m->dpatch, m->params, &g, 1, C, width, 0);
+    const mot_act *dout = vectors_of(m, m->dpatch);
+    if (has_unet(m)) {
+        mot_unet_up_back(m, dout);
+        dout = m->unet.d;
+    }
+    m->k->linear_back_w(m->d, m->grads, dout, patches_of(m, m->final_norm, C), &g, 1, C, values);
+    m->k->linear_back_x(m->d, patches_of(m, m->dside, C), dout, m->params, &g, 1, C, values, 0);
 }
 
 /* From m->dx; its rows of patches are zero afterwards, so that they do not reach the embedding. */
@@ -156,15 +195,21 @@ void mot_patches_in_back(struct mot_model *m)
     int64_t C = m->config.hidden_size, n = r->n_pictures;
     if (n == 0)
         return;
-    int64_t width = m->config.latent_size[m->vectors], row = r->begin[m->vectors];
+    int64_t values = mot_patch_values(&m->config), row = r->begin[m->vectors];
     struct way_in g = way_in(m);
-    k->linear_back_w(m->d, m->grads, m->dx, m->patch_in, &g.patches, 1, width, C);
-    k->spread_back(m->d, m->dtime_out, m->dx, r->picture, row, r->n_patches, n, C);
+    mot_act *dpatches = patches_of(m, m->dx, C);
+    k->linear_back_w(m->d, m->grads, dpatches, g.in, &g.patches, 1, values, C);
+    if (has_unet(m)) {
+        k->linear_back_x(m->d, m->unet.d, dpatches, m->params, &g.patches, 1, values, C, 0);
+        mot_unet_down_back(m, m->dtime_out, vectors_of(m, m->patch_in), m->time_out);
+    } else {
+        k->spread_back(m->d, m->dtime_out, m->dx, r->picture, row, r->n_patches, n, C);
+    }
     k->linear_back_w(m->d, m->grads, m->dtime_out, m->time_act, &g.second, 1, C, C);
     k->linear_back_x(m->d, m->dtime_act, m->dtime_out, m->params, &g.second, 1, C, C, 0);
     k->silu_back(m->d, m->dtime_act, m->dtime_act, m->time_hidden, n * C);
     k->linear_back_w(m->d, m->grads, m->dtime_act, m->time_in, &g.first, 1, MOT_TIME_FEATURES, C);
-    k->zero(m->d, mot_rows_of(m, m->dx, row, C), (size_t)(r->n_patches * C) * k->activation);
+    k->zero(m->d, dpatches, (size_t)(r->n_patches * C) * k->activation);
 }
 
 int mot_model_told(struct mot_model *m, float *told)

@@ -96,6 +96,8 @@ int mot_model_route_behind(struct mot_model *m, const struct mot_batch *b, doubl
     m->k->write(m->d, r->row, r->host_row, n * sizeof *r->row);
     m->k->write(m->d, r->weight, r->host_weight, n * sizeof *r->weight);
     m->k->write(m->d, r->segments, r->host_segments, (size_t)b->n_pieces * sizeof *r->segments);
+    struct mot_mix mix = {b->n, r->begin, m->config.n_modalities, r->segments, b->n_pieces, r->until};
+    r->any_mix = m->k->batch(m->d, &mix);
     return MOT_OK;
 }
 
@@ -107,12 +109,12 @@ int mot_groups(const struct mot_model *m, enum mot_component c, int64_t layer, e
         int tower = m->config.tower_of[c][k];
         int64_t row = m->batch.begin[k], rows = m->batch.begin[k + 1] - row;
         int64_t offset = mot_offset(&m->table, w, layer, tower);
-        if (rows == 0)
+        if (rows == 0 && !m->batch.any_mix)
             continue;
         if (n > 0 && g[n - 1].w == offset && offset >= 0) /* neighbours that share a tower are one group */
-            g[n - 1].rows += rows;
+            g[n - 1].rows += rows, g[n - 1].to = k + 1;
         else
-            g[n++] = (struct mot_group){row, rows, offset, mot_offset(&m->table, b, layer, tower)};
+            g[n++] = (struct mot_group){row, rows, offset, mot_offset(&m->table, b, layer, tower), k, k + 1};
     }
     return n;
 }

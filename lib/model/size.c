@@ -52,14 +52,24 @@ static double layer_flops(const struct mot_config *c, const struct mot_rows *r)
     return (double)c->num_hidden_layers * (2 * layer * (double)r->n + 2 * 2 * r->pairs * hd);
 }
 
+double mot_patch_flops(const struct mot_config *c)
+{
+    double products = 2 * 2 * (double)c->hidden_size * (double)mot_patch_values(c);
+    return products + (c->unet.channels ? mot_unet_patch_flops(c) : 0);
+}
+
+/* The embedding of its level of noise. */
+static double picture_flops(const struct mot_config *c)
+{
+    double width = (double)c->hidden_size;
+    return 2 * width * (MOT_TIME_FEATURES + width) + (c->unet.channels ? mot_unet_picture_flops(c) : 0);
+}
+
 double mot_forward_flops(const struct mot_config *c, const struct mot_rows *r)
 {
     double width = (double)c->hidden_size;
-    int k = mot_vectors_of(c);
-    double patch = k < 0 ? 0 : 2 * width * (double)c->latent_size[k];
-    double matrices = width * (double)c->vocab_size * (double)(r->n - r->patches) + patch * (double)r->patches +
-                      width * (MOT_TIME_FEATURES + width) * (double)r->pictures;
-    return layer_flops(c, r) + 2 * matrices;
+    double pictures = r->patches ? mot_patch_flops(c) * (double)r->patches + picture_flops(c) * (double)r->pictures : 0;
+    return layer_flops(c, r) + 2 * width * (double)c->vocab_size * (double)(r->n - r->patches) + pictures;
 }
 
 int mot_recompute_find(const char *name, enum mot_recompute *level)

@@ -5,16 +5,16 @@
  * Initialisation, loading, saving, the optimizer, conversion and the sizes printed before anything is
  * allocated all walk this one table; nobody lists tensors twice.
  *
- * Order in the block: embedding; then a tower after the other, its matrices layer by layer, then its
- * vectors; final norms; head; what takes patches in and out, by BAGEL's names.  So [Wq|Wk|Wv] and [Wgate|Wup] are each one matrix, biases of q, k, v one
- * vector, and what one tower decays is one stretch.  A stretch that a kernel sees as one begins at a
+ * Order in the block: embedding, head, what takes patches in and out (by BAGEL's names, the U-Net by those of
+ * diffusers); then a tower after the other, its matrices layer by layer, its vectors, its final norm.  So [Wq|Wk|Wv]
+ * and [Wgate|Wup] are each one matrix, biases of q, k, v one vector, and what one tower decays is one stretch.  A stretch that a kernel sees as one begins at a
  * multiple of 16 values (a cache line); the gaps stay zero.
  */
 #include "model.h"
 
-enum place { SHARED, MATRIX, VECTOR, LAST };
-enum size { ONE, C, H, K, HD, KD, D, F, V, W, TIME }; /* dimensions by name; see size_of */
-enum when { ALWAYS, QKV_BIAS, O_BIAS, QK_RMS, QK_LAYER, UNTIED, VECTORS };
+enum place { SHARED, BLOCK, SKIP, MATRIX, VECTOR, LAST }; /* BLOCK: of the U-Net; SKIP: of half of them */
+enum size { ONE, C, H, K, HD, KD, D, F, V, W, TIME, U, PIXEL, U_TAPS, PIXEL_TAPS }; /* dimensions by name; see size_of */
+enum when { ALWAYS, QKV_BIAS, O_BIAS, QK_RMS, QK_LAYER, UNTIED, VECTORS, UNET };
 
 /* A row a tensor.  In a name, # is where the layer's number goes and % the tower's suffix ("" or "_image"). */
 static const struct row {
@@ -56,6 +56,20 @@ static const struct row {
     {MOT_W_TIME_1_BIAS, "time_embedder.mlp.0.bias", SHARED, 0, {C, ONE}, VECTORS, false},
     {MOT_W_TIME_2, "time_embedder.mlp.2.weight", SHARED, 0, {C, C}, VECTORS, false},
     {MOT_W_TIME_2_BIAS, "time_embedder.mlp.2.bias", SHARED, 0, {C, ONE}, VECTORS, false},
+    {MOT_W_CONV_IN, "unet.conv_in.weight", SHARED, 0, {U, PIXEL_TAPS}, UNET, false},
+    {MOT_W_CONV_IN_BIAS, "unet.conv_in.bias", SHARED, 0, {U, ONE}, UNET, false},
+    {MOT_W_NORM_OUT, "unet.norm_out.weight", SHARED, 0, {U, ONE}, UNET, false},
+    {MOT_W_CONV_OUT, "unet.conv_out.weight", SHARED, 0, {PIXEL, U_TAPS}, UNET, false},
+    {MOT_W_CONV_OUT_BIAS, "unet.conv_out.bias", SHARED, 0, {PIXEL, ONE}, UNET, false},
+    {MOT_W_RES_NORM_1, "unet.resnets.#.norm1.weight", BLOCK, 0, {U, ONE}, UNET, false},
+    {MOT_W_RES_CONV_1, "unet.resnets.#.conv1.weight", BLOCK, 0, {U, U_TAPS}, UNET, false},
+    {MOT_W_RES_CONV_1_BIAS, "unet.resnets.#.conv1.bias", BLOCK, 0, {U, ONE}, UNET, false},
+    {MOT_W_RES_TIME, "unet.resnets.#.time_emb_proj.weight", BLOCK, 0, {U, C}, UNET, false},
+    {MOT_W_RES_TIME_BIAS, "unet.resnets.#.time_emb_proj.bias", BLOCK, 0, {U, ONE}, UNET, false},
+    {MOT_W_RES_NORM_2, "unet.resnets.#.norm2.weight", BLOCK, 0, {U, ONE}, UNET, false},
+    {MOT_W_RES_CONV_2, "unet.resnets.#.conv2.weight", BLOCK, 0, {U, U_TAPS}, UNET, false},
+    {MOT_W_RES_CONV_2_BIAS, "unet.resnets.#.conv2.bias", BLOCK, 0, {U, ONE}, UNET, false},
+    {MOT_W_SKIP, "unet.skips.#.weight", SKIP, 0, {U, U}, UNET, false},
 };
 
 static int64_t size_of(const struct mot_config *c, enum size s)
@@ -70,8 +84,12 @@ static int64_t size_of(const struct mot_config *c, enum size s)
     case D: return c->head_dim;
     case F: return c->intermediate_size;
     case V: return c->vocab_size;
-    case W: return c->latent_size[mot_vectors_of(c)];
+    case W: return mot_patch_values(c);
     case TIME: return MOT_TIME_FEATURES;
+    case U: return c->unet.channels;
+    case PIXEL: return c->latent_size[mot_vectors_of(c)] / (c->unet.patch * c->unet.patch);
+    case U_TAPS: return 9 * size_of(c, U);
+    case PIXEL_TAPS: return 9 * size_of(c, PIXEL);
     }
     return 0;
 }
@@ -86,6 +104,7 @@ static bool wanted(const struct mot_config *c, enum when w)
     case QK_LAYER: return c->qk_norm == MOT_QK_LAYER;
     case UNTIED: return !c->tie_word_embeddings;
     case VECTORS: return mot_vectors_of(c) >= 0;
+    case UNET: return c->unet.channels > 0;
     }
     return false;
 }
@@ -136,7 +155,7 @@ static int add(struct mot_table *t, int64_t *capacity, const struct mot_config *
     int rc = mot_grow((void **)&t->tensor, t->n, capacity, sizeof *t->tensor);
     if (rc)
         return rc;
-    bool shared = r->place == SHARED, layered = r->place == MATRIX || r->place == VECTOR;
+    bool shared = r->place < MATRIX, layered = r->place != SHARED && r->place != LAST;
     char suffix[MOT_NAME_BYTES + 1] = "";
     if (!shared && tower > 0)
         snprintf(suffix, sizeof suffix, "_%s", c->tower[tower]);
@@ -168,7 +187,7 @@ static int add_all(struct mot_table *t, int64_t *capacity, const struct mot_conf
 {
     for (int i = 0; i < MOT_COUNT(rows); i++) {
         const struct row *r = &rows[i];
-        if (r->place != place || !wanted(c, r->when) || (place != SHARED && !tower_used(c, r->component, tower)))
+        if (r->place != place || !wanted(c, r->when) || (place >= MATRIX && !tower_used(c, r->component, tower)))
             continue;
         int rc = add(t, capacity, c, r, layer, tower);
         if (rc)
@@ -177,19 +196,34 @@ static int add_all(struct mot_table *t, int64_t *capacity, const struct mot_conf
     return MOT_OK;
 }
 
+/* How many times each row of a place is there. */
+static int64_t times(const struct mot_config *c, enum place place)
+{
+    int64_t blocks = c->unet.channels ? c->unet.blocks : 0;
+    switch (place) {
+    case SHARED: case LAST: return 1;
+    case BLOCK: return 2 * blocks;
+    case SKIP: return blocks;
+    case MATRIX: case VECTOR: break;
+    }
+    return c->num_hidden_layers;
+}
+
 int mot_table_build(struct mot_table *t, const struct mot_config *c)
 {
     *t = (struct mot_table){.n_towers = c->n_towers};
-    int64_t cells = c->num_hidden_layers * MOT_WEIGHTS * c->n_towers, capacity = 0;
+    t->layers = times(c, MATRIX) > times(c, BLOCK) ? times(c, MATRIX) : times(c, BLOCK);
+    int64_t cells = t->layers * MOT_WEIGHTS * c->n_towers, capacity = 0;
     t->at = mot_alloc((size_t)cells, sizeof *t->at);
     int rc = t->at ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i < cells; i++)
         t->at[i] = -1;
-    if (!rc)
-        rc = add_all(t, &capacity, c, SHARED, 0, 0);
+    for (int place = SHARED; place < MATRIX && !rc; place++)
+        for (int64_t l = 0; l < times(c, (enum place)place) && !rc; l++)
+            rc = add_all(t, &capacity, c, (enum place)place, l, 0);
     for (int tower = 0; tower < c->n_towers && !rc; tower++)
         for (int place = MATRIX; place <= LAST && !rc; place++)
-            for (int64_t l = 0; l < (place == LAST ? 1 : c->num_hidden_layers) && !rc; l++)
+            for (int64_t l = 0; l < times(c, (enum place)place) && !rc; l++)
                 rc = add_all(t, &capacity, c, (enum place)place, l, tower);
     t->values = (t->values + 15) / 16 * 16;
     if (rc)
@@ -208,7 +242,7 @@ void mot_table_free(struct mot_table *t)
 
 const struct mot_tensor *mot_table_find(const struct mot_table *t, enum mot_weight w, int64_t layer, int tower)
 {
-    int64_t i = w == MOT_WEIGHTS ? -1 : t->at[index_of(t, w, layer, tower)];
+    int64_t i = w == MOT_WEIGHTS || layer >= t->layers ? -1 : t->at[index_of(t, w, layer, tower)];
     return i < 0 ? NULL : &t->tensor[i];
 }
 

@@ -5,7 +5,11 @@
  *   "latent_sizes": {"image": 192}                  values of a token's vector
  *   "diffusion": {"objective": "ddpm", "steps": 1000, "schedule": "cosine"}
  *   "diffusion": {"objective": "flow", "shift": 1}
+ *   "unet": {"channels": 64, "blocks": 2, "patch_size": 4}
  */
+#include <errno.h>
+#include <stdlib.h>
+
 #include "model.h"
 
 static const char *const objective_names[] = {"ddpm", "flow"};
@@ -53,9 +57,26 @@ static int read_sizes(struct mot_config *c, const json_t *j, const char *name)
     return MOT_OK;
 }
 
+static int read_unet(struct mot_config *c, const json_t *j, const char *name)
+{
+    const json_t *o = json_object_get(j, "unet");
+    if (!o || json_is_null(o))
+        return MOT_OK;
+    if (!json_is_object(o))
+        return mot_fail(MOT_EFORMAT, "%s: key \"unet\": expected an object", name);
+    int rc = mot_json_int(o, name, "channels", 0, MOT_MAX_CHANNELS, &c->unet.channels);
+    if (!rc)
+        rc = mot_json_int(o, name, "blocks", 1, MOT_MAX_UNET, &c->unet.blocks);
+    if (!rc)
+        rc = mot_json_int(o, name, "patch_size", 1, MOT_MAX_VECTOR, &c->unet.patch);
+    return rc;
+}
+
 int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name)
 {
     int rc = read_sizes(c, j, name);
+    if (!rc)
+        rc = read_unet(c, j, name);
     const json_t *o = json_object_get(j, "diffusion");
     if (rc || !o || json_is_null(o))
         return rc;
@@ -82,6 +103,55 @@ double mot_usual_weight(const struct mot_config *c, int modality)
     return c->latent_size[modality] > 0 && c->diffusion.objective == MOT_DDPM ? 5 : 1;
 }
 
+int64_t mot_patch_values(const struct mot_config *c)
+{
+    return c->unet.channels ? c->unet.patch * c->unet.patch * c->unet.channels : c->latent_size[mot_vectors_of(c)];
+}
+
+int mot_unet_find(struct mot_unet *u, const char *text)
+{
+    char *end;
+    errno = 0;
+    long long channels = strtoll(text, &end, 10), blocks = MOT_UNET_BLOCKS;
+    bool good = end != text;
+    if (*end == ',') {
+        const char *at = end + 1;
+        blocks = strtoll(at, &end, 10);
+        good &= end != at;
+    }
+    if (!good || *end || errno || channels < 0 || channels > MOT_MAX_CHANNELS || blocks < 1 || blocks > MOT_MAX_UNET)
+        return mot_fail(MOT_EARG, "\"%.40s\": expected the U-Net's CHANNELS, 0 to %d, or CHANNELS,BLOCKS with 1 to %d blocks", text,
+                        MOT_MAX_CHANNELS, MOT_MAX_UNET);
+    *u = (struct mot_unet){.channels = channels, .blocks = blocks};
+    return MOT_OK;
+}
+
+int mot_unet_settle(struct mot_config *c, const char *name, const struct mot_vocab *v)
+{
+    struct mot_unet *u = &c->unet;
+    int k = mot_vectors_of(c);
+    if (k < 0 || u->channels == 0) {
+        *u = (struct mot_unet){0};
+        return MOT_OK;
+    }
+    int64_t said = v ? v->modality[k].patch : 0;
+    if (u->patch && said && u->patch != said)
+        return mot_fail(MOT_EARG, "%s: unet.patch_size says patches of %lld pixels a side, the tokenizer %lld", name,
+                        (long long)u->patch, (long long)said);
+    if (said)
+        u->patch = said;
+    if (u->blocks == 0)
+        u->blocks = MOT_UNET_BLOCKS;
+    if (u->patch == 0 && !v)
+        u->patch = 2; /* of the presets */
+    if (u->patch == 0)
+        return mot_fail(MOT_EARG, "%s: a U-Net needs \"patch_size\" in \"unet\", which the vocabulary does not tell", name);
+    if (u->patch > 256 || c->latent_size[k] % (u->patch * u->patch) != 0)
+        return mot_fail(MOT_EARG, "%s: a vector of %lld values is no patch of %lld x %lld pixels", name,
+                        (long long)c->latent_size[k], (long long)u->patch, (long long)u->patch);
+    return MOT_OK;
+}
+
 int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_vocab *v)
 {
     int first = -1;
@@ -101,7 +171,7 @@ int mot_vectors_settle(struct mot_config *c, const char *name, const struct mot_
         return mot_fail(MOT_EARG, "%s: the first modality's tokens are words; they cannot be vectors", name);
     if (first > 0 && !c->loss_weights_given)
         c->loss_weight[first] = mot_usual_weight(c, first);
-    return MOT_OK;
+    return mot_unet_settle(c, name, v);
 }
 
 void mot_vectors_write(const struct mot_config *c, json_t *j)
@@ -116,4 +186,7 @@ void mot_vectors_write(const struct mot_config *c, json_t *j)
                             ? json_pack("{s:s, s:I, s:s}", "objective", objective, "steps",
                                         (json_int_t)c->diffusion.steps, "schedule", "cosine")
                             : json_pack("{s:s, s:f}", "objective", objective, "shift", c->diffusion.shift));
+    if (c->unet.channels)
+        json_object_set_new(j, "unet", json_pack("{s:I, s:I, s:I}", "channels", (json_int_t)c->unet.channels, "blocks",
+                                                 (json_int_t)c->unet.blocks, "patch_size", (json_int_t)c->unet.patch));
 }

@@ -20,7 +20,7 @@ enum { REPEATS = 7 };
 static double time_gemm(const struct mot_kernels *k, struct mot_device *d, mot_act *x, mot_real *w, mot_act *y,
                         int64_t width)
 {
-    struct mot_group g = {0, width, 0, -1};
+    struct mot_group g = {0, width, 0, -1, 0, 0};
     double best = INFINITY;
     for (int i = 0; i <= REPEATS; i++) {
         double from = mot_probe_now();

@@ -31,11 +31,8 @@ static enum mot_cost_part part_of(enum mot_weight w)
     case MOT_W_FFN_NORM: return MOT_COST_FFN_NORM;
     case MOT_W_FINAL_NORM: return MOT_COST_FINAL_NORM;
     case MOT_W_HEAD: return MOT_COST_HEAD;
-    case MOT_W_PATCH_IN: case MOT_W_PATCH_IN_BIAS: case MOT_W_PATCH_OUT: case MOT_W_PATCH_OUT_BIAS:
-    case MOT_W_TIME_1: case MOT_W_TIME_1_BIAS: case MOT_W_TIME_2: case MOT_W_TIME_2_BIAS: return MOT_COST_PATCHES;
-    case MOT_WEIGHTS: break;
+    default: return MOT_COST_PATCHES;
     }
-    return MOT_COST_EMBED;
 }
 
 int mot_workload_settle(const struct mot_config *c, struct mot_workload *w)
@@ -86,7 +83,7 @@ static void count_flops(const struct mot_config *c, const struct mot_workload *w
     double patches = vectors < 0 ? 0 : w->mix[vectors];
     cost->forward[MOT_COST_HEAD] = 2 * width * (double)c->vocab_size * (1 - patches);
     if (vectors >= 0)
-        cost->forward[MOT_COST_PATCHES] = 2 * 2 * width * (double)c->latent_size[vectors] * patches;
+        cost->forward[MOT_COST_PATCHES] = mot_patch_flops(c) * patches;
     cost->forward[MOT_COST_ATTENTION] = 2 * 2 * layers * q * pairs_of(w) / (double)w->seq;
     cost->attention_full = 2 * 2 * layers * q * (double)w->seq;
     for (int i = 0; i < MOT_COSTS; i++)

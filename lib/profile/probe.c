@@ -209,8 +209,7 @@ static enum mot_op op_of(const struct mot_probe *p, const struct mot_group *g, i
     case MOT_W_ATTN_NORM: return MOT_OP_ATTN_NORM;
     case MOT_W_FFN_NORM: return MOT_OP_FFN_NORM;
     case MOT_W_FINAL_NORM: return MOT_OP_FINAL_NORM;
-    case MOT_W_PATCH_IN: case MOT_W_PATCH_OUT: case MOT_W_TIME_1: case MOT_W_TIME_2: return MOT_OP_PATCHES;
-    default: return MOT_OP_ROPE;
+    default: return t && t->weight >= MOT_W_PATCH_IN ? MOT_OP_PATCHES : MOT_OP_ROPE;
     }
 }
 
@@ -289,6 +288,12 @@ static const char *probe_error(const struct mot_device *d)
 {
     const struct mot_probe *p = (const struct mot_probe *)(const void *)d;
     return p->k->error(p->d);
+}
+
+static int probe_batch(struct mot_device *d, const struct mot_mix *mix)
+{
+    struct mot_probe *p = probe_of(d);
+    return p->k->batch(p->d, mix);
 }
 
 /* Each operation is to be seen. */
@@ -512,6 +517,22 @@ static void probe_spread_back(struct mot_device *d, mot_act *de, const mot_act *
     end_patches(p, from, MOT_BACKWARD, 1, rows + M, C);
 }
 
+static void probe_unfold(struct mot_device *d, mot_act *y, const mot_act *x, const int32_t *near, int64_t N, int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->unfold(p->d, y, x, near, N, C);
+    end_patches(p, from, pass(p), 10, N, C);
+}
+
+static void probe_unfold_back(struct mot_device *d, mot_act *dx, const mot_act *dy, const int32_t *near, int64_t N, int64_t C)
+{
+    struct mot_probe *p = probe_of(d);
+    double from = begin(p);
+    p->k->unfold_back(p->d, dx, dy, near, N, C);
+    end_patches(p, from, MOT_BACKWARD, 10, N, C);
+}
+
 static void probe_squared_error(struct mot_device *d, mot_real *loss, mot_act *dx, const mot_act *x, const mot_real *target,
                                 const mot_real *weight, int64_t row, int64_t rows, int64_t C)
 {
@@ -526,7 +547,7 @@ static void probe_silu(struct mot_device *d, mot_act *y, const mot_act *x, int64
     struct mot_probe *p = probe_of(d);
     double from = begin(p);
     p->k->silu(p->d, y, x, n);
-    end_patches(p, from, MOT_FORWARD, 2, n, 1);
+    end_patches(p, from, pass(p), 2, n, 1);
 }
 
 static void probe_silu_back(struct mot_device *d, mot_act *dx, const mot_act *dy, const mot_act *x, int64_t n)
@@ -573,7 +594,7 @@ static struct mot_kernels probing(const struct mot_kernels *k)
 {
     struct mot_kernels p = *k;
     p.write = probe_write, p.read = probe_read, p.collect = probe_collect, p.copy = probe_copy, p.zero = probe_zero;
-    p.repeat = probe_repeat, p.repeated = probe_repeated;
+    p.batch = probe_batch, p.repeat = probe_repeat, p.repeated = probe_repeated;
     p.sync = probe_sync, p.error = probe_error, p.mark = probe_mark;
     p.embed = probe_embed, p.embed_back = probe_embed_back;
     p.rmsnorm = probe_rmsnorm, p.rmsnorm_back = probe_rmsnorm_back;
@@ -583,7 +604,7 @@ static struct mot_kernels probing(const struct mot_kernels *k)
     p.swiglu = probe_swiglu, p.swiglu_back = probe_swiglu_back;
     p.head_loss = probe_head_loss;
     p.cast = probe_cast, p.spread = probe_spread, p.spread_back = probe_spread_back;
-    p.squared_error = probe_squared_error, p.silu = probe_silu, p.silu_back = probe_silu_back;
+    p.unfold = probe_unfold, p.unfold_back = probe_unfold_back, p.squared_error = probe_squared_error, p.silu = probe_silu, p.silu_back = probe_silu_back;
     p.sumsq = probe_sumsq, p.clip = probe_clip, p.adamw = probe_adamw;
     return p;
 }

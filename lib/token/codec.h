@@ -30,6 +30,7 @@ void mot_image_codec_describe(const struct mot_image_codec *c, char *text, size_
 bool mot_image_codec_decodes(const struct mot_image_codec *c);
 int mot_image_codec_side(const struct mot_image_codec *c);   /* pictures are squares of so many pixels */
 int mot_image_codec_patch(const struct mot_image_codec *c);  /* and tokens stand for squares of so many */
+int mot_image_codec_cut(const struct mot_image_codec *c);    /* a vector is cut from so many pixels a side, of the net's; 0: codes */
 /* The square that encode sees: shorter side resized to the codec's size, centre cropped; the resizing is the codec's own. */
 int mot_image_codec_prepare(const struct mot_image_codec *c, const struct mot_image *im,
                             struct mot_image *out) MOT_CHECKED;

@@ -201,7 +201,7 @@ static void run_convs(const struct mot_hubert *h, struct mot_hubert_runner *r, c
 static void linear(const struct mot_hubert *h, struct mot_hubert_runner *r, float *y, const float *x,
                    struct mot_hubert_affine l, int64_t rows, int64_t I, int64_t O, int add)
 {
-    const struct mot_group g = {0, rows, 0, l.b - l.w};
+    const struct mot_group g = {0, rows, 0, l.b - l.w, 0, 0};
     h->kernels->linear(r->d, y, x, l.w, &g, 1, I, O, add);
 }
 

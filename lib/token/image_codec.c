@@ -102,6 +102,11 @@ int mot_image_codec_patch(const struct mot_image_codec *c)
     return mot_image_codec_side(c) / across;
 }
 
+int mot_image_codec_cut(const struct mot_image_codec *c)
+{
+    return c->pixels ? mot_pixels_patch(c->pixels) : c->vae ? mot_vae_patch(c->vae) : 0;
+}
+
 static const char *kind_of(const struct mot_image_codec *c)
 {
     return c->vq ? "vq" : c->vqgan ? "vqgan" : c->pixels ? "pixels" : "vae";

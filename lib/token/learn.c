@@ -6,6 +6,7 @@
  * what it was.
  */
 #include <omp.h>
+#include <unistd.h>
 
 #include "../base/device.h"
 #include "patches.h"
@@ -128,18 +129,20 @@ int mot_learner_speech(struct mot_learner *l, const struct mot_audio *a)
 
 /* ---- the folder ---- */
 
-static void add_range(struct mot_vocab *v, const char *name, int32_t n, int32_t width)
+/* width, patch: of vectors, or 0. */
+static void add_range(struct mot_vocab *v, const char *name, int32_t n, int32_t width, int32_t patch)
 {
     int m = v->n_modalities++;
     memcpy(v->modality[m].name, name, strlen(name) + 1);
     v->modality[m].first = v->size;
     v->modality[m].n = n;
     v->modality[m].width = width;
+    v->modality[m].patch = patch;
     v->size += n;
 }
 
 /* The codec's file, and how many codes it has, or one that stands for vectors. */
-static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes, int32_t *width)
+static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes, int32_t *width, int32_t *patch)
 {
     char *path = mot_path(folder, "image.safetensors");
     const struct mot_vae_options vae = {l->o.vae_config, l->o.image_size, l->o.vae_patch, l->o.vae_scale, l->o.vae_shift};
@@ -156,6 +159,7 @@ static int learn_image(struct mot_learner *l, const char *folder, int32_t *codes
     if (c) {
         mot_image_codec_grid(c, &g);
         *width = g.width;
+        *patch = mot_image_codec_cut(c);
         *codes = mot_image_codec_size(c);
         l->o.image_size = mot_image_codec_side(c);
     }
@@ -268,7 +272,7 @@ static int make_text(struct mot_learner *l, const char *folder, struct mot_vocab
     if (!l->o.text_from) {
         int32_t text = 0;
         int rc = learn_text(l, folder, &text);
-        add_range(v, "text", text, 0);
+        add_range(v, "text", text, 0, 0);
         name_special(l, v);
         return rc;
     }
@@ -284,12 +288,12 @@ static int make_text(struct mot_learner *l, const char *folder, struct mot_vocab
 static int learn_all(struct mot_learner *l, const char *folder)
 {
     struct mot_vocab v = {0};
-    int32_t image = 0, speech = 0, width = 0;
+    int32_t image = 0, speech = 0, width = 0, patch = 0;
     int rc = mot_make_folder(folder);
     if (!rc && l->o.text_from)
         rc = mot_adopt_check(l->o.text_from, folder);
     if (!rc && has_image(l))
-        rc = learn_image(l, folder, &image, &width);
+        rc = learn_image(l, folder, &image, &width, &patch);
     if (!rc && has_speech(l))
         rc = learn_speech(l, folder, &speech);
     if (!rc)
@@ -297,9 +301,9 @@ static int learn_all(struct mot_learner *l, const char *folder)
     if (rc)
         return rc;
     if (image)
-        add_range(&v, "image", image, width);
+        add_range(&v, "image", image, width, patch);
     if (speech)
-        add_range(&v, "speech", speech, 0);
+        add_range(&v, "speech", speech, 0, 0);
     return save_vocab(l, &v, folder);
 }
 
@@ -309,6 +313,8 @@ int mot_learner_finish(struct mot_learner *l, const char *folder)
     if (l->o.threads > 0)
         omp_set_num_threads(l->o.threads);
     int rc = learn_all(l, folder);
+    if (rc)
+        (void)rmdir(folder); /* if nothing came into it */
     omp_set_num_threads(before);
     return rc;
 }

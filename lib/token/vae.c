@@ -136,6 +136,11 @@ void mot_vae_grid(const struct mot_vae *v, struct mot_grid *g)
     *g = (struct mot_grid){across, across, v->patch * v->patch * v->channels};
 }
 
+int mot_vae_patch(const struct mot_vae *v)
+{
+    return v->patch;
+}
+
 bool mot_vae_decodes(const struct mot_vae *v)
 {
     return v->net.has_decoder;

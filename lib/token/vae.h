@@ -17,6 +17,7 @@ void mot_vae_free(struct mot_vae *v);
 int mot_vae_send(struct mot_vae *v, const struct mot_kernels *k) MOT_CHECKED;
 int mot_vae_side(const struct mot_vae *v); /* pictures are squares of so many pixels */
 void mot_vae_grid(const struct mot_vae *v, struct mot_grid *g);
+int mot_vae_patch(const struct mot_vae *v); /* latent pixels on a side of what a token stands for */
 bool mot_vae_decodes(const struct mot_vae *v);
 /* square: of mot_vae_side pixels.  Any number of threads may call these at once; each call uses as many OpenMP threads as
  * its caller may. */

@@ -10,7 +10,8 @@
  *
  * Ranges stand in id order and touch; text comes first; special ids are text ids; a special token
  * that does not exist is left out.  A modality whose tokens stand for vectors has "width", the values of
- * one, behind "size", which is 1: {"name":"image","first":8192,"size":1,"width":64}.  A shard's header has "folder" too: where the tokenizer was, so
+ * one, behind "size", which is 1: {"name":"image","first":8192,"size":1,"width":64,"patch":2},
+ * where "patch" is how many pixels such a vector has on a side.  A shard's header has "folder" too: where the tokenizer was, so
  * that decoding finds it; it is believed only if the digest agrees.  The digest is FNV-1a over
  * everything of this but itself, then over the bytes of tokenizer.json and of each codec's file, as
  * far as they are there: two folders whose ids decode differently differ in it.
@@ -70,6 +71,8 @@ static int put_meaning(const struct mot_vocab *v, struct mot_bytes *out)
                               v->modality[m].name, v->modality[m].first, v->modality[m].n);
         if (!rc && v->modality[m].width)
             rc = mot_bytes_format(out, ",\"width\":%d", v->modality[m].width);
+        if (!rc && v->modality[m].patch)
+            rc = mot_bytes_format(out, ",\"patch\":%d", v->modality[m].patch);
         if (!rc)
             rc = mot_bytes_append(out, "}", 1);
     }
@@ -113,7 +116,7 @@ static int read_modality(struct mot_vocab *v, const char *name, const json_t *o)
 {
     int m = v->n_modalities;
     const char *label = NULL;
-    int64_t first = -1, n = -1, width = 0;
+    int64_t first = -1, n = -1, width = 0, patch = 0;
     int rc = mot_json_string(o, name, "name", &label);
     if (!rc)
         rc = mot_json_int(o, name, "first", 0, INT32_MAX, &first);
@@ -121,6 +124,8 @@ static int read_modality(struct mot_vocab *v, const char *name, const json_t *o)
         rc = mot_json_int(o, name, "size", 1, INT32_MAX, &n);
     if (!rc)
         rc = mot_json_int(o, name, "width", 1, MOT_MAX_WIDTH, &width);
+    if (!rc)
+        rc = mot_json_int(o, name, "patch", 1, MOT_MAX_WIDTH, &patch);
     if (rc)
         return rc;
     if (!label || first < 0 || n < 0)
@@ -143,10 +148,14 @@ static int read_modality(struct mot_vocab *v, const char *name, const json_t *o)
     if (width && (m == 0 || n != 1))
         return mot_fail(MOT_EFORMAT, "%s: modality \"%s\" has \"width\": %lld: %s", name, label, (long long)width,
                         m == 0 ? "text has none" : "then its \"size\" is 1");
+    if (patch && (!width || patch > MOT_MAX_WIDTH / patch || width % (patch * patch) != 0))
+        return mot_fail(MOT_EFORMAT, "%s: modality \"%s\" has \"patch\": %lld: then its \"width\" is a multiple of its square", name,
+                        label, (long long)patch);
     memcpy(v->modality[m].name, label, strlen(label) + 1);
     v->modality[m].first = (int32_t)first;
     v->modality[m].n = (int32_t)n;
     v->modality[m].width = (int32_t)width;
+    v->modality[m].patch = (int32_t)patch;
     v->size = (int32_t)(first + n);
     v->n_modalities++;
     return MOT_OK;

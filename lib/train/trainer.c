@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <math.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../token/token.h"
 #include "train.h"
@@ -125,6 +126,8 @@ static int find_config(const struct mot_train_options *o, struct mot_config *c, 
         rc = o->config ? mot_config_load(c, config) : mot_config_load_folder(c, config);
     if (!rc && o->objective)
         rc = mot_objective_find(&c->diffusion.objective, o->objective);
+    if (!rc && o->unet)
+        rc = mot_unet_find(&c->unet, o->unet);
     if (!rc)
         rc = mot_config_settle(c, config, v, o->arch);
     return rc;
@@ -305,7 +308,7 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
     t->lock = -1;
     t->run = mot_strdup(options->run);
     const struct mot_kernels *k = mot_device_find(options->device, options->dtype);
-    bool again = options->resume && mot_checkpoint_exists(options->run);
+    bool again = options->resume && mot_checkpoint_exists(options->run), there = t->run && mot_file_exists(t->run);
     int rc = t->run && k ? MOT_OK : MOT_EDEVICE;
     if (!rc && options->resume && !again) {
         t->o.resume = false;
@@ -347,6 +350,8 @@ struct mot_trainer *mot_trainer_open(const struct mot_train_options *options)
         rc = start_again(t);
     }
     if (rc) {
+        if (!there && t->run)
+            rmdir(t->run); /* if nothing came into it */
         mot_trainer_close(t);
         return NULL;
     }

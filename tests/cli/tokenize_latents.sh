@@ -2,12 +2,12 @@
 . "$T/cli.sh"
 samples=$T/files/samples
 mot-tokenize -q --learn text=300,speech=8 --latent pixels:8 --image-size 32 -t tok "$samples"
-grep -A 3 '"name": "image"' tok/vocab.json | tr -d ' \n' | grep -q '"size":1,"width":192'
+grep -A 4 '"name": "image"' tok/vocab.json | tr -d ' \n' | grep -q '"size":1,"width":192,"patch":8'
 
 # 16 patches a picture between its delimiters; pictures come back as they were.
 mot-tokenize -q -t tok -o a.mot "$samples"
 equal "$(mot-tokenize --info a.mot | awk -F '\t' '$2 == "image" { print $3, $4, $5 }')" '8 8 128'
-mot-tokenize --info --json a.mot | grep -q '"size":1,"width":192,'
+mot-tokenize --info --json a.mot | grep -q '"size":1,"width":192,"patch":8'
 mot-tokenize --check -q a.mot
 mot-tokenize -q --decode -o out a.mot
 [ -s out/000007.png ] && [ -s out/000007.txt ] && [ -s out/000007.wav ]
@@ -89,8 +89,8 @@ for net in sd flux; do
     grep -q '"kind": "vae"' $net/vocab.json
     mv elsewhere $net.safetensors
 done
-grep -q '"width": 16$' sd/vocab.json
-grep -q '"width": 64$' flux/vocab.json
+grep -A 1 '"width": 16,$' sd/vocab.json | grep -q '"patch": 2$'
+grep -A 1 '"width": 64,$' flux/vocab.json | grep -q '"patch": 2$'
 equal "$(mot-tokenize --info sd.mot | awk -F '\t' '$2 == "image" { print $5 }')" $((8 * 64))
 equal "$(mot-tokenize --info flux.mot | awk -F '\t' '$2 == "image" { print $5 }')" $((8 * 16))
 echo '{"_class_name": "AutoencoderKL", "scaling_factor": 0.5}' > c.json
@@ -103,4 +103,5 @@ exits 2 mot-tokenize --learn text=300 --latent vae: -t bad2 "$samples"
 exits 2 mot-tokenize --learn text=300 --latent vae:sd.safetensors,scale=x -t bad2 "$samples"
 exits 2 mot-tokenize --learn text=300 --latent pixels:8 --latent vae:sd.safetensors -t bad2 "$samples"
 fails mot-tokenize --learn text=300 --latent vae:c.json -t bad2 "$samples"/*.txt
+absent bad2
 says 'c.json'

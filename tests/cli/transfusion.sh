@@ -50,6 +50,9 @@ for run in ddpm flow; do
     # ... and documents with pictures can be gone on from.
     mot-generate -q --max-tokens 5 --force text -o more.mot "$run" one.mot
     mot-tokenize -q --check more.mot
+    # Texts around pictures are streamed.
+    generate --max-tokens 60 --stream --n 2 -o streamed.mot "$run" > stream
+    equal "$(tr -d '\n' < stream | od -c)" "$(mot-tokenize -q --decode --skip-special streamed.mot | tr -d '\n' | od -c)"
 done
 generate --sampler ancestral -o x.mot ddpm p.mot
 generate --sampler midpoint -o x.mot flow p.mot
@@ -59,6 +62,8 @@ fails mot-generate -q --sampler ddim -o y.mot flow p.mot
 says 'euler and midpoint'
 fails mot-generate -q --force image --max-tokens 10 -o y.mot ddpm p.mot
 says 'whole segment'
+fails mot-generate -q --force image --guidance 1000 --clip 0 --steps 2 -o y.mot ddpm p.mot
+says 'document 0: .* grew beyond all bounds: --clip X'
 [ ! -e y.mot ] || wrong 'half a shard'
 
 # LMFusion: a text model gets a tower for pictures, which alone is trained; text is to the last bit what it was.
@@ -73,3 +78,40 @@ mot-train -q --init fused -o fusion --freeze '*' --lr-scale '*_image.*=1' --lr-s
 equal "$(mot-convert --verify dense fusion | awk '/max_delta_logit/ { print $2 }')" 0
 awk -F '"loss_image":' '{ split($2, a, ","); if (NR == 1) first = a[1]; last = a[1] } END { exit !(last < first) }' fusion.log ||
     wrong 'pictures are not learned'
+
+# The same with a U-Net around the pictures, which begins as nothing: its first loss is the noise's own variance too.
+train -c nano -o unet --unet 6 --steps 8 --val a.mot --val-every 8 > unet.log
+first=$(sed -n 's/.*"loss_image":\([0-9.]*\).*/\1/p' unet.log | head -n 1)
+awk "BEGIN { exit !($first > 0.9 && $first < 1.1) }" || wrong "a first loss of $first with a U-Net"
+train -c nano -o half --unet 6,1 --steps 8 --save-every 4 > /dev/null
+grep -A 4 '"unet"' half/config.json | tr -d ' \n' | grep -q '"channels":6,"blocks":1,"patch_size":8' || wrong 'another U-Net than asked for'
+rm -r half
+train -c nano -o half --unet 6 --steps 4 --schedule constant > /dev/null
+train -c nano -o whole --unet 6 --steps 8 --schedule constant > /dev/null
+train --resume -o half --steps 8 --schedule constant > /dev/null 2>&1
+same whole/model.safetensors half/model.safetensors
+generate --n 2 --batch 1 --threads 1 -o one.mot unet p.mot
+generate --n 2 --batch 4 --threads 2 -o many.mot unet p.mot
+same one.mot many.mot
+mot-tokenize -q --decode -t tok -o out-unet one.mot
+mot-eval -q unet one.mot > /dev/null
+mot-convert -q --to mot -t tok --unet 4 dense netted
+mot-train -q --init netted -o lean --freeze '*' --lr-scale '*_image.*=1' --lr-scale '*:image=1' --steps 2 --batch 2 --seq 64 \
+    --lr 0.01 fused.mot > /dev/null
+equal "$(mot-convert --verify dense lean | awk '/max_delta_logit/ { print $2 }')" 0
+fails mot-train -q -t tok -c nano -o x --unet 6,9 --steps 1 a.mot
+says 'CHANNELS,BLOCKS'
+fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
+says 'CHANNELS'
+fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
+mot-convert -q --to mot --unet 0 unet plain
+grep -q unet plain/config.json && wrong 'a U-Net that was to go'
+mot-eval -q plain one.mot > /dev/null
+mot-convert -q --to mot --dtype bf16 unet short
+mot-eval -q short one.mot > /dev/null
+fails mot-convert -q --to hf --unet 5 dense x
+says 'only a MoT'
+sed 's/"patch_size": 8/"patch_size": 4/' unet/config.json > other.json
+fails mot-train -q -t tok -c other.json -o x --steps 1 a.mot
+says 'the tokenizer 8'
+[ ! -e x ] || wrong 'a run of nothing'

@@ -10,8 +10,9 @@ Each is a model folder (config.json, vocab.json, model.safetensors) with random 
     loss        F64 (1)          sum_i w_i (nll_i + z_loss lse_i^2) / sum_i w_i, w_i by the target's modality
     grad.NAME   F32              the gradient of that loss for each tensor
 
-and where pictures are vectors also, for piece 0 alone: at_picture I64 (first row, patches), latent F32 (vectors at their level
-of noise), aim F32 (what is to be told of them), time F64 (1); nll of a patch is its mean squared error, the loss has the mean of
+and where pictures are vectors also, for piece 0 alone: at_picture I64 (first row, rows and columns of patches), latent F32
+(vectors at their level of noise), aim F32 (what is to be told of them), time F64 (1); nll of a patch is its mean squared error,
+the loss has the mean of
 these times the modality's weight beside it, and rows before and behind a patch predict nothing: their nll is 0
 
 computed by reference.py in double.  The same every time; run it after a change of what the model means.
@@ -51,6 +52,7 @@ CASES = {
 }
 VECTORS = {"modalities": ["text", "image", "speech"], "latent_sizes": {"image": 5}, "loss_weights": [1.0, 5.0, 0.5],
            "num_hidden_layers": 1, "hidden_size": 12, "head_dim": 6}
+UNET = {**VECTORS, "latent_sizes": {"image": 12}, "unet": {"channels": 5, "blocks": 2, "patch_size": 2}}
 
 
 def write_golden(folder, keys, seed):
@@ -78,26 +80,28 @@ def write_golden(folder, keys, seed):
     save_file(golden, os.path.join(folder, "golden.safetensors"))
 
 
-def write_vectors(folder, seed):
+def write_vectors(folder, keys, seed):
     """Two pieces: words around a picture of six vectors, and words alone."""
     r, sizes = torch.Generator().manual_seed(seed), [14, 1, 7]
-    c = {**COMMON, **VECTORS, "vocab_size": sum(sizes)}
+    c = {**COMMON, **keys, "vocab_size": sum(sizes)}
     os.makedirs(folder, exist_ok=True)
     parity.write_folder(folder, c, sizes, seed)
     model = reference.Model(folder)
     docs = [[3, 15, 9, 2] + [14] * 6 + [4, 17, 5], [6, 20, 1, 8]]
-    x, aim = (torch.randn(6, 5, generator=r, dtype=torch.float32) for _ in range(2))
-    time, begin, weights = 371.0, 4, c["loss_weights"]
+    x, aim = (torch.randn(6, keys["latent_sizes"]["image"], generator=r, dtype=torch.float32) for _ in range(2))
+    time, begin, columns, weights = 371.0, 4, 3, c["loss_weights"]
+    picture = (begin, x.double(), time, columns)
     rows, sum_weights, loss, lse = [], 0, 0, []
     for k, d in enumerate(docs):
         ids = torch.tensor(d)
         modality = torch.tensor([parity.modality_of(i, sizes) for i in d])
-        hidden = model.hidden(ids[:-1], modality[:-1], [(begin, x.double(), time)] if k == 0 else [])
+        hidden = model.hidden(ids[:-1], modality[:-1], [picture] if k == 0 else [])
+        told = model.told(hidden[begin:begin + 6], picture) if k == 0 else None
         logits = model.head(hidden)
         for i in range(len(d) - 1):
             lse.append(logits[i].logsumexp(-1))
             if modality[i] == 1:
-                rows.append((model.affine("llm2vae", hidden[i]) - aim[i - begin].double()).pow(2).mean())
+                rows.append((told[i - begin] - aim[i - begin].double()).pow(2).mean())
                 loss = loss + weights[1] / 6 * rows[-1]
             elif modality[i + 1] == 1:
                 rows.append(torch.zeros(()))
@@ -116,7 +120,7 @@ def write_vectors(folder, seed):
         "id": torch.tensor([i for d in docs for i in d[:-1]], dtype=torch.int32),
         "target": torch.tensor([i for d in docs for i in d[1:]], dtype=torch.int32),
         "piece": torch.tensor([0, len(docs[0]) - 1, sum(len(d) - 1 for d in docs)]),
-        "at_picture": torch.tensor([begin, 6]), "latent": x.flatten(), "aim": aim.flatten(),
+        "at_picture": torch.tensor([begin, 2, columns]), "latent": x.flatten(), "aim": aim.flatten(),
         "time": torch.tensor([time]), "nll": torch.stack(rows).detach(), "lse": torch.stack(lse).detach(),
         "loss": loss.detach()[None],
     }
@@ -129,7 +133,8 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     for seed, (name, keys) in enumerate(CASES.items()):
         write_golden(os.path.join(here, name), keys, seed)
-    write_vectors(os.path.join(here, "vectors"), len(CASES))
+    write_vectors(os.path.join(here, "vectors"), VECTORS, len(CASES))
+    write_vectors(os.path.join(here, "unet"), UNET, len(CASES) + 1)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Config:
         sizes = get("latent_sizes") or {}
         self.vectors = next((k for k, n in enumerate(self.modalities) if sizes.get(n)), -1)
         self.width = sizes.get(self.modalities[self.vectors], 0)
+        self.unet = get("unet")
 
     def name(self, module, tower, kind="weight"):
         """The tensor's name.  A tower's own name follows the module that has towers: the last one of the
@@ -101,12 +102,28 @@ class Config:
             add("ffn", p + "mlp|down_proj", (self.hidden, self.ffn))
         add("final_norm", "model.norm", (self.hidden,))
         if self.vectors >= 0:
-            for name, rows, columns in (("vae2llm", self.hidden, self.width), ("llm2vae", self.width, self.hidden),
+            values = self.unet["patch_size"] ** 2 * self.unet["channels"] if self.unet else self.width
+            for name, rows, columns in (("vae2llm", self.hidden, values), ("llm2vae", values, self.hidden),
                                         ("time_embedder.mlp.0", self.hidden, 256),
                                         ("time_embedder.mlp.2", self.hidden, self.hidden)):
                 t[name + ".weight"] = ((rows, columns), None)
                 t[name + ".bias"] = ((rows,), None)
+        if self.unet:
+            t.update({"unet." + name: (shape, None) for name, shape in self.unet_tensors()})
         return t
+
+    def unet_tensors(self):
+        n, blocks = self.unet["channels"], self.unet["blocks"]
+        pixel = self.width // self.unet["patch_size"] ** 2
+        yield from (("conv_in.weight", (n, 9 * pixel)), ("conv_in.bias", (n,)), ("norm_out.weight", (n,)),
+                    ("conv_out.weight", (pixel, 9 * n)), ("conv_out.bias", (pixel,)))
+        for i in range(2 * blocks):
+            for name, shape in (("norm1.weight", (n,)), ("conv1.weight", (n, 9 * n)), ("conv1.bias", (n,)),
+                                ("time_emb_proj.weight", (n, self.hidden)), ("time_emb_proj.bias", (n,)),
+                                ("norm2.weight", (n,)), ("conv2.weight", (n, 9 * n)), ("conv2.bias", (n,))):
+                yield f"resnets.{i}.{name}", shape
+        for i in range(blocks):
+            yield f"skips.{i}.weight", (n, n)
 
 
 class Model:
@@ -161,11 +178,61 @@ class Model:
     def affine(self, name, x):
         return x @ self.w[name + ".weight"].T + self.w[name + ".bias"]
 
-    def patches(self, vectors, time):
-        """Patches (n, width) of a picture at a level of noise, as the first layer sees them."""
+    def time(self, time):
         angle = time * torch.exp(-math.log(10000) * torch.arange(128, dtype=torch.float64) / 128)
         hidden = self.affine("time_embedder.mlp.0", torch.cat((angle.cos(), angle.sin())))
-        return self.affine("vae2llm", vectors) + self.affine("time_embedder.mlp.2", hidden * torch.sigmoid(hidden))
+        return self.affine("time_embedder.mlp.2", hidden * torch.sigmoid(hidden))
+
+    def conv(self, name, x):
+        """x (channels, height, width); the weight's rows are (3, 3, channels)."""
+        w = self.w["unet." + name + ".weight"]
+        w = w.view(len(w), 3, 3, -1).permute(0, 3, 1, 2)
+        return torch.nn.functional.conv2d(x[None], w, self.w["unet." + name + ".bias"], padding=1)[0]
+
+    def norm_silu(self, name, x):
+        mean = x.pow(2).mean(0, keepdim=True)
+        return torch.nn.functional.silu(x * torch.rsqrt(mean + self.c.eps) * self.w["unet." + name + ".weight"][:, None, None])
+
+    def resnet(self, i, x, time):
+        p = f"resnets.{i}."
+        y = self.conv(p + "conv1", self.norm_silu(p + "norm1", x))
+        time = self.affine(f"unet.{p}time_emb_proj", torch.nn.functional.silu(time))
+        return x + self.conv(p + "conv2", self.norm_silu(p + "norm2", y + time[:, None, None]))
+
+    def picture(self, patches, columns):
+        """Patches (n, P P channels) as a picture (channels, height, width)."""
+        p = self.c.unet["patch_size"]
+        x = patches.view(-1, columns, p, p, patches.shape[1] // p ** 2)
+        return x.permute(4, 0, 2, 1, 3).reshape(x.shape[4], x.shape[0] * p, columns * p)
+
+    def patches_of(self, x):
+        """The inverse."""
+        p = self.c.unet["patch_size"]
+        x = x.view(len(x), x.shape[1] // p, p, x.shape[2] // p, p)
+        return x.permute(1, 3, 2, 4, 0).reshape(x.shape[1] * x.shape[3], -1)
+
+    def patches(self, picture):
+        """Patches (n, width) of a picture at a level of noise, as the first layer sees them."""
+        _, vectors, time, columns = picture
+        if not self.c.unet:
+            return self.affine("vae2llm", vectors) + self.time(time)
+        x = self.conv("conv_in", self.picture(vectors, columns))
+        self.down = []
+        for i in range(self.c.unet["blocks"]):
+            x = self.resnet(i, x, self.time(time))
+            self.down.append(x)
+        return self.affine("vae2llm", self.patches_of(x))
+
+    def told(self, hidden, picture):
+        """What is told about a picture whose patches left the last norm as `hidden`; after patches()."""
+        x, (_, _, time, columns) = self.affine("llm2vae", hidden), picture
+        if not self.c.unet:
+            return x
+        x, blocks = self.picture(x, columns), self.c.unet["blocks"]
+        for i in range(blocks):
+            skip = torch.einsum("oc,cyx->oyx", self.w[f"unet.skips.{i}.weight"], self.down[blocks - 1 - i])
+            x = self.resnet(blocks + i, x + skip, self.time(time))
+        return self.patches_of(self.conv("conv_out", self.norm_silu("norm_out", x)))
 
     def attention(self, p, modality, x, pictures):
         c, length = self.c, len(x)
@@ -176,7 +243,7 @@ class Model:
             k = self.norm("qk_norm", p + "self_attn.k_norm", modality, k)
         q, k = self.rope(q), self.rope(k)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
-        for begin, vectors, _ in pictures:
+        for begin, vectors, _, _ in pictures:
             end = begin + len(vectors)
             future[begin:end, begin:end] = False
         heads = []
@@ -196,11 +263,13 @@ class Model:
 
     def hidden(self, ids, modality, pictures=()):
         """What the head sees of a piece: ids and modalities (T) of its inputs, and its pictures of vectors,
-        each with its first row, its vectors at their level of noise, and that level (of 1000)."""
+        each with its first row, its vectors at their level of noise, that level (of 1000), and how many patches
+        stand beside each other."""
         c = self.c
         x = self.w["model.embed_tokens.weight"][ids]
-        for begin, vectors, time in pictures:
-            x = torch.cat((x[:begin], self.patches(vectors, time), x[begin + len(vectors):]))
+        for picture in pictures:
+            begin, end = picture[0], picture[0] + len(picture[1])
+            x = torch.cat((x[:begin], self.patches(picture), x[end:]))
         for i in range(c.layers):
             p = f"model.layers.{i}."
 

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "../../kernels/cuda/ranges.h"
 #include "inside.h"
 #include "switch.h"
 
@@ -543,6 +544,31 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g)
 /* How often anything was waited for. */
 extern "C" long shim_waits;
 long shim_waits;
+
+/* -- ranges ---------------------------------------------------------------------------------------- */
+
+/* Whether anyone listens; how many are open; and the names of all that were, each with a newline behind. */
+extern "C" int shim_listens, shim_ranges_open;
+extern "C" char shim_ranges[1 << 16];
+int shim_listens, shim_ranges_open;
+char shim_ranges[1 << 16];
+
+int mot_ranges_wanted(void)
+{
+    return shim_listens;
+}
+
+void mot_range_push(const char *name)
+{
+    size_t n = strlen(shim_ranges);
+    shim_ranges_open++;
+    snprintf(shim_ranges + n, sizeof shim_ranges - n, "%s\n", name);
+}
+
+void mot_range_pop(void)
+{
+    shim_ranges_open--;
+}
 
 /* -- events ---------------------------------------------------------------------------------------- */
 

@@ -21,12 +21,13 @@ struct trainee {
     struct mot_batch batch;
     struct mot_noise noise;
     double loss[STEPS], norm[STEPS];
-    bool same; /* the same pieces each step */
+    bool same;  /* the same pieces each step */
+    bool mixes; /* each step another mix of modalities */
     float *weights;
 };
 
-enum { PRE, POST, VECTORS, VARIANTS }; /* VECTORS: pictures are, and each piece that has room holds one */
-enum { WIDTH = 5, PATCHES = 7 };
+enum { PRE, POST, VECTORS, UNET, VARIANTS }; /* VECTORS: pictures are, and each piece that has room holds one; UNET: likewise */
+enum { WIDTH = 12, PATCHES = 7 };
 
 static void describe(struct trainee *t, int variant)
 {
@@ -40,8 +41,9 @@ static void describe(struct trainee *t, int variant)
         t->v.modality[k].first = WORDS * k / 3;
         t->v.modality[k].n = WORDS / 3;
     }
-    if (variant == VECTORS) {
+    if (variant >= VECTORS) {
         t->v.modality[1].n = 1;
+        t->v.modality[1].patch = 2;
         t->v.modality[1].width = WIDTH;
         t->v.modality[2].first = t->v.modality[1].first + 1;
         t->v.size = t->v.modality[2].first + WORDS / 3;
@@ -58,6 +60,7 @@ static void describe(struct trainee *t, int variant)
     t->c.qk_norm = variant == POST ? MOT_QK_LAYER : MOT_QK_RMS;
     t->c.attention_bias = variant == PRE;
     t->c.tie_word_embeddings = variant == POST;
+    t->c.unet.channels = variant == UNET ? 20 : 0;
     CHECK_INT(mot_config_settle(&t->c, "test", &t->v, "mot"), MOT_OK);
 }
 
@@ -75,6 +78,12 @@ static void put_picture(struct trainee *t, int32_t *id, int64_t n)
     CHECK_INT(mot_batch_add_picture(&t->batch, &p, value, PATCHES * WIDTH), MOT_OK);
 }
 
+/* Steps of one modality, of a single row of another, of nothing of one (by `absent`), and of what comes. */
+static int mixed(int i, bool first, int k)
+{
+    return i == 1 ? 0 : i == 2 ? (first ? 1 : 2) : i == 4 ? 2 : k;
+}
+
 /* One step over `rows` rows in pieces, none of the modality `absent`. */
 static void step(struct trainee *t, int i, int64_t rows, int absent)
 {
@@ -86,6 +95,7 @@ static void step(struct trainee *t, int i, int64_t rows, int absent)
         for (int64_t j = 0; j <= n; j++) {
             int k = (int)mot_random_below(1, (uint64_t)left, (uint64_t)j, 3);
             k = k == absent ? (k + 1) % 3 : k;
+            k = t->mixes ? mixed(i, left == rows && j == 0, k) : k;
             k = k == t->m->vectors ? 0 : k;
             id[j] = t->v.modality[k].first + (int32_t)mot_random_below(2, (uint64_t)left, (uint64_t)j, 20);
         }
@@ -206,6 +216,49 @@ static void test_graphs(void)
     }
 }
 
+/* Batches of as many rows, in which each modality has another number of them, and pieces are others: in bf16, where all
+ * products are one launch, what the first of them left is replayed for all. */
+static void run_mixes(struct trainee *t, const struct mot_kernels *k, int variant, bool refuse)
+{
+    describe(t, variant);
+    t->mixes = true;
+    t->m = mot_model_new(&t->c, &t->v, k, 2, ROWS, SEQ, true);
+    CHECK_INT(mot_model_init(t->m, 1), MOT_OK);
+    CHECK_INT(mot_optimizer_new(&t->optimizer, t->m, &t->options), MOT_OK);
+    if (&shim_refuse_graphs)
+        shim_refuse_graphs = refuse;
+    for (int i = 0; i < STEPS; i++)
+        step(t, i, ROWS, i == 3 ? 1 : -1);
+    t->weights = malloc((size_t)t->m->table.values * sizeof(float));
+    k->read(t->m->d, t->weights, t->m->params, (size_t)t->m->table.values * sizeof(float));
+}
+
+static void test_mixes(void)
+{
+    for (int variant = PRE; variant <= POST; variant++) {
+        struct trainee replayed, plain, expected;
+        const struct mot_kernels *k = mot_device_find("cuda", "bf16");
+        long before = &shim_replays ? shim_replays : 0;
+        run_mixes(&replayed, k, variant, false);
+        CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
+        run_mixes(&plain, k, variant, true);
+        CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
+        CHECK(memcmp(replayed.weights, plain.weights, (size_t)plain.m->table.values * sizeof(float)) == 0);
+        CHECK(memcmp(replayed.loss, plain.loss, sizeof plain.loss) == 0);
+        CHECK_INT(setenv("MOT_CUDA_GROUPED", "0", 1), 0); /* the library's products: no mix comes twice */
+        run_mixes(&expected, k, variant, false);
+        CHECK_INT(unsetenv("MOT_CUDA_GROUPED"), 0);
+        CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
+        for (int i = 0; i < STEPS; i++) {
+            CHECK_NEAR(replayed.loss[i], expected.loss[i], 0, 3e-3);
+            CHECK_NEAR(replayed.norm[i], expected.norm[i], 0, 3e-2);
+        }
+        end(&replayed);
+        end(&plain);
+        end(&expected);
+    }
+}
+
 /* The host waits for the device once a step, to read losses and norms back. */
 extern long shim_waits __attribute__((weak)); /* the shim counts */
 static void test_waits(void)
@@ -289,7 +342,7 @@ static void test_faults(void)
     struct mot_limits l = {.N = 8, .segment = 8, .C = 8, .H = 1, .K = 1, .D = 8, .F = 8, .V = 8, .G = 1, .train = 1};
     CHECK_INT(k->reserve(d, &l), 0);
     float *x = k->alloc(d, 1024);
-    struct mot_group g = {0, 8, 0, -1};
+    struct mot_group g = {0, 8, 0, -1, 0, 0};
     k->zero(d, x, 1024);
     CHECK_STR(k->error(d), "");
     k->linear(d, x, x, x, &g, 1, 8, 8, 0); /* weights that nobody told of */
@@ -367,6 +420,32 @@ static void test_profile(void)
     end(&t);
 }
 
+/* A profiler from outside sees each layer and each operation by its name, also of a step that could be replayed. */
+extern int shim_listens __attribute__((weak)), shim_ranges_open __attribute__((weak));
+extern char shim_ranges[] __attribute__((weak));
+static void test_ranges(void)
+{
+    struct trainee t;
+    if (!&shim_listens)
+        return;
+    shim_listens = 1;
+    describe(&t, PRE);
+    t.same = true;
+    t.m = mot_model_new(&t.c, &t.v, mot_device_find("cuda", "bf16"), 1, ROWS, SEQ, true);
+    CHECK_INT(mot_model_init(t.m, 1), MOT_OK);
+    CHECK_INT(mot_optimizer_new(&t.optimizer, t.m, &t.options), MOT_OK);
+    for (int i = 0; i < 3; i++) {
+        shim_ranges[0] = 0;
+        step(&t, i, ROWS, -1);
+    }
+    CHECK_INT(shim_ranges_open, 0);
+    const char *first = strstr(shim_ranges, "layer 0, forward\nrmsnorm<bf16>\nlinear<bf16>\nrope<bf16>\n");
+    const char *last = strstr(shim_ranges, "layer 1, backward\nswiglu<bf16>\nlinear_back_w<bf16>\n");
+    CHECK(first && last && first < last && strstr(last, "adamw\n"));
+    end(&t);
+    shim_listens = 0;
+}
+
 int main(void)
 {
     if (!mot_device_find("cuda", "bf16")) {
@@ -376,6 +455,7 @@ int main(void)
     RUN(test_training_f32);
     RUN(test_training_bf16);
     RUN(test_graphs);
+    RUN(test_mixes);
     RUN(test_waits);
     RUN(test_plan);
     RUN(test_choice);
@@ -383,5 +463,6 @@ int main(void)
     RUN(test_fewer_words);
     RUN(test_about);
     RUN(test_profile);
+    RUN(test_ranges);
     return test_end();
 }

@@ -15,7 +15,7 @@ struct golden {
     struct mot_st values;
     struct mot_batch batch;
     const struct mot_st_tensor *latent, *aim, *time; /* where there is a picture of vectors, else NULL */
-    float x[64], target[64];
+    float x[72], target[72];
     int tensors; /* beside the gradients */
 };
 
@@ -38,19 +38,19 @@ static double number(const struct mot_st_tensor *t, int64_t i)
 /* The one picture of vectors, if there is any. */
 static bool read_picture(struct golden *g)
 {
-    static const uint16_t none[64];
-    int64_t at[2];
+    static const uint16_t none[MOT_COUNT(g->x)];
+    int64_t at[3];
     if (!mot_st_find(&g->values, "at_picture"))
         return true;
     const struct mot_st_tensor *where = find(g, "at_picture", MOT_I64);
     g->latent = find(g, "latent", MOT_F32), g->aim = find(g, "aim", MOT_F32), g->time = find(g, "time", MOT_F64);
-    if (!where || where->count != 2 || !g->latent || !g->aim || !g->time || g->latent->count > 64)
+    if (!where || where->count != 3 || !g->latent || !g->aim || !g->time || g->latent->count > MOT_COUNT(none))
         return false;
     memcpy(at, where->data, sizeof at);
     memcpy(g->x, g->latent->data, g->latent->bytes);
     memcpy(g->target, g->aim->data, g->aim->bytes);
     g->tensors += 4;
-    struct mot_picture p = {.begin = at[0], .n = at[1], .rows = 1, .columns = (int32_t)at[1]};
+    struct mot_picture p = {.begin = at[0], .n = at[1] * at[2], .rows = (int32_t)at[1], .columns = (int32_t)at[2]};
     return !mot_batch_add_picture(&g->batch, &p, none, g->latent->count);
 }
 
@@ -219,6 +219,12 @@ static void test_golden_vectors(void)
     check_folder("tests/golden/vectors");
 }
 
+/* The same through a U-Net, whose convolutions are PyTorch's there. */
+static void test_golden_unet(void)
+{
+    check_folder("tests/golden/unet");
+}
+
 int main(void)
 {
     RUN(test_golden_dense);
@@ -227,5 +233,6 @@ int main(void)
     RUN(test_golden_shared);
     RUN(test_golden_all);
     RUN(test_golden_vectors);
+    RUN(test_golden_unet);
     return test_end();
 }

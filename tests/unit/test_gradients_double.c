@@ -111,7 +111,7 @@ static void test_embed(void)
 
 enum { NN = 9, NC = 5 };
 static const struct mot_group norm_groups[5] = {
-    {0, 2, 0, -1}, {2, 0, 5, -1}, {2, 3, 10, -1}, {5, 1, 5, -1}, {6, 3, 0, -1},
+    {0, 2, 0, -1, 0, 0}, {2, 0, 5, -1, 0, 0}, {2, 3, 10, -1, 0, 0}, {5, 1, 5, -1, 0, 0}, {6, 3, 0, -1, 0, 0},
 };
 static double norm_rstd[NN];
 static int norm_add;
@@ -159,8 +159,8 @@ static void test_rmsnorm(void)
 
 enum { LN = 9, LI = 4, LO = 3, LW = LI * LO + LO };
 static const struct mot_group linear_groups[5] = {
-    {0, 2, 0, LI *LO},       {2, 0, LW, LW + LI *LO}, {2, 3, 2 * LW, -1},
-    {5, 1, LW, LW + LI *LO}, {6, 3, 0, LI *LO},
+    {0, 2, 0, LI *LO, 0, 0},       {2, 0, LW, LW + LI *LO, 0, 0}, {2, 3, 2 * LW, -1, 0, 0},
+    {5, 1, LW, LW + LI *LO, 0, 0}, {6, 3, 0, LI *LO, 0, 0},
 };
 static int linear_add;
 
@@ -189,7 +189,7 @@ static void test_linear(void)
 
 enum { RN = 7, RH = 4, RK = 2, RD = 6, RP = 5, RX = RN * (RH + 2 * RK) * RD };
 static const struct mot_group rope_groups[5] = {
-    {0, 2, 0, RD}, {2, 0, 2 * RD, 3 * RD}, {2, 2, -1, -1}, {4, 1, 2 * RD, 3 * RD}, {5, 2, 0, RD},
+    {0, 2, 0, RD, 0, 0}, {2, 0, 2 * RD, 3 * RD, 0, 0}, {2, 2, -1, -1, 0, 0}, {4, 1, 2 * RD, 3 * RD, 0, 0}, {5, 2, 0, RD, 0, 0},
 };
 static struct mot_group layer_groups[5]; /* the same with LayerNorms, (2H + 2K) D values each */
 static const int32_t rope_seq[RN] = {4, 0, 6, 1, 5, 3, 2}, rope_pos[RN] = {0, 1, 4, 2, 2, 0, 3};
@@ -245,7 +245,7 @@ static void test_rope(void)
  * */
 static void test_rope_distance(void)
 {
-    const struct mot_group g = {0, 4, -1, -1};
+    const struct mot_group g = {0, 4, -1, -1, 0, 0};
     const int32_t seq[4] = {0, 1, 2, 3}, pos[4] = {0, 2, 3, 5};
     double cosines[6 * 2], sines[6 * 2], x[4 * 3 * 4], q[16], k[16], v[16];
     for (int p = 0; p < 6; p++)
@@ -329,6 +329,29 @@ static void spread_back(double *dx, const double *dy, const double *x)
     b->spread_back(d, dx, dy, picture_of, 2, 3, 2, 3);
 }
 
+/* Two rows of three pixels, and two channels. */
+static const int32_t *near_of(void)
+{
+    static int32_t near[6 * 9];
+    for (int i = 0; i < 6; i++)
+        for (int t = 0; t < 9; t++) {
+            int y = i / 3 + t / 3 - 1, x = i % 3 + t % 3 - 1;
+            near[9 * i + t] = y < 0 || x < 0 || y > 1 || x > 2 ? -1 : 3 * y + x;
+        }
+    return near;
+}
+
+static void unfold(double *y, const double *x)
+{
+    b->unfold(d, y, x, near_of(), 6, 2);
+}
+
+static void unfold_back(double *dx, const double *dy, const double *x)
+{
+    (void)x;
+    b->unfold_back(d, dx, dy, near_of(), 6, 2);
+}
+
 static const double error_target[8] = {1, -1, .5, 2, 0, 3, -2, .25}, error_weight[4] = {2, .5, -1, 3};
 
 static void squared_error(double *y, const double *x)
@@ -360,6 +383,7 @@ static void silu_back(double *dx, const double *dy, const double *x)
 static void test_patches(void)
 {
     check("spread", spread, spread_back, 6, 18, "o", (int64_t[]){6});
+    check("unfold", unfold, unfold_back, 12, 108, "o", (int64_t[]){12});
     check("squared_error", squared_error, squared_error_back, 8, 1, "o", (int64_t[]){8});
     check("silu", silu, silu_back, 9, 9, "o", (int64_t[]){9});
     double one = 1, y;

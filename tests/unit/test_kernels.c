@@ -140,6 +140,8 @@ struct inputs {
     int64_t sequences; /* in attention_past: N */
     int add, G;
     struct mot_group g[MOST_GROUPS];
+    int64_t begin[MOST_GROUPS + 1];
+    bool marked; /* it is a batch, of which the groups are the parts */
     float *params, *x, *y, *z, *w, *q, *k, *v, *dq, *dk, *dv, *o, *lse, *cos, *sin;
     float *in_out[MOST_OUTPUTS]; /* first contents of outputs that are added to, or NULL: NaN */
     int64_t sizes[MOST_OUTPUTS]; /* of the outputs */
@@ -316,6 +318,9 @@ static void run_once(const struct mot_kernels *b, int threads, const struct inpu
         send(b, d, at, all[k], n * sizeof(float), in->activation[k]);
         out[k] = (float *)(void *)(at + GUARD * each);
     }
+    struct mot_mix mix = {.N = in->N, .begin = in->begin, .n = in->G};
+    for (int k = 0, own = in->marked && b->batch(d, &mix); own && k < in->G; k++)
+        there.g[k].row = there.g[k].rows = -1000;
     op(b, d, &there, out);
     CHECK_INT(b->sync(d), 0);
     CHECK_STR(b->error(d), "");
@@ -410,7 +415,8 @@ enum { ONE, THREE, SHARED, SINGLES, LAYOUTS };
 
 /* Deals N rows to groups: all to one; three with an empty one between; six of which two pairs name
  * the same weight; seven, most of one row.  `w_size` and `b_size` floats a weight and bias (0:
- * none), which stand in one block behind an odd gap.  Returns the size of the block. */
+ * none), which stand in one block behind an odd gap.  Half of the cases are told as a batch too, and devices that
+ * then read its rows for themselves are not told them again.  Returns the size of the block. */
 static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_size)
 {
     static const int counts[LAYOUTS] = {1, 3, 6, 7};
@@ -424,7 +430,8 @@ static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_siz
                                      : below(left + 1);
             rows = rows < left ? rows : left;
         }
-        in->g[k] = (struct mot_group){row, rows, at, b_size > 0 ? at + w_size : -1};
+        in->g[k] = (struct mot_group){row, rows, at, b_size > 0 ? at + w_size : -1, k, k + 1};
+        in->begin[k] = row;
         row += rows;
         at += w_size + b_size + 1;
         if (layout == SHARED && k % 3 == 2) { /* 2 shares with 0, 5 with 3, and 5 with 2 no more */
@@ -432,6 +439,8 @@ static int64_t deal(struct inputs *in, int layout, int64_t w_size, int64_t b_siz
             in->g[k].b = in->g[k - 2].b;
         }
     }
+    in->begin[in->G] = row;
+    in->marked = next() % 2;
     in->params = numbers(at, 1);
     return at;
 }
@@ -627,10 +636,10 @@ static double sum_error(int64_t n)
     return fmax(1e-5, 2.5e-8 * (double)n);
 }
 
-static void test_linear(void)
+static void check_linear(int layouts)
 {
     for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
-        for (int layout = 0; layout < LAYOUTS; layout++)
+        for (int layout = LAYOUTS - layouts; layout < LAYOUTS; layout++)
             for (int variant = 0; variant < 8; variant++) {
                 int64_t n;
                 struct inputs in = linear_inputs(k, layout, variant & 1, &n);
@@ -646,10 +655,10 @@ static void test_linear(void)
             }
 }
 
-static void test_linear_back(void)
+static void check_linear_back(int layouts)
 {
     for (size_t k = 0; k < sizeof linear_shapes / sizeof linear_shapes[0]; k++)
-        for (int layout = 0; layout < LAYOUTS; layout++)
+        for (int layout = LAYOUTS - layouts; layout < LAYOUTS; layout++)
             for (int variant = 0; variant < 2; variant++) {
                 int64_t n;
                 struct inputs in = linear_inputs(k, layout, true, &n);
@@ -660,6 +669,28 @@ static void test_linear_back(void)
                 output(&in, n, true);
                 compare("linear_back_w", &in, op_linear_back_w, 3e-5, 5e-6);
             }
+}
+
+static void test_linear(void)
+{
+    check_linear(LAYOUTS);
+}
+
+static void test_linear_back(void)
+{
+    check_linear_back(LAYOUTS);
+}
+
+/* On a GPU products of few rows are one launch for all groups, of many the library's: here any are, then none. */
+static void test_linear_either_way(void)
+{
+    static const char *const rows[] = {"1000000", "0"};
+    for (int i = 0; i < 2; i++) {
+        CHECK_INT(setenv("MOT_CUDA_GROUPED", rows[i], 1), 0);
+        check_linear(LAYOUTS - SHARED);
+        check_linear_back(LAYOUTS - SHARED);
+    }
+    CHECK_INT(unsetenv("MOT_CUDA_GROUPED"), 0);
 }
 
 /* Results of any inputs, the bits of which are those of the same inputs rounded beforehand. */
@@ -1004,7 +1035,7 @@ static void alone(int threads, int each, float *o, float *y, float *z)
     char *to_o = place(cpu, d, &c, ROWS * H * D * act), *to_y = place(cpu, d, &c, ROWS * O * act);
     float *to_z = place(cpu, d, &c, ROWS * O * sizeof *to_z);
     for (int s = 0; s < ROWS; s += each) {
-        struct mot_group g = {0, each, 0, O * I};
+        struct mot_group g = {0, each, 0, O * I, 0, 0};
         size_t at = (size_t)s * act;
         void *x = (char *)in.x + at * I, *head = (char *)in.q + at * H * D, *out = to_o + at * H * D, *sum = to_y + at * O;
         cpu->attention_past(d, out, head, past + s, PAST_LAYER, in.row, each, H, K, D, 1);
@@ -1028,6 +1059,45 @@ static void test_alone(void)
     CHECK(memcmp(o[0], o[1], sizeof o[0]) == 0);
     CHECK(memcmp(y[0], y[1], sizeof y[0]) == 0);
     CHECK(memcmp(z[0], z[1], MOT_FEW * ALONE_O * sizeof(float)) == 0);
+}
+
+/* Linear layers of a model that generates, each piece of `each` rows by itself. */
+enum { COMPANY_ROWS = 300, COMPANY_I = 72, COMPANY_O = 200 };
+static void in_pieces(int64_t each, float *y)
+{
+    enum { ROWS = COMPANY_ROWS, I = COMPANY_I, O = COMPANY_O };
+    struct inputs in = {.N = ROWS, .I = I, .O = O, .H = 1, .K = 1, .D = 2, .P = 1, .sequences = 1, .G = 2};
+    struct copies c = {.n = 0};
+    state = 1;
+    in.params = numbers(2 * O * I, 1);
+    in.x = activations(ROWS * I, 1);
+    struct mot_device *d = device(cpu, 1, &in, &c);
+    move_all(cpu, d, &c, &in);
+    char *to = place(cpu, d, &c, ROWS * O * cpu->activation);
+    for (int64_t row = 0; row < ROWS; row += each) {
+        int64_t n = each < ROWS - row ? each : ROWS - row, of_first = row < ROWS / 2 ? ROWS / 2 - row : 0;
+        of_first = of_first < n ? of_first : n; /* half of all rows are of one tower */
+        const struct mot_group g[] = {{0, of_first, 0, -1, 0, 0}, {of_first, n - of_first, O * I, -1, 0, 0}};
+        cpu->linear(d, (void *)(to + (size_t)(row * O) * cpu->activation),
+                    (void *)((char *)in.x + (size_t)(row * I) * cpu->activation), in.params, g, 2, I, O, 0);
+    }
+    CHECK_INT(cpu->sync(d), 0);
+    receive(cpu, d, y, to, ROWS * O, true);
+    free_copies(cpu, d, &c);
+    cpu->close(d);
+    free_all();
+}
+
+/* Neither which rows stand beside a row nor how many changes a bit of it. */
+static void test_company(void)
+{
+    static const int64_t pieces[] = {1, 3, 16, 17, 70, 129};
+    static float together[COMPANY_ROWS * COMPANY_O], apart[COMPANY_ROWS * COMPANY_O];
+    in_pieces(COMPANY_ROWS, together);
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        in_pieces(pieces[i], apart);
+        CHECK(memcmp(together, apart, sizeof apart) == 0);
+    }
 }
 
 /* -- pictures of vectors ----------------------------------------------------------------------- */
@@ -1056,6 +1126,42 @@ static void op_silu(const struct mot_kernels *b, struct mot_device *d, const str
     b->silu_back(d, out[1], in->y, in->x, in->N);
     b->copy(d, out[2], in->y, (size_t)in->N * b->activation);
     b->silu_back(d, out[2], out[2], in->x, in->N);
+}
+
+static void op_unfold(const struct mot_kernels *b, struct mot_device *d, const struct inputs *in,
+                      float **out)
+{
+    b->unfold(d, out[0], in->x, in->id, in->N, in->C);
+    b->unfold_back(d, out[1], in->y, in->id, in->N, in->C);
+}
+
+/* Neighbours of two pictures, of H x W pixels and of one. */
+static int32_t *near_of(int64_t H, int64_t W)
+{
+    int32_t *near = ids(9 * (H * W + 1), 1);
+    for (int64_t i = 0; i < H * W; i++)
+        for (int t = 0; t < 9; t++) {
+            int64_t y = i / W + t / 3 - 1, x = i % W + t % 3 - 1;
+            near[9 * i + t] = y < 0 || x < 0 || y >= H || x >= W ? -1 : (int32_t)(y * W + x);
+        }
+    for (int t = 0; t < 9; t++)
+        near[9 * H * W + t] = t == 4 ? (int32_t)(H * W) : -1;
+    return near;
+}
+
+static void test_unfold(void)
+{
+    static const int64_t shapes[][3] = {{0, 0, 3}, {1, 1, 1}, {1, 7, 5}, {4, 3, 8}, {9, 11, 64}, {5, 5, 203}};
+    for (size_t k = 0; k < sizeof shapes / sizeof shapes[0]; k++) {
+        struct inputs in = {.N = shapes[k][0] * shapes[k][1] + 1, .C = shapes[k][2]};
+        state = k + 1;
+        in.x = activations(in.N * in.C, 1);
+        in.y = activations(9 * in.N * in.C, 1);
+        in.id = near_of(shapes[k][0], shapes[k][1]);
+        output_act(&in, 9 * in.N * in.C, false);
+        output_act(&in, in.N * in.C, false);
+        compare("unfold", &in, op_unfold, 1e-6, 2e-6);
+    }
 }
 
 static void test_patches(void)
@@ -1415,6 +1521,8 @@ static void test_all(void)
     RUN(test_rmsnorm_back);
     RUN(test_linear);
     RUN(test_linear_back);
+    if (bf16 && gpu)
+        RUN(test_linear_either_way);
     if (bf16 && !gpu)
         RUN(test_rounding);
     RUN(test_rope);
@@ -1423,7 +1531,9 @@ static void test_all(void)
     RUN(test_past);
     RUN(test_logits);
     RUN(test_alone);
+    RUN(test_company);
     RUN(test_patches);
+    RUN(test_unfold);
     RUN(test_swiglu);
     RUN(test_head_loss);
     if (!gpu) /* the shim holds so little that test_head_loss has blocks; there, this takes long */

@@ -225,7 +225,7 @@ static void test_dense(void)
 
 /* -- pictures of vectors ----------------------------------------------------------------------- */
 
-enum { WIDTH = 3, PATCHES = 10 };
+enum { WIDTH = 4, PATCHES = 10 };
 
 /* Text, then pictures of vectors and speech in either order. */
 static struct mot_vocab vector_vocab(bool last)
@@ -258,6 +258,17 @@ static void fill_pictures(struct mot_batch *b, const struct mot_vocab *v)
 
 static const double picture_time[3] = {3, 250, 900};
 
+/* What begins at 0, where most gradients are 0. */
+static void fill_zeros(struct mot_model *m)
+{
+    for (int64_t i = 0; i < m->table.n; i++) {
+        const struct mot_tensor *t = &m->table.tensor[i];
+        bool zero = t->weight == MOT_W_PATCH_OUT || t->weight == MOT_W_CONV_OUT || t->weight == MOT_W_RES_CONV_2;
+        for (int64_t j = 0; zero && j < t->count; j++)
+            m->params[t->offset + j] = (mot_real)(0.4 * mot_random_normal(2, 2 + (uint64_t)i, (uint64_t)j));
+    }
+}
+
 static void check_vectors(const char *what, struct mot_config c, bool last)
 {
     struct mot_vocab v = vector_vocab(last);
@@ -271,9 +282,7 @@ static void check_vectors(const char *what, struct mot_config c, bool last)
         x[i] = (float)mot_random_normal(1, 1, (uint64_t)i);
         target[i] = (float)mot_random_normal(1, 2, (uint64_t)i);
     }
-    for (int64_t i = 0; i < m->table.n; i++) /* it begins at 0, where most gradients are 0 */
-        for (int64_t j = 0; m->table.tensor[i].weight == MOT_W_PATCH_OUT && j < m->table.tensor[i].count; j++)
-            m->params[m->table.tensor[i].offset + j] = (mot_real)(0.4 * mot_random_normal(2, 2, (uint64_t)j));
+    fill_zeros(m);
     struct mot_seen seen = {x, target, picture_time, 5.0 / PATCHES};
     CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), &seen), MOT_OK);
     compare(what, m);
@@ -293,6 +302,11 @@ static void test_vectors(void)
         c.n_towers = 1;
         strcpy(c.tower[0], "text");
         check_vectors("vectors, dense, tied embeddings", c, last);
+        c = config();
+        c.unet = (struct mot_unet){.channels = 3, .blocks = 2, .patch = 2};
+        check_vectors("vectors, U-Net", c, last);
+        c.unet = (struct mot_unet){.channels = 2, .blocks = 1, .patch = 1};
+        check_vectors("vectors, U-Net of single pixels", c, last);
     }
 }
 
@@ -320,9 +334,7 @@ static void test_sight(void)
     struct mot_batch b = {0};
     if (!m)
         return;
-    for (int64_t i = 0; i < m->table.n; i++)
-        for (int64_t j = 0; m->table.tensor[i].weight == MOT_W_PATCH_OUT && j < m->table.tensor[i].count; j++)
-            m->params[m->table.tensor[i].offset + j] = (mot_real)(0.4 * mot_random_normal(2, 2, (uint64_t)j));
+    fill_zeros(m);
     fill_pictures(&b, &v);
     double before[21], after[21];
     losses(m, &b, -1, before);

@@ -17,28 +17,31 @@ static struct mot_vocab vocab(void)
     strcpy(v.modality[0].name, "text");
     strcpy(v.modality[1].name, "image");
     v.modality[0].n = WORDS;
-    v.modality[1].first = PATCH, v.modality[1].n = 1, v.modality[1].width = WIDTH;
+    v.modality[1].first = PATCH, v.modality[1].n = 1, v.modality[1].width = WIDTH, v.modality[1].patch = 2;
     return v;
 }
 
-static struct mot_config config(const struct mot_vocab *v, enum mot_objective objective)
+static struct mot_config config(const struct mot_vocab *v, enum mot_objective objective, int channels)
 {
     struct mot_config c = {
         .hidden_size = 32, .intermediate_size = 48, .num_hidden_layers = 2, .num_attention_heads = 4, .num_key_value_heads = 2,
         .head_dim = 8, .max_position_embeddings = CONTEXT, .rope_theta = 10000, .rms_norm_eps = 1e-5, .initializer_range = 0.3,
-        .diffusion = {objective, 100, 1},
+        .diffusion = {objective, 100, 1}, .unet.channels = channels,
     };
     CHECK_INT(mot_config_settle(&c, "test", v, "mot"), MOT_OK);
     return c;
 }
 
-/* Random weights, and the same for the last projection, which begins at 0 otherwise. */
+/* Random weights, and the same for what begins at 0 otherwise. */
 static void fill(struct mot_model *m)
 {
     CHECK_INT(mot_model_init(m, 3), MOT_OK);
-    for (int64_t i = 0; i < m->table.n; i++)
-        for (int64_t j = 0; m->table.tensor[i].weight == MOT_W_PATCH_OUT && j < m->table.tensor[i].count; j++)
-            m->params[m->table.tensor[i].offset + j] = (mot_real)(0.1 * mot_random_normal(2, 2, (uint64_t)j));
+    for (int64_t i = 0; i < m->table.n; i++) {
+        const struct mot_tensor *t = &m->table.tensor[i];
+        bool zero = t->weight == MOT_W_PATCH_OUT || t->weight == MOT_W_CONV_OUT || t->weight == MOT_W_RES_CONV_2;
+        for (int64_t j = 0; zero && j < t->count; j++)
+            m->params[t->offset + j] = (mot_real)(0.1 * mot_random_normal(2, 2, (uint64_t)j));
+    }
 }
 
 static const int32_t prompt[] = {0, 7, 9, 11, BOI, PATCH}; /* and a target for the last */
@@ -98,10 +101,10 @@ static void paint_plainly(struct mot_model *m, const struct mot_painting *how, u
     mot_levels_free(&l);
 }
 
-static void check_painting(enum mot_objective objective, struct mot_painting how)
+static void check_painting(enum mot_objective objective, struct mot_painting how, int channels)
 {
     struct mot_vocab v = vocab();
-    struct mot_config c = config(&v, objective);
+    struct mot_config c = config(&v, objective, channels);
     const struct mot_kernels *k = mot_kernels_cpu(NULL, NULL, (char[200]){0}, 200);
     struct mot_model *m = mot_model_new_growing(&c, &v, k, 2, CONTEXT, CONTEXT, CONTEXT);
     struct mot_model *plain = mot_model_new(&c, &v, k, 2, CONTEXT, CONTEXT, false);
@@ -153,21 +156,28 @@ static void check_painting(enum mot_objective objective, struct mot_painting how
 
 static void test_ddpm(void)
 {
-    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_DDIM, 8, 1, 1});
-    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_DDIM, 8, 3, 1});
-    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_ANCESTRAL, 12, 1, 1});
+    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_DDIM, 8, 1, 1}, 0);
+    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_DDIM, 8, 3, 1}, 0);
+    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_ANCESTRAL, 12, 1, 1}, 0);
 }
 
 static void test_flow(void)
 {
-    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_EULER, 8, 1, 0});
-    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_EULER, 8, 2, 0});
-    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_MIDPOINT, 5, 1.5, 0});
+    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_EULER, 8, 1, 0}, 0);
+    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_EULER, 8, 2, 0}, 0);
+    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_MIDPOINT, 5, 1.5, 0}, 0);
+}
+
+static void test_unet(void)
+{
+    check_painting(MOT_DDPM, (struct mot_painting){MOT_SAMPLE_DDIM, 8, 2, 1}, 6);
+    check_painting(MOT_FLOW, (struct mot_painting){MOT_SAMPLE_MIDPOINT, 5, 1, 0}, 4);
 }
 
 int main(void)
 {
     RUN(test_ddpm);
+    RUN(test_unet);
     RUN(test_flow);
     return test_end();
 }
