@@ -158,7 +158,7 @@ $(B)/obj/kernels/cuda/%.o: kernels/cuda/%.cu $(B)/obj/flags
 	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 
 SHIM_FLAGS = -std=c++20 -I. -Itests/shim -fno-exceptions -fno-rtti -fno-strict-aliasing -fno-threadsafe-statics -Wall -Wextra \
-             -Wshadow -Wno-unknown-pragmas $(if $(filter 1,$(WERROR)),-Werror) \
+             -Wshadow -Wno-unknown-pragmas -Wno-psabi $(if $(filter 1,$(WERROR)),-Werror) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 define COMPILE_SHIM
 	@mkdir -p $(@D)

@@ -24,7 +24,7 @@ struct tally {
     const struct eval_options *o;
     const struct mot_vocab *vocab;
     int only; /* the modality that counts; -1: all */
-    int64_t documents, left_out, tokens[MOT_MAX_MODALITIES], text_bytes;
+    int64_t documents, left_out, no_numbers, tokens[MOT_MAX_MODALITIES], text_bytes;
     double nll[MOT_MAX_MODALITIES];
     struct shares *shares; /* of all shards; this one's begin with document `first` */
     int64_t first;
@@ -106,6 +106,7 @@ static void scored(void *context, const int32_t *id, const float *nll, int64_t n
         if (!counts(sent, id, i))
             continue;
         int m = mot_vocab_modality(t->vocab, id[i]);
+        t->no_numbers += !isfinite(nll[i]);
         t->nll[m] += (double)nll[i];
         t->tokens[m]++;
         if (share)
@@ -211,7 +212,7 @@ static void add_tally(struct tally *total, const struct tally *t)
 }
 
 /* Hand a document to the scorer, as it is or rearranged. */
-static void send(struct mot_scorer *s, struct tally *t, const struct mot_doc *d, struct mot_conditional *c)
+static void send(struct mot_scorer *s, const char *path, struct tally *t, const struct mot_doc *d, struct mot_conditional *c)
 {
     struct sent sent = {.tally = t, .number = t->documents++, .end = d->n, .text_bytes = d->text_bytes};
     if (t->only >= 0) {
@@ -228,7 +229,7 @@ static void send(struct mot_scorer *s, struct tally *t, const struct mot_doc *d,
     struct sent *kept = checked(malloc(sizeof *kept));
     *kept = sent;
     if (mot_scorer_add(s, d, scored, kept))
-        die_lib(NULL);
+        die_lib("%s: document %lld", path, (long long)sent.number);
 }
 
 static void score(struct mot_scorer *s, struct mot_shard *shard, const char *path, struct tally *t)
@@ -238,7 +239,7 @@ static void score(struct mot_scorer *s, struct mot_shard *shard, const char *pat
     const struct mot_doc *d = NULL;
     int rc;
     while (!(rc = mot_shard_next(shard, &d)) && d) {
-        send(s, t, d, &c);
+        send(s, path, t, d, &c);
         tool_progress_show(&p, (double)t->documents, 0, NULL);
     }
     if (!rc && mot_scorer_flush(s))
@@ -283,6 +284,9 @@ static void eval(struct mot_scorer **s, const char *path, const struct eval_opti
              (long long)t.documents, o->conditional);
     if (!o->per_token)
         print_tally(&t, path);
+    if (t.no_numbers)
+        fail("%s: %lld losses are infinite or no numbers: the weights in %s are damaged", path, (long long)t.no_numbers,
+             o->input[0]);
     add_tally(total, &t);
 }
 

@@ -61,6 +61,13 @@ static enum mot_sample sampler(const char *s)
     die_usage("--sampler %s: expected ddim, ancestral, euler or midpoint", s);
 }
 
+static const char *kind(const char *s)
+{
+    if (strcmp(s, "text") != 0 && strcmp(s, "image") != 0 && strcmp(s, "speech") != 0)
+        die_usage("--force %s: expected text, image or speech", s);
+    return s;
+}
+
 static struct opts parse(int argc, char **argv)
 {
     static const struct option longopts[] = {
@@ -96,7 +103,7 @@ static struct opts parse(int argc, char **argv)
         case OPT_STREAM: o.stream = true; break;
         case OPT_MAX_TOKENS: g->max_tokens = opt_int("--max-tokens", optarg, 1, 1 << 30); break;
         case OPT_N: g->samples = (int)opt_int("--n", optarg, 1, 1 << 20); break;
-        case OPT_FORCE: g->force = optarg; break;
+        case OPT_FORCE: g->force = kind(optarg); break;
         case OPT_TEMPERATURE: o.temperature = optarg; break;
         case OPT_TOP_K: o.top_k = optarg; break;
         case OPT_TOP_P: o.top_p = optarg; break;
@@ -174,6 +181,7 @@ struct output {
     struct mot_shard_writer *shard;
     struct mot_bytes text;
     bool begun;      /* the document that is being streamed has a token */
+    int64_t seen;    /* its ids that were looked at */
     int64_t segment; /* the first id of its last text ... */
     size_t printed;  /* ... of which so many bytes are out */
     int64_t documents;
@@ -201,19 +209,6 @@ static int64_t count_text(struct output *t, const int32_t *id, int64_t n)
     return bytes;
 }
 
-static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, const struct mot_latents *pictures,
-                 int64_t prompt)
-{
-    struct output *t = context;
-    (void)document, (void)sample, (void)prompt;
-    if (t->shard && mot_shard_add_latents(t->shard, id, n, pictures, count_text(t, id, n)))
-        die_lib(NULL);
-    if (t->o->stream)
-        putchar('\n');
-    t->begun = false;
-    tool_progress_show(&t->p, (double)++t->documents, 0, NULL);
-}
-
 /* Bytes at the end of a text that may be the beginning of a character whose rest is in the next token. */
 static size_t incomplete(const unsigned char *s, size_t n)
 {
@@ -226,30 +221,52 @@ static size_t incomplete(const unsigned char *s, size_t n)
     return back + 1 < whole ? back + 1 : 0;
 }
 
-/* What is new of the text, if the newest token is text. */
+/* What is new of the streamed text that ends before `end`; whole: nothing can follow that would make its last character whole. */
+static void show(struct output *t, const int32_t *id, int64_t end, bool whole)
+{
+    size_t length = end > t->segment ? text_of(t, id + t->segment, end - t->segment) : 0;
+    length -= whole ? 0 : incomplete(t->text.data, length);
+    if (length > t->printed) {
+        fwrite(t->text.data + t->printed, 1, length - t->printed, stdout);
+        t->printed = length;
+    }
+}
+
+static void done(void *context, int64_t document, int sample, const int32_t *id, int64_t n, const struct mot_latents *pictures,
+                 int64_t prompt)
+{
+    struct output *t = context;
+    (void)document, (void)sample, (void)prompt;
+    if (t->shard && mot_shard_add_latents(t->shard, id, n, pictures, count_text(t, id, n)))
+        die_lib(NULL);
+    if (t->o->stream) {
+        show(t, id, n, true);
+        putchar('\n');
+    }
+    t->begun = false;
+    tool_progress_show(&t->p, (double)++t->documents, 0, NULL);
+}
+
+/* The text among the newest tokens; a text may go on that began in the prompt. */
 static void streamed(void *context, int64_t document, int sample, const int32_t *id, int64_t n,
                      const struct mot_latents *pictures, int64_t prompt)
 {
     struct output *t = context;
     (void)document, (void)sample, (void)pictures;
-    if (!t->begun) { /* a text may go on that began in the prompt */
+    if (!t->begun) {
         t->begun = true;
-        t->segment = prompt;
+        t->seen = t->segment = prompt;
         while (t->segment > 0 && mot_vocab_modality(t->vocab, id[t->segment - 1]) == 0)
             t->segment--;
         t->printed = text_of(t, id + t->segment, prompt - t->segment);
     }
-    if (mot_vocab_modality(t->vocab, id[n - 1]) != 0) {
-        t->segment = n;
-        t->printed = 0;
-        return;
-    }
-    size_t length = text_of(t, id + t->segment, n - t->segment);
-    length -= incomplete(t->text.data, length);
-    if (length > t->printed) {
-        fwrite(t->text.data + t->printed, 1, length - t->printed, stdout);
-        t->printed = length;
-    }
+    for (; t->seen < n; t->seen++)
+        if (mot_vocab_modality(t->vocab, id[t->seen]) != 0) {
+            show(t, id, t->seen, true);
+            t->segment = t->seen + 1;
+            t->printed = 0;
+        }
+    show(t, id, n, false);
     if (fflush(stdout) != 0)
         exit(tool_finish());
 }
@@ -261,19 +278,33 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* What cannot be gone on from, by the file that it is in. */
+static noreturn void stopped(const char *prompts)
+{
+    if (prompts)
+        die_lib("%s", prompts);
+    die_lib(NULL);
+}
+
 static void run(struct mot_generator *g, struct mot_shard *prompts, const struct opts *o)
 {
+    const char *name = o->prompts && strcmp(o->prompts, "-") == 0 ? "standard input" : o->prompts;
     const struct mot_doc *d = NULL;
     int rc = MOT_OK;
     if (!prompts && mot_generator_add(g, &(struct mot_doc){0}))
-        die_lib(NULL);
-    while (prompts && !(rc = mot_shard_next(prompts, &d)) && d)
+        stopped(NULL);
+    int64_t documents = !prompts;
+    for (; prompts && !(rc = mot_shard_next(prompts, &d)) && d; documents++)
         if (mot_generator_add(g, d) || (o->stream && mot_generator_flush(g)))
-            die_lib(NULL);
-    if (rc || mot_generator_flush(g))
+            stopped(name);
+    if (rc)
         die_lib(NULL);
+    if (mot_generator_flush(g))
+        stopped(name);
     if (prompts && mot_shard_damage(prompts))
         warn("%s", mot_shard_damage(prompts));
+    if (documents == 0)
+        die("%s: no documents in it to go on from; without it one is made from its beginning", name);
 }
 
 int main(int argc, char **argv)
@@ -302,6 +333,8 @@ int main(int argc, char **argv)
     t.tokenizer = mot_tokenizer_open(o.folder);
     if (!t.tokenizer && o.stream)
         die_lib(NULL);
+    if (!t.tokenizer)
+        warn("the text's bytes are not counted: %s", mot_error());
     if (o.output && !(t.shard = mot_shard_create(o.output, t.vocab)))
         die_lib(NULL);
     double begun = now();

@@ -8,7 +8,7 @@
  * follows wants its operand, so only inputs cross shared memory.  Heads are padded with zeros to
  * PD columns, and rows of shared memory by 16 bytes more, so that matrices load without conflicts.
  */
-#include "attention.h"
+#include "fragment.h"
 
 namespace mot_cuda
 {
@@ -17,16 +17,6 @@ enum { WARPS = 4, THREADS = 32 * WARPS };
 
 /* Values from one row of shared memory to the next. */
 template <int PD> constexpr int pitch = PD + 8;
-
-DEVICE int lane()
-{
-    return (int)threadIdx.x % 32;
-}
-
-DEVICE int warp()
-{
-    return (int)threadIdx.x / 32;
-}
 
 /* -- tiles in shared memory ---------------------------------------------------------------------- */
 
@@ -146,82 +136,7 @@ DEVICE void add_product(float (&o)[M][OUT / 8][4], const float (&s)[M][N / 8][4]
     }
 }
 
-/* Of a 16-row block a lane has, in elements 2i and 2i+1 of each 8 columns, row lane/4 + 8i at these columns. */
-DEVICE int own_row(int i)
-{
-    return lane() / 4 + 8 * i;
-}
-
-DEVICE int own_column(int j, int i)
-{
-    return 8 * j + lane() % 4 * 2 + i % 2;
-}
-
-/* Rows of a lane in a block of 16, times `times`, to rows at(i) of an array; at(i) < 0: none. */
-template <int OUT, class At>
-DEVICE void put(bf16 *to, const float (&o)[OUT / 8][4], int D, int column, float times0,
-                float times1, At at)
-{
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        int64_t row = at(i);
-        float times = i ? times1 : times0;
-#pragma unroll
-        for (int j = 0; j < OUT / 8; j++) {
-            int c = column + own_column(j, 0);
-            if (row >= 0 && c < D) /* D is even, so both of the pair are there */
-                *(uint32_t *)(to + row + c) = pack_bf16(times * o[j][2 * i], times * o[j][2 * i + 1]);
-        }
-    }
-}
-
-DEVICE float quad_sum(float x)
-{
-    x += shuffle_xor(x, 1);
-    return x + shuffle_xor(x, 2);
-}
-
-DEVICE float quad_max(float x)
-{
-    x = fmaxf(x, shuffle_xor(x, 1));
-    return fmaxf(x, shuffle_xor(x, 2));
-}
-
 /* -- forward ------------------------------------------------------------------------------------- */
-
-/* The softmax of a warp's rows so far. */
-template <int M> struct softmax {
-    float max[M][2], sum[M][2]; /* of a lane's rows; sum: the lane's own share */
-};
-
-/* Scores become probabilities relative to the maximum so far; what was added up before is scaled. */
-template <int M, int N, int OUT>
-DEVICE void advance(softmax<M> &x, float (&s)[M][N / 8][4], float (&o)[M][OUT / 8][4], float scale)
-{
-#pragma unroll
-    for (int m = 0; m < M; m++)
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            float max = x.max[m][i];
-#pragma unroll
-            for (int j = 0; j < N / 8; j++)
-                max = fmaxf(max, fmaxf(s[m][j][2 * i], s[m][j][2 * i + 1]));
-            max = quad_max(max);
-            float base = max == -INFINITY ? 0 : max * scale; /* a row that sees nothing yet */
-            float kept = fast_exp2(x.max[m][i] * scale - base), sum = x.sum[m][i] * kept;
-            x.max[m][i] = max;
-#pragma unroll
-            for (int j = 0; j < N / 8; j++) {
-                s[m][j][2 * i] = fast_exp2(s[m][j][2 * i] * scale - base);
-                s[m][j][2 * i + 1] = fast_exp2(s[m][j][2 * i + 1] * scale - base);
-                sum += s[m][j][2 * i] + s[m][j][2 * i + 1];
-            }
-            x.sum[m][i] = sum;
-#pragma unroll
-            for (int j = 0; j < OUT / 8; j++)
-                o[m][j][2 * i] *= kept, o[m][j][2 * i + 1] *= kept;
-        }
-}
 
 /* Block (x,h): queries [first, first + 64 M) of head h, the last ones first, for they see the most keys. */
 template <int PD, int M, int N>
@@ -279,7 +194,9 @@ static __global__ void __launch_bounds__(THREADS) attention_kernel(call<bf16> c)
                     }
                 }
         }
-        advance<M, N, PD>(x, s, o, scale);
+        float kept[M][2];
+        advance<M, N>(x, s, kept, scale);
+        rescale<M, PD>(o, kept);
         add_product<PD, M, N, PD>(o, s, v, 0);
     }
     copy_wait<0>();
@@ -488,6 +405,8 @@ void attention<bf16>(mot_device *d, float *o, float *lse, const float *q, const 
     if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale))
         return;
     c.o = (bf16 *)o;
+    if (attention_sm90(d, c))
+        return;
     auto *padded = D <= 32    ? forward<32>
                    : D <= 64  ? forward<64>
                    : D <= 128 ? forward<128>
@@ -506,6 +425,8 @@ void attention_back<bf16>(mot_device *d, float *dq, float *dk, float *dv, const 
     call<bf16> c;
     if (!begin_call(d, &c, q, k, v, lse, row, until, segments, n_segments, N, H, K, D, scale) ||
         !begin_back(d, &c, dq, dk, dv, dO, o))
+        return;
+    if (attention_back_sm90(d, c))
         return;
     auto *padded = D <= 32    ? backward<32>
                    : D <= 64  ? backward<64>

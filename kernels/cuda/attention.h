@@ -23,6 +23,7 @@ template <class A> struct call {
     const A *q, *k, *v, *dO;
     float *lse;        /* forward's result, backward's input */
     const float *mean; /* (H,N): dO . o of each query */
+    A *ordered;        /* (H,N,D): dO in sequence order, where sm90_takes(), else NULL */
     const int32_t *row, *begin, *until, *since, *end;
     int N, H, K, D;
     float scale;
@@ -40,6 +41,17 @@ bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const
 template <class A>
 bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
                 const float *o);
+
+/* The kernels for compute capability 9.0 have tiles for such heads, which boxes of 16 bytes make up: of 32 values or
+ * fewer a tile's half or more would be empty. */
+static inline bool sm90_takes(const mot_device *d, int64_t D)
+{
+    return d->hopper && D > 32 && D <= 256 && D % 8 == 0;
+}
+
+/* attention_sm90.cu, attention_sm90_back.cu: false, and nothing done, where the device or the shape is not for them. */
+bool attention_sm90(mot_device *d, const call<bf16> &c);
+bool attention_back_sm90(mot_device *d, const call<bf16> &c);
 
 constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 

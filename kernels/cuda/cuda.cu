@@ -77,6 +77,33 @@ static void close(mot_device *d)
     free(d);
 }
 
+/* Which attention: attention_sm90.cu's where it can run, or as MOT_CUDA says. */
+static void choose(mot_device *d)
+{
+    const char *set = getenv("MOT_CUDA");
+    bool older = set && strcmp(set, "sm_80") == 0, newer = set && strcmp(set, "sm_90") == 0;
+    int major = 0;
+    if (set && !older && !newer)
+        fault(d, "MOT_CUDA: there are no kernels \"%s\", only sm_80 and sm_90", set);
+    if (older || !check(d, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "GPU"))
+        return;
+    d->hopper = major == 9 && sm90_built(d);
+    if (newer && major != 9)
+        fault(d, "MOT_CUDA: sm_90's kernels run on compute capability 9.0 alone, this GPU has %d", major);
+    else if (newer && !d->hopper)
+        fault(d, "MOT_CUDA: this program was built without sm_90's kernels");
+}
+
+/* Up to how many rows products are grouped.cu's: as MOT_CUDA_GROUPED says, else reserve() settles it. */
+static void choose_rows(mot_device *d)
+{
+    const char *set = getenv("MOT_CUDA_GROUPED");
+    char *end = NULL;
+    d->grouped_rows = set ? strtoll(set, &end, 10) : -1;
+    if (set && (end == set || *end || d->grouped_rows < 0))
+        fault(d, "MOT_CUDA_GROUPED: \"%s\" is no number of rows", set);
+}
+
 static mot_device *open(int, char *err, size_t err_size)
 {
     mot_device *d = (mot_device *)calloc(1, sizeof *d);
@@ -93,8 +120,8 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
     d->ranged = mot_ranges_wanted();
-    const char *rows = getenv("MOT_CUDA_GROUPED"); /* for tests, and for who wants to measure */
-    d->grouped_rows = rows && *rows ? atoll(rows) : -1;
+    if (!*d->error)
+        choose(d), choose_rows(d);
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
         close(d);

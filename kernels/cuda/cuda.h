@@ -42,6 +42,7 @@ struct mot_device {
     bool ranged, in_layer;    /* operations are ranges for a profiler; and the layer that is open is one */
     int units;       /* multiprocessors */
     int shared_most; /* bytes of shared memory that a block may ask for */
+    bool hopper;     /* kernels for compute capability 9.0 may run */
     char error[256]; /* empty: no fault */
     char *workspace;
     size_t workspace_bytes;
@@ -134,6 +135,8 @@ size_t rope_need(const mot_device *d, const mot_limits *l);
 size_t attention_need(const mot_device *d, const mot_limits *l);
 /* Shared memory of a block of bf16's attention, which not every GPU has. */
 size_t attention_shared(int64_t D, bool train);
+/* Whether the program was built with kernels for compute capability 9.0: asks the GPU. */
+bool sm90_built(mot_device *d);
 size_t embed_need(const mot_limits *l);
 size_t head_need(const mot_limits *l);
 size_t past_need(const mot_limits *l);

@@ -9,9 +9,16 @@ namespace mot_cuda
 
 enum { THREADS = 128 };
 
-size_t attention_need(const mot_device *, const mot_limits *l)
+/* Backward: mean, and dO in sequence order where that is asked for. */
+static size_t ordered_at(int64_t H, int64_t N)
 {
-    return l->train ? (size_t)(l->H * l->N) * sizeof(float) : 0;
+    return ((size_t)(H * N) * sizeof(float) + 255) / 256 * 256;
+}
+
+size_t attention_need(const mot_device *d, const mot_limits *l)
+{
+    size_t ordered = sm90_takes(d, l->D) ? (size_t)(l->H * l->N * l->D) * sizeof(bf16) : 0;
+    return l->train ? ordered_at(l->H, l->N) + ordered : 0;
 }
 
 /* The first position from begin on that sees t: until does not descend, and t sees itself. */
@@ -75,10 +82,10 @@ bool begin_call(mot_device *d, call<A> *c, const float *q, const float *k, const
     return N > 0 && !*d->error;
 }
 
-/* A warp has one head of one row. */
-template <class A>
-static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const int32_t *row, int N,
-                                   int H, int D)
+/* A warp has one head of one row, W values a lane and turn. */
+template <class A, int W>
+static __global__ void mean_kernel(float *mean, A *ordered, const A *dO, const A *o,
+                                   const int32_t *row, int N, int H, int D)
 {
     int64_t item = ((int64_t)blockIdx.x * THREADS + threadIdx.x) / 32;
     int lane = (int)threadIdx.x % 32;
@@ -86,8 +93,15 @@ static __global__ void mean_kernel(float *mean, const A *dO, const A *o, const i
         return;
     int64_t s = item / H, h = item % H, at = (row[s] * (int64_t)H + h) * D;
     float sum = 0;
-    for (int j = lane; j < D; j += 32)
-        sum += to_float(dO[at + j]) * to_float(o[at + j]);
+    for (int j = lane * W; j < D; j += 32 * W) {
+        float x[W], y[W];
+        load<W>(x, dO + at + j);
+        load<W>(y, o + at + j);
+        for (int i = 0; i < W; i++)
+            sum += x[i] * y[i];
+        if (ordered)
+            store<W>(ordered + (h * N + s) * D + j, x);
+    }
     sum = warp_sum(sum);
     if (lane == 0)
         mean[h * N + s] = sum;
@@ -97,15 +111,20 @@ template <class A>
 bool begin_back(mot_device *d, call<A> *c, float *dq, float *dk, float *dv, const float *dO,
                 const float *o)
 {
-    float *mean = workspace_of<float>(d, (int64_t)c->H * c->N);
-    if (!mean)
+    bool order = sizeof(A) == sizeof(bf16) && sm90_takes(d, c->D);
+    size_t at = ordered_at(c->H, c->N), values = order ? (size_t)c->H * (size_t)c->N * (size_t)c->D : 0;
+    char *work = workspace_of<char>(d, (int64_t)(at + values * sizeof(A)));
+    if (!work)
         return false;
+    float *mean = (float *)work;
+    c->ordered = order ? (A *)(work + at) : NULL;
     c->dq = (A *)dq, c->dk = (A *)dk, c->dv = (A *)dv;
     c->dO = (const A *)dO;
     c->mean = mean;
-    run(d, "attention_back, means", mean_kernel<A>,
+    run(d, "attention_back, means",
+        aligned<A>(c->D, dO, o) ? mean_kernel<A, wide<A>> : mean_kernel<A, 1>,
         dim3((unsigned)ceil_div((int64_t)c->N * c->H, THREADS / 32)), THREADS, 0, mean,
-        (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
+        c->ordered, (const A *)dO, (const A *)o, c->row, c->N, c->H, c->D);
     return !*d->error;
 }
 

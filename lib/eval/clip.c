@@ -195,6 +195,7 @@ static int open_clip(struct mot_clip *c, const char *path, int threads)
 {
     char *inside = mot_path(path, "config.json"), *index = mot_path(path, "model.safetensors.index.json"),
          *file = mot_path(path, "model.safetensors");
+    static const char *const layers[] = {"text_model.encoder.", "vision_model.encoder."};
     const char *slash = strrchr(path, '/');
     bool folder = inside && mot_file_exists(inside), parted = index && mot_file_exists(index);
     struct mot_net n = {0};
@@ -205,6 +206,7 @@ static int open_clip(struct mot_clip *c, const char *path, int threads)
     if (!rc) {
         take_vision(c, &n);
         take_text(c, &n);
+        mot_net_complain_unused(&n, layers, MOT_COUNT(layers));
         rc = mot_net_verdict(&n, "a CLIPModel");
     }
     mot_net_close(&n);

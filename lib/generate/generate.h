@@ -13,20 +13,26 @@ struct mot_ranges { /* ids [from, to), in order, without overlap */
     int n;
     struct {
         int32_t from, to;
-    } range[12];
+    } range[24];
 };
+enum { MOT_STOPS = 16 };
 /* What holds for all documents of a vocabulary. */
 struct mot_grammar {
     const struct mot_vocab *vocab;
     int image, speech;    /* their modalities; -1: none, or without delimiters */
     int64_t image_tokens; /* of each picture; 0: not known, no picture can begin */
+    int n_stops;
+    int32_t stop[MOT_STOPS];    /* text that ends a document, as eos does */
+    int32_t code_from, code_to; /* ids [from, to) among the text's that are none: Chameleon's picture codes */
 };
 struct mot_grammar mot_grammar_of(const struct mot_vocab *v, int64_t image_tokens);
+/* stops.c: what the model in a folder has of stops and codes. */
+int mot_grammar_stops(struct mot_grammar *g, const char *folder) MOT_CHECKED;
 /* Where a document stands. */
 struct mot_place {
     int modality;   /* of the segment; delimiters that begin one are in it */
     int64_t length; /* of its codes */
-    bool ended;     /* eos was seen */
+    bool ended;     /* eos, or what is like it, was seen */
 };
 /* Move on by a token.  MOT_EFORMAT: it cannot stand there. */
 int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t id) MOT_CHECKED;
@@ -34,6 +40,8 @@ int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t i
 struct mot_ranges mot_grammar_next(const struct mot_grammar *g, const struct mot_place *p, int64_t left);
 /* The same without ids that leave the segment (for a segment that is forced to begin). */
 struct mot_ranges mot_grammar_inside(const struct mot_grammar *g, const struct mot_place *p, int64_t left);
+/* Tokens that a picture or sound still takes to its end, at least; 0: none has begun. */
+int64_t mot_grammar_rest(const struct mot_grammar *g, const struct mot_place *p);
 
 /* ---- sampler.c ---- */
 

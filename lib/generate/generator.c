@@ -11,8 +11,8 @@
 
 #include "generate.h"
 
-enum { PROMPT_ROWS = 512, /* of a prompt that go through the model at once ... */
-       BEHIND_ROWS = 32 };/* ... and behind others */
+enum { PROMPT_ROWS = 4096, /* of a prompt that go through the model at once, by the kernels of training ... */
+       BEHIND_ROWS = 32 }; /* ... and behind others */
 
 struct row { /* of tokens */
     struct mot_ids id;
@@ -44,8 +44,10 @@ struct mot_generator {
     struct mot_model *m;
     struct mot_vocab vocab;
     struct mot_grammar grammar;
+    int force; /* the modality of the segment to begin with; -1: none in particular */
     struct mot_sampler sampler;
     struct mot_painter painter; /* where pictures are vectors and their codec is known */
+    char no_codec[512]; /* why the folder has no codec of pictures */
     int64_t context, documents, tokens;
     int64_t n_jobs, job_capacity, started; /* jobs in order; the first `started` are begun */
     struct job *job;
@@ -86,15 +88,17 @@ static int find_pictures(struct mot_generator *g, const char *folder, struct mot
     int64_t tokens = 0, asked = g->o.image_tokens;
     int image = mot_vocab_find(&g->vocab, "image");
     bool vectors = image >= 0 && g->vocab.modality[image].width > 0;
-    if (image >= 0 && (vectors || !asked) && picture_tokens(g, folder, &tokens, grid) && vectors && !asked)
+    if (image >= 0 && picture_tokens(g, folder, &tokens, grid)) {
         tokens = 0;
+        snprintf(g->no_codec, sizeof g->no_codec, "%s", mot_error());
+    }
     if (vectors && tokens == 0 && asked)
         *grid = (struct mot_grid){1, (int32_t)asked, g->vocab.modality[image].width};
-    if (vectors && tokens && asked && asked != tokens)
+    if (tokens && asked && asked != tokens)
         return mot_fail(MOT_EARG, "%s: its codec's pictures have %lld tokens, not %lld", folder, (long long)tokens,
                         (long long)asked);
     g->grammar = mot_grammar_of(&g->vocab, asked ? asked : tokens);
-    return MOT_OK;
+    return mot_grammar_stops(&g->grammar, folder);
 }
 
 static int prepare_painter(struct mot_generator *g, const struct mot_grid *grid)
@@ -128,7 +132,7 @@ static int load_model(struct mot_generator *g, const char *folder)
     int64_t together = 2 * g->o.batch > BEHIND_ROWS ? 2 * g->o.batch : BEHIND_ROWS;
     if (mot_vectors_of(&c) >= 0 && together < g->grammar.image_tokens)
         together = g->grammar.image_tokens;
-    int64_t rows = together > PROMPT_ROWS ? together : PROMPT_ROWS;
+    int64_t prompt = g->context < PROMPT_ROWS ? g->context : PROMPT_ROWS, rows = together > prompt ? together : prompt;
     g->m = mot_model_new_growing(&c, &g->vocab, k, g->o.threads, rows, g->context, together);
     return g->m ? mot_model_load(g->m, folder) : MOT_ENOMEM;
 }
@@ -160,19 +164,21 @@ static int prepare(struct mot_generator *g, const char *folder, const struct mot
     return all ? mot_sampler_new(&g->sampler, V) : MOT_ENOMEM;
 }
 
-static int check_force(const struct mot_generator *g)
+static int find_force(struct mot_generator *g)
 {
     const char *kind = g->o.force;
+    g->force = kind ? 0 : -1;
     if (!kind || strcmp(kind, "text") == 0)
         return MOT_OK;
     bool image = strcmp(kind, "image") == 0;
     if (!image && strcmp(kind, "speech") != 0)
         return mot_fail(MOT_EARG, "--force %s: expected text, image or speech", kind);
-    if ((image ? g->grammar.image : g->grammar.speech) < 0)
+    g->force = image ? g->grammar.image : g->grammar.speech;
+    if (g->force < 0)
         return mot_fail(MOT_EARG, "--force %s: the model's vocabulary has none, or no delimiters for it", kind);
     if (image && !g->grammar.image_tokens)
-        return mot_fail(MOT_EARG, "--force image: the folder has no codec that says how many tokens a picture has: give "
-                                  "--image-tokens");
+        return mot_fail(MOT_EARG, "--force image: give --image-tokens, for no codec says how many tokens a picture has: %s",
+                        g->no_codec);
     return MOT_OK;
 }
 
@@ -183,7 +189,7 @@ struct mot_generator *mot_generator_open(const char *folder, const struct mot_vo
     if (!g)
         return NULL;
     g->o = *o;
-    if (!prepare(g, folder, expect) && !check_force(g))
+    if (!prepare(g, folder, expect) && !find_force(g))
         return g;
     mot_generator_close(g);
     return NULL;
@@ -370,8 +376,8 @@ static int begin(struct mot_generator *g, struct sequence *s, int64_t job)
     s->busy = true;
     s->job = job;
     s->made = 0;
-    s->begun = false;
     s->place = j->place;
+    s->begun = g->force < 0 || (s->place.modality > 0 && s->place.modality == g->force);
     int rc = mot_past_new(g->m, capacity < g->context ? capacity : g->context, &s->lane[0].past);
     if (!rc)
         rc = append(&s->lane[0].row.id, j->row.id.id, j->row.id.n);
@@ -405,16 +411,25 @@ static void add_guidance(struct mot_generator *g, struct sequence *s)
         z[i] = alone[i] + (mot_real)g->o.guidance * (z[i] - alone[i]);
 }
 
-/* A forced picture or sound begins with its delimiter; forced text with a token that is none. */
+/* Tokens that the forced segment takes, at least. */
+static int64_t forced(const struct mot_generator *g)
+{
+    if (g->force <= 0)
+        return g->force + 1;
+    return g->force == g->grammar.image ? g->grammar.image_tokens + 2 : 3;
+}
+
+/* A forced picture or sound begins with its delimiter, forced text with a token that is none; what the prompt began ends before,
+ * in time for it. */
 static struct mot_ranges allowed(const struct mot_generator *g, struct sequence *s)
 {
-    const char *kind = s->begun ? NULL : g->o.force;
+    bool last = s->begun;
+    if (last || s->place.modality > 0)
+        return mot_grammar_next(&g->grammar, &s->place, left_of(g, s) - (last ? 0 : forced(g)));
     s->begun = true;
-    if (!kind || s->place.modality > 0)
-        return mot_grammar_next(&g->grammar, &s->place, left_of(g, s));
-    if (strcmp(kind, "text") == 0)
+    if (g->force == 0)
         return mot_grammar_inside(&g->grammar, &s->place, left_of(g, s));
-    int32_t id = strcmp(kind, "image") == 0 ? g->vocab.boi : g->vocab.bos_speech;
+    int32_t id = g->force == g->grammar.image ? g->vocab.boi : g->vocab.bos_speech;
     return (struct mot_ranges){1, {{id, id + 1}}};
 }
 
@@ -464,8 +479,9 @@ static int paint(struct mot_generator *g, struct sequence *s)
     int64_t at = whole->row.id.n;
     uint64_t stream = mot_random_u64(g->o.seed, stream_of(g, s), (uint64_t)at);
     int rc = mot_paint(&g->painter, g->m, &whole->past, alone->past.kv ? &alone->past : NULL, g->o.seed, stream);
-    if (!rc)
-        rc = add_picture(&whole->row, at, &g->painter.grid, g->painter.value);
+    if (rc)
+        return mot_fail(rc, "document %lld: %s", (long long)g->job[s->job].document, mot_error());
+    rc = add_picture(&whole->row, at, &g->painter.grid, g->painter.value);
     for (int64_t i = 0; !rc && i < mot_grid_tokens(&g->painter.grid); i++)
         rc = add_token(g, s, g->painter.id[0]);
     return rc ? rc : add_token(g, s, g->vocab.eoi);
@@ -540,23 +556,18 @@ static int step(struct mot_generator *g)
 static int check_room(const struct mot_generator *g, const struct job *j)
 {
     int64_t room = g->context - j->row.id.n, left = g->o.max_tokens < room ? g->o.max_tokens : room;
-    int64_t need = 1;
-    bool image = g->o.force && strcmp(g->o.force, "image") == 0;
-    if (j->place.modality > 0 && j->place.modality == g->grammar.image)
-        need = g->grammar.image_tokens - j->place.length + 1;
-    else if (image)
-        need = g->grammar.image_tokens + 2;
-    else if (g->o.force && strcmp(g->o.force, "speech") == 0)
-        need = 3;
-    if (j->place.modality > 0 && j->place.modality == g->grammar.image && !g->grammar.image_tokens)
-        return mot_fail(MOT_EARG, "document %lld ends within a picture, and the folder has no codec that says how many tokens one "
-                                  "has: give --image-tokens", (long long)j->document);
+    bool begun = j->place.modality > 0;
+    int64_t need = mot_grammar_rest(&g->grammar, &j->place) + (begun && j->place.modality == g->force ? 0 : forced(g));
+    need = need > 1 ? need : 1;
+    if (begun && j->place.modality == g->grammar.image && !g->grammar.image_tokens)
+        return mot_fail(MOT_EARG, "document %lld ends within a picture: give --image-tokens, for no codec says how many tokens one "
+                                  "has: %s", (long long)j->document, g->no_codec);
     if (room < need)
         return mot_fail(MOT_EARG, "document %lld: a prompt of %lld tokens leaves room for %lld in the model's context of %lld; "
                                   "%lld are needed", (long long)j->document, (long long)j->row.id.n, (long long)(room > 0 ? room : 0),
                         (long long)g->context, (long long)need);
     if (left < need)
-        return mot_fail(MOT_EARG, "document %lld: --max-tokens %lld is less than the %lld that a whole segment takes",
+        return mot_fail(MOT_EARG, "document %lld: --max-tokens %lld is less than the %lld that whole segments take",
                         (long long)j->document, (long long)g->o.max_tokens, (long long)need);
     return MOT_OK;
 }

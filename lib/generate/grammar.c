@@ -46,6 +46,14 @@ static int step_speech(const struct mot_grammar *g, struct mot_place *p, int32_t
     return MOT_OK;
 }
 
+static bool ends(const struct mot_grammar *g, int32_t id)
+{
+    bool found = g->vocab->eos >= 0 && id == g->vocab->eos;
+    for (int i = 0; i < g->n_stops; i++)
+        found |= id == g->stop[i];
+    return found;
+}
+
 int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t id)
 {
     const struct mot_vocab *v = g->vocab;
@@ -57,11 +65,18 @@ int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t i
         *p = (struct mot_place){.modality = g->image};
     else if (g->speech > 0 && id == v->bos_speech)
         *p = (struct mot_place){.modality = g->speech};
-    else if (v->eos >= 0 && id == v->eos)
+    else if (ends(g, id))
         p->ended = true;
     else
         p->length++;
     return MOT_OK;
+}
+
+int64_t mot_grammar_rest(const struct mot_grammar *g, const struct mot_place *p)
+{
+    if (p->modality == 0)
+        return 0;
+    return p->modality == g->image ? g->image_tokens - p->length + 1 : p->length ? 1 : 2;
 }
 
 static void add(struct mot_ranges *r, int32_t from, int32_t to)
@@ -96,15 +111,20 @@ static struct mot_ranges next_text(const struct mot_grammar *g, int64_t left, bo
     bool picture = !inside && g->image > 0 && g->image_tokens > 0 && left >= g->image_tokens + 2;
     bool sound = !inside && g->speech > 0 && left >= 3;
     struct mot_ranges r = {0};
-    int32_t not[8];
+    int32_t not[6 + MOT_STOPS];
+    bool delimited = g->image > 0 || g->speech > 0;
     int n = 0;
-    not[n++] = v->bos == v->eos ? -1 : v->bos; /* where both are one token it ends a document */
+    not[n++] = delimited && v->bos != v->eos ? v->bos : -1; /* where both are one token it ends a document */
     not[n++] = v->eoi;
     not[n++] = v->eos_speech;
     not[n++] = picture ? -1 : v->boi;
     not[n++] = sound ? -1 : v->bos_speech;
     not[n++] = inside ? v->eos : -1;
-    add_without(&r, v->modality[0].first, v->modality[0].first + v->modality[0].n, not, n);
+    for (int i = 0; inside && i < g->n_stops; i++)
+        not[n++] = g->stop[i];
+    int32_t end = v->modality[0].first + v->modality[0].n, cut = g->code_to > g->code_from ? g->code_from : end;
+    add_without(&r, v->modality[0].first, cut, not, n);
+    add_without(&r, cut < end ? g->code_to : end, end, not, n);
     return r;
 }
 

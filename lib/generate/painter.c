@@ -6,6 +6,8 @@
  * remembers of them is written over at the next level.  The clean picture goes through the model once more, so that it is what
  * follows that sees it.  With guidance the model also tells what it would without all that came before (Ho & Salimans 2022).
  */
+#include <math.h>
+
 #include "generate.h"
 
 int mot_painter_new(struct mot_painter *p, const struct mot_model *m, const struct mot_grid *grid, const struct mot_painting *how)
@@ -89,9 +91,14 @@ int mot_paint(struct mot_painter *p, struct mot_model *m, struct mot_past *whole
         if (!rc)
             mot_denoise(&p->levels, way, a, b, p->how.clip, p->told, n, seed, stream + 1 + (uint64_t)i, p->x);
     }
+    int64_t beyond = 0;
     for (int64_t i = 0; i < n; i++) {
         p->value[i] = mot_f16(p->x[i]);
         p->x[i] = mot_from_f16(p->value[i]);
+        beyond += !isfinite(p->x[i]);
     }
+    if (!rc && beyond)
+        rc = mot_fail(MOT_EARG, "%lld of its picture's %lld values grew beyond all bounds: --clip X bounds them, less --guidance may, "
+                                "or the model's weights are damaged", (long long)beyond, (long long)n);
     return rc ? rc : run(p, m, whole, p->x, 0);
 }

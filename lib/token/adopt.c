@@ -87,10 +87,9 @@ int mot_adopt_text(const char *from, const char *to, const char *const *delimite
         rc = add_delimiter(j, delimiter[i], &next, &id[i], &changed);
     if (!rc)
         rc = write_json(from, to, j, changed);
-    if (!rc && !same_folder(from, to))
-        rc = copy_beside(from, to, "tokenizer_config.json");
-    if (!rc && !same_folder(from, to))
-        rc = copy_beside(from, to, "special_tokens_map.json");
+    static const char *const beside[] = {"tokenizer_config.json", "special_tokens_map.json", "generation_config.json"};
+    for (int i = 0; !rc && i < MOT_COUNT(beside) && !same_folder(from, to); i++)
+        rc = copy_beside(from, to, beside[i]);
     if (!rc && next > v->size)
         v->size = v->modality[0].n = next;
     json_decref(j);

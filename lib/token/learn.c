@@ -6,6 +6,7 @@
  * what it was.
  */
 #include <omp.h>
+#include <unistd.h>
 
 #include "../base/device.h"
 #include "patches.h"
@@ -312,6 +313,8 @@ int mot_learner_finish(struct mot_learner *l, const char *folder)
     if (l->o.threads > 0)
         omp_set_num_threads(l->o.threads);
     int rc = learn_all(l, folder);
+    if (rc)
+        (void)rmdir(folder); /* if nothing came into it */
     omp_set_num_threads(before);
     return rc;
 }

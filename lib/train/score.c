@@ -236,7 +236,7 @@ static int next_window(const struct mot_scorer *s, const struct mot_held *d, int
     if (p)
         end = p->begin > scored ? p->begin : p->begin + p->n;
     if (end - scored > s->context)
-        return mot_fail(MOT_EARG, "a picture of %d x %d tokens does not fit a context of %lld", p->rows, p->columns,
+        return mot_fail(MOT_EARG, "a picture of %d x %d tokens does not fit a context of %lld, the longest window", p->rows, p->columns,
                         (long long)s->context);
     int64_t first = end > s->context ? end - s->context : 0;
     p = parted(d, first);

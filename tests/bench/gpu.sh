@@ -8,6 +8,7 @@
 #   ceiling   share of the measured rate of large matrix products that a step's exact FLOPs reach
 #   MoT       time of a step with a tower a modality over the dense one's, tokens in equal shares
 #   rows      time of a short step with a product a tower over that with one launch for all (MOT_CUDA_GROUPED, mot(7))
+#   attention the rate of each of the kernels for it, forward and backward, as MOT_CUDA names them; a rehearsal leaves it out
 #   PyTorch   how many times as many tokens a second as this machine's, compiled, with its fused attention, bf16: with the MoT
 #             authors' masks, and with tokens sorted
 B=${B:-bin} DEVICE=${DEVICE:-cuda} PYTHON=${PYTHON:-python3} BATCH=${BATCH:-4} SEQ=${SEQ:-4096} STEPS=${STEPS:-5}
@@ -68,6 +69,22 @@ peer() { # CONFIG: PyTorch's seconds a step
     done
 }
 
+# FLOPs of the pairs that see each other, a backward pass as two forward ones.
+attention() { # CONFIG
+    for set in sm_80 sm_90; do
+        if ! MOT_CUDA=$set "$B/mot-profile" run -c "$1" --arch dense --device "$DEVICE" --dtype $dtype --batch "$batch" --recompute "$kept" \
+            --seq "$SEQ" --steps "$STEPS" --cache --by op,direction --format jsonl > "$out/attention" 2> "$out/err"; then
+            echo "$1 attention, $set: skipped, $(tail -n 1 "$out/err")"
+            continue
+        fi
+        for way in forward backward; do
+            printf '%-46s %8.1f   TFLOP/s\n' "$1 attention $way, $set" "$(tr '{' '\n' < "$out/attention" |
+                sed -n "/\"op\":\"attention\",\"direction\":\"$way\"/s/.*\"flops_per_second\":\([-0-9.e+]*\).*/\1/p" |
+                awk '{ print $1 / 1e12 }')"
+        done
+    done
+}
+
 # "width,ffn,layers,heads,vocab,modalities" of a preset
 shape() { # CONFIG
     "$B/mot-train" --presets | awk -F '\t' -v name="$1" '
@@ -89,6 +106,8 @@ for config in $CONFIGS; do
     done
     row "$config: MoT over dense" "$(awk -v a="$(of seconds_median mot "$out/$config")" \
         -v b="$(of seconds_median dense "$out/$config")" 'BEGIN { print a / b }')" 1.03 -1
+    [ "$DEVICE" = cpu ] && continue
+    case $config in *speech*) ;; *) attention "$config" ;; esac
 done
 first=${CONFIGS%% *}
 for rows in $ROWS; do

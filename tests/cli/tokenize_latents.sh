@@ -103,4 +103,5 @@ exits 2 mot-tokenize --learn text=300 --latent vae: -t bad2 "$samples"
 exits 2 mot-tokenize --learn text=300 --latent vae:sd.safetensors,scale=x -t bad2 "$samples"
 exits 2 mot-tokenize --learn text=300 --latent pixels:8 --latent vae:sd.safetensors -t bad2 "$samples"
 fails mot-tokenize --learn text=300 --latent vae:c.json -t bad2 "$samples"/*.txt
+absent bad2
 says 'c.json'

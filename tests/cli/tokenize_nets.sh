@@ -46,10 +46,12 @@ says 'no decoder'
 # Another folder's text: ids as there, delimiters behind them; nothing to read; in place only once.
 mkdir from
 cp "$T/golden/tokenizer/llama3.json" from/tokenizer.json
+echo '{"eos_token_id":[1,2]}' > from/generation_config.json
 mot-tokenize -q --learn text=from --image-codec vqgan:vqgan.safetensors --image-size 32 -t both
 printf 'Hello, world' | mot-tokenize -q --raw -t from | mot-tokenize --dump > x
 printf 'Hello, world' | mot-tokenize -q --raw -t both | mot-tokenize --dump | cmp - x
 grep -q '<|boi|>' both/tokenizer.json
+same from/generation_config.json both/generation_config.json
 mot-tokenize -q -t both -o c.mot pictures/000.png
 equal "$(mot-tokenize --dump c.mot | grep -o '"modality":"[a-z]*"' | tr -d '\n')" '"modality":"text""modality":"image""modality":"text"'
 mot-tokenize --decode -o out3 c.mot

@@ -33,6 +33,12 @@ mot-eval -q ddpm b.mot | sed 's/^b.mot//' > b.tsv
 same a.tsv b.tsv
 equal "$(mot-eval -q --per-token ddpm a.mot | head -n 1 | grep -o null | wc -l | tr -d ' ')" 2 # bos, and what closes the picture
 equal "$(awk -F '\t' '$2 == "image" { print $4, $5 }' b.tsv)" '- -'
+cp -r ddpm damaged
+printf '\377\377\377\377' | dd of=damaged/model.safetensors bs=1 conv=notrunc seek=$(($(wc -c < ddpm/model.safetensors) - 4)) 2> err
+fails mot-eval -q damaged a.mot > c.tsv
+says 'losses are infinite or no numbers: the weights in damaged'
+exits 1 mot-eval -q --context 10 ddpm a.mot > c.tsv
+says 'a.mot: document 0: a picture of 4 x 4 tokens does not fit a context of 10'
 
 # A picture is whole, the same whatever the batch and the threads, and another one for another seed.
 printf 'a red bus\nthe\nwhere\n' | mot-tokenize -q -t tok -f lines -o p.mot -
@@ -50,6 +56,9 @@ for run in ddpm flow; do
     # ... and documents with pictures can be gone on from.
     mot-generate -q --max-tokens 5 --force text -o more.mot "$run" one.mot
     mot-tokenize -q --check more.mot
+    # Texts around pictures are streamed.
+    generate --max-tokens 60 --stream --n 2 -o streamed.mot "$run" > stream
+    equal "$(tr -d '\n' < stream | od -c)" "$(mot-tokenize -q --decode --skip-special streamed.mot | tr -d '\n' | od -c)"
 done
 generate --sampler ancestral -o x.mot ddpm p.mot
 generate --sampler midpoint -o x.mot flow p.mot
@@ -59,6 +68,8 @@ fails mot-generate -q --sampler ddim -o y.mot flow p.mot
 says 'euler and midpoint'
 fails mot-generate -q --force image --max-tokens 10 -o y.mot ddpm p.mot
 says 'whole segment'
+fails mot-generate -q --force image --guidance 1000 --clip 0 --steps 2 -o y.mot ddpm p.mot
+says 'document 0: .* grew beyond all bounds: --clip X'
 [ ! -e y.mot ] || wrong 'half a shard'
 
 # LMFusion: a text model gets a tower for pictures, which alone is trained; text is to the last bit what it was.

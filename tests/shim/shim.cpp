@@ -14,7 +14,7 @@
 #include <time.h>
 
 #include "../../kernels/cuda/ranges.h"
-#include "gpu.h"
+#include "inside.h"
 #include "switch.h"
 
 #if defined __SANITIZE_ADDRESS__
@@ -29,9 +29,9 @@ enum { STACK = 128 << 10 };
 #define AFTER_SWITCH(save, bottom, size) ((void)0)
 #endif
 
-enum { MOST_THREADS = 1024, LANES = 32, MOST_WARPS = MOST_THREADS / LANES, SLOT = 32, MOST_COPIES = 512 };
+enum { MOST_COPIES = 512 };
 
-[[noreturn]] static void die(const char *what)
+void shim_die(const char *what)
 {
     fprintf(stderr, "shim: %s\n", what);
     abort();
@@ -44,12 +44,6 @@ struct coroutine {
     char *stack;
     void *fake; /* the sanitizer's */
     int next_idle;
-};
-
-/* Threads wait for a count of arrivals; when all have come the round moves on. */
-struct meeting {
-    int members, here;
-    unsigned round;
 };
 
 struct copy_of {
@@ -65,6 +59,8 @@ struct thread {
     bool done;
     struct meeting *waits_for;
     unsigned round;
+    bool (*until)(const void *); /* NULL, or what it waits for */
+    const void *until_of;
     unsigned exchanges;
     int batches, n_copies;
     struct copy_of copy[MOST_COPIES];
@@ -79,6 +75,8 @@ static struct thread threads[MOST_THREADS], *self;
 static struct meeting block_meeting, warp_meeting[MOST_WARPS];
 static unsigned char slots[2][MOST_WARPS][LANES * SLOT];
 static unsigned char *shared;
+static size_t shared_bytes;
+static unsigned n_threads, launch_number;
 static void (*body)(void *);
 static void *context;
 static bool copies_at_once, warps_go_on;
@@ -100,7 +98,7 @@ static void live()
     for (;;) {
         body(context);
         if (self->n_copies > 0)
-            die("a thread ended with copies that it did not wait for");
+            shim_die("a thread ended with copies that it did not wait for");
         self->done = true;
         jump(&coroutines[self->coroutine], &scheduler);
     }
@@ -116,7 +114,7 @@ static int take_coroutine()
     struct coroutine *c = &coroutines[n_coroutines];
     c->stack = (char *)mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (c->stack == MAP_FAILED)
-        die("no memory for a thread");
+        shim_die("no memory for a thread");
     c->at = prepare_stack(c->stack, STACK, live);
     return n_coroutines++;
 }
@@ -136,18 +134,34 @@ static void resume(struct thread *t)
 
 /* -- meetings ------------------------------------------------------------------------------------ */
 
-static void meet(struct meeting *m)
+void shim_arrive(struct meeting *m)
+{
+    if (++m->here < m->members)
+        return;
+    m->here = 0;
+    m->round++;
+}
+
+void shim_meet(struct meeting *m)
 {
     struct thread *t = self;
-    if (++m->here == m->members) {
-        m->here = 0;
-        m->round++;
-        return;
-    }
-    t->waits_for = m;
     t->round = m->round;
+    shim_arrive(m);
+    if (m->round != t->round)
+        return;
+    t->waits_for = m;
     jump(&coroutines[t->coroutine], &scheduler);
     t->waits_for = NULL;
+}
+
+void shim_wait_until(bool (*good)(const void *), const void *of)
+{
+    if (good(of))
+        return;
+    self->until = good;
+    self->until_of = of;
+    jump(&coroutines[self->coroutine], &scheduler);
+    self->until = NULL;
 }
 
 static unsigned index_of(const struct thread *t)
@@ -162,12 +176,12 @@ int shim_lane()
 
 void __syncthreads()
 {
-    meet(&block_meeting);
+    shim_meet(&block_meeting);
 }
 
 void __syncwarp()
 {
-    meet(&warp_meeting[index_of(self) / LANES]);
+    shim_meet(&warp_meeting[index_of(self) / LANES]);
 }
 
 const unsigned char *shim_exchange(const void *mine, size_t bytes)
@@ -176,13 +190,39 @@ const unsigned char *shim_exchange(const void *mine, size_t bytes)
     unsigned warp = index_of(self) / LANES;
     unsigned char *all = slots[self->exchanges++ % 2][warp];
     memcpy(all + SLOT * shim_lane(), mine, bytes);
-    meet(&warp_meeting[warp]);
+    shim_meet(&warp_meeting[warp]);
     return all;
 }
 
 unsigned char *shared_memory()
 {
     return shared;
+}
+
+unsigned char *shim_shared(size_t *bytes)
+{
+    *bytes = shared_bytes;
+    return shared;
+}
+
+unsigned shim_thread()
+{
+    return index_of(self);
+}
+
+unsigned shim_threads()
+{
+    return n_threads;
+}
+
+bool shim_late()
+{
+    return !copies_at_once;
+}
+
+unsigned shim_launches()
+{
+    return launch_number;
 }
 
 /* -- launches ------------------------------------------------------------------------------------ */
@@ -201,7 +241,7 @@ static unsigned turn(unsigned i, unsigned n, unsigned order)
 
 static bool runnable(const struct thread *t)
 {
-    return !t->done && (!t->waits_for || t->waits_for->round != t->round);
+    return !t->done && (!t->waits_for || t->waits_for->round != t->round) && (!t->until || t->until(t->until_of));
 }
 
 /* Each of the n threads from first on that can run, once. Returns how many could. */
@@ -230,8 +270,10 @@ static void run_block(unsigned n, unsigned order)
                 ran += now = run_round(first, count, order, &left);
             while (warps_go_on && now > 0);
         }
-        if (ran == 0)
-            die("threads wait at a barrier or exchange that others never reach");
+        if (ran == 0 && !shim_hopper_deliver()) {
+            shim_hopper_explain();
+            shim_die("threads wait at a barrier or exchange that others never reach");
+        }
     }
 }
 
@@ -246,10 +288,12 @@ static void begin_block(dim3 grid, dim3 block, uint3 at, unsigned n, size_t byte
         t->coroutine = -1;
         t->done = false;
         t->waits_for = NULL;
+        t->until = NULL;
         t->exchanges = 0;
         t->batches = t->n_copies = 0;
     }
     memset(shared, 0xff, bytes);
+    shim_hopper_begin();
 }
 
 void shim_launch(dim3 grid, dim3 block, size_t bytes, void (*f)(void *), void *c)
@@ -259,14 +303,17 @@ void shim_launch(dim3 grid, dim3 block, size_t bytes, void (*f)(void *), void *c
     uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
     if (n == 0 || n > MOST_THREADS || blocks == 0 || blocks > UINT32_MAX || bytes > 227 << 10 ||
         grid.y > 65535 || grid.z > 65535)
-        die("a launch that no GPU would take");
+        shim_die("a launch that no GPU would take");
     body = f;
     context = c;
     copies_at_once = order / 3 % 2;
     warps_go_on = order / 6 % 2;
+    launch_number = order;
+    n_threads = n;
+    shared_bytes = bytes;
     shared = (unsigned char *)aligned_alloc(64, (bytes + 64) / 64 * 64);
     if (!shared)
-        die("no memory");
+        shim_die("no memory");
 #if defined __SANITIZE_ADDRESS__
     ASAN_POISON_MEMORY_REGION(shared + bytes, (bytes + 64) / 64 * 64 - bytes);
 #endif
@@ -275,6 +322,7 @@ void shim_launch(dim3 grid, dim3 block, size_t bytes, void (*f)(void *), void *c
         uint3 at = {b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y};
         begin_block(grid, block, at, n, bytes);
         run_block(n, order);
+        shim_hopper_end();
     }
 #if defined __SANITIZE_ADDRESS__
     ASAN_UNPOISON_MEMORY_REGION(shared, (bytes + 64) / 64 * 64);
@@ -296,9 +344,9 @@ static void arrive(struct copy_of c)
 void copy_async(void *to, const void *from, bool there)
 {
     if ((uintptr_t)to % 16 != 0 || (there && (uintptr_t)from % 16 != 0))
-        die("an asynchronous copy that is not aligned");
+        shim_die("an asynchronous copy that is not aligned");
     if (self->n_copies == MOST_COPIES)
-        die("more asynchronous copies than this keeps");
+        shim_die("more asynchronous copies than this keeps");
     struct copy_of c = {to, from, there, self->batches};
     if (copies_at_once)
         arrive(c);
@@ -338,7 +386,7 @@ static const void *row_of(const unsigned char *all, int lane)
     const void *p;
     memcpy(&p, all + SLOT * lane, sizeof p);
     if ((uintptr_t)p % 16 != 0)
-        die("a row of a matrix that is not aligned");
+        shim_die("a row of a matrix that is not aligned");
     return p;
 }
 
@@ -433,11 +481,11 @@ void shim_keep(void (*f)(void *), const void *c, size_t bytes)
         g->capacity = g->capacity ? 2 * g->capacity : 64;
         g->kept = (struct kept *)realloc(g->kept, (size_t)g->capacity * sizeof *g->kept);
         if (!g->kept)
-            die("no memory for a graph");
+            shim_die("no memory for a graph");
     }
     void *mine = malloc(bytes);
     if (!mine)
-        die("no memory for a graph");
+        shim_die("no memory for a graph");
     memcpy(mine, c, bytes);
     g->kept[g->n++] = kept{f, mine};
 }
@@ -586,13 +634,13 @@ cudaError_t cudaSetDevice(int)
     return cudaSuccess;
 }
 
-extern "C" int shim_shared_most;
-int shim_shared_most = 227 << 10;
+extern "C" int shim_shared_most, shim_major;
+int shim_shared_most = 227 << 10, shim_major = 9;
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr a, int)
 {
     *value = a == cudaDevAttrMultiProcessorCount            ? 3
-             : a == cudaDevAttrComputeCapabilityMajor       ? 8
+             : a == cudaDevAttrComputeCapabilityMajor       ? shim_major
              : a == cudaDevAttrMaxSharedMemoryPerBlockOptin ? shim_shared_most
                                                             : 0;
     return cudaSuccess;
@@ -636,14 +684,14 @@ static int n_transfers;
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
     if (shim_capturing())
-        die("a wait while work is captured");
+        shim_die("a wait while work is captured");
     shim_waits++;
     for (int i = 0; i < n_transfers; i++) {
         struct transfer *t = &transfers[i];
         if (t->kind == cudaMemcpyDeviceToHost)
             memcpy(t->to, t->seen, t->n);
         else if (memcmp(t->from, t->seen, t->n) != 0)
-            die("what was being copied to the device was written over");
+            shim_die("what was being copied to the device was written over");
         free(t->seen);
     }
     n_transfers = 0;
@@ -685,10 +733,10 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind
         return cudaSuccess;
     }
     if (shim_capturing())
-        die("the host's memory in work that is captured");
+        shim_die("the host's memory in work that is captured");
     void *seen = malloc(n);
     if (!seen || n_transfers == sizeof transfers / sizeof transfers[0])
-        die("too many copies that nobody waits for");
+        shim_die("too many copies that nobody waits for");
     memcpy(seen, from, n);
     if (kind == cudaMemcpyHostToDevice)
         memcpy(to, from, n);

@@ -116,6 +116,14 @@ static void renamed(struct mot_st_decl *d, float *x)
         d->name = "other";
 }
 
+/* The tensor by which layers are counted, of the last one. */
+static void shorter(struct mot_st_decl *d, float *x)
+{
+    (void)x;
+    if (strcmp(d->name, "vision_model.encoder.layers.1.layer_norm1.weight") == 0)
+        d->name = "other";
+}
+
 static void change_config(const char *from, const char *to)
 {
     char text[2000];
@@ -139,6 +147,8 @@ static void test_refused(void)
     refused("vision_model.encoder.layers.1.mlp.fc1.bias: 1 of its values are NaN");
     CHECK(write_clip(renamed));
     refused("text_model.final_layer_norm.weight is missing");
+    CHECK(write_clip(shorter));
+    refused("vision_model.encoder.layers.1.");
     CHECK(write_clip(NULL));
     change_config("\"num_attention_heads\": 3", "\"num_attention_heads\": 5");
     refused("5 heads");

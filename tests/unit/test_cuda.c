@@ -54,7 +54,7 @@ static void describe(struct trainee *t, int variant)
     t->c.num_hidden_layers = 2;
     t->c.num_attention_heads = 4;
     t->c.num_key_value_heads = 2;
-    t->c.head_dim = 16;
+    t->c.head_dim = variant == PRE ? 40 : 16; /* 40: what compute capability 9.0 has attention of its own for */
     t->c.z_loss = 1e-3;
     t->c.norm_post = variant == POST;
     t->c.qk_norm = variant == POST ? MOT_QK_LAYER : MOT_QK_RMS;
@@ -314,7 +314,35 @@ static void test_plan(void)
     CHECK_INT(bf16.workspace - f32.workspace, f32.weights / 2);
 }
 
-extern int shim_shared_most __attribute__((weak));
+extern int shim_shared_most __attribute__((weak)), shim_major __attribute__((weak));
+
+/* Kernels that MOT_CUDA asks for, and the GPU or the program does not have; and what is no number of rows. */
+static void test_choice(void)
+{
+    const struct mot_kernels *k = mot_device_find("cuda", "bf16");
+    char err[200] = "";
+    setenv("MOT_CUDA", "sm_75", 1);
+    CHECK(!k->open(1, err, sizeof err));
+    CHECK(strstr(err, "MOT_CUDA") && strstr(err, "sm_75") && strstr(err, "sm_80"));
+    if (&shim_major) {
+        setenv("MOT_CUDA", "sm_90", 1);
+        shim_major = 10; /* its tensor cores have other instructions */
+        CHECK(!k->open(1, err, sizeof err));
+        CHECK(strstr(err, "9.0") && strstr(err, "10"));
+        shim_major = 9;
+    }
+    setenv("MOT_CUDA", "sm_80", 1);
+    struct mot_device *d = k->open(1, err, sizeof err);
+    CHECK(d);
+    k->close(d);
+    unsetenv("MOT_CUDA");
+    for (int i = 0; i < 3; i++) {
+        setenv("MOT_CUDA_GROUPED", (const char *const[]){"", "many", "-5"}[i], 1);
+        CHECK(!k->open(1, err, sizeof err));
+        CHECK(strstr(err, "MOT_CUDA_GROUPED"));
+    }
+    unsetenv("MOT_CUDA_GROUPED");
+}
 
 /* A fault is kept, and what a head is too large for is said before anything runs. */
 static void test_faults(void)
@@ -460,6 +488,7 @@ int main(void)
     RUN(test_waits);
     RUN(test_taken);
     RUN(test_plan);
+    RUN(test_choice);
     RUN(test_faults);
     RUN(test_fewer_words);
     RUN(test_about);

@@ -81,7 +81,25 @@ static void test_grammar(void)
     check_next(&g, (int32_t[]){0}, 1, 100, "te[");
     v.eoi = -1, v.eos_speech = -1;
     g = mot_grammar_of(&v, 3); /* without their ends nothing can begin; the ids of the ends are text then */
-    check_next(&g, (int32_t[]){0}, 1, 100, "te)]");
+    check_next(&g, (int32_t[]){0}, 1, 100, "te)]b"); /* and so is bos, as in any vocabulary of text alone */
+    v = vocab();
+    g = mot_grammar_of(&v, 3);
+    const struct mot_place text = {0}, picture = {.modality = 1, .length = 1}, silence = {.modality = 2};
+    CHECK_INT(mot_grammar_rest(&g, &text), 0);
+    CHECK_INT(mot_grammar_rest(&g, &picture), 3);
+    CHECK_INT(mot_grammar_rest(&g, &silence), 2);
+    g.stop[g.n_stops++] = 5; /* a document may end with it, but not where a text begins */
+    p = text;
+    CHECK_INT(mot_grammar_step(&g, &p, 5), MOT_OK);
+    CHECK(p.ended);
+    struct mot_ranges begin = mot_grammar_inside(&g, &text, 100), next = mot_grammar_next(&g, &text, 100);
+    CHECK(!in(&begin, 5) && in(&begin, 4) && in(&begin, 6) && in(&next, 5));
+    g.code_from = 10, g.code_to = 20; /* ids among the text's that are none */
+    next = mot_grammar_next(&g, &text, 100);
+    CHECK(in(&next, 9) && !in(&next, 10) && !in(&next, 19) && in(&next, 20) && !in(&next, 47) && in(&next, 46));
+    g.code_from = 40, g.code_to = 50; /* up to the end */
+    next = mot_grammar_next(&g, &text, 100);
+    CHECK(in(&next, 39) && !in(&next, 46) && !in(&next, 49));
 }
 
 /* ---- drawing ---- */

@@ -111,7 +111,7 @@ static void test_embed(void)
 
 enum { NN = 9, NC = 5 };
 static const struct mot_group norm_groups[5] = {
-    {0, 2, 0, -1}, {2, 0, 5, -1}, {2, 3, 10, -1}, {5, 1, 5, -1}, {6, 3, 0, -1},
+    {0, 2, 0, -1, 0, 0}, {2, 0, 5, -1, 0, 0}, {2, 3, 10, -1, 0, 0}, {5, 1, 5, -1, 0, 0}, {6, 3, 0, -1, 0, 0},
 };
 static double norm_rstd[NN];
 static int norm_add;
@@ -159,8 +159,8 @@ static void test_rmsnorm(void)
 
 enum { LN = 9, LI = 4, LO = 3, LW = LI * LO + LO };
 static const struct mot_group linear_groups[5] = {
-    {0, 2, 0, LI *LO},       {2, 0, LW, LW + LI *LO}, {2, 3, 2 * LW, -1},
-    {5, 1, LW, LW + LI *LO}, {6, 3, 0, LI *LO},
+    {0, 2, 0, LI *LO, 0, 0},       {2, 0, LW, LW + LI *LO, 0, 0}, {2, 3, 2 * LW, -1, 0, 0},
+    {5, 1, LW, LW + LI *LO, 0, 0}, {6, 3, 0, LI *LO, 0, 0},
 };
 static int linear_add;
 
@@ -189,7 +189,7 @@ static void test_linear(void)
 
 enum { RN = 7, RH = 4, RK = 2, RD = 6, RP = 5, RX = RN * (RH + 2 * RK) * RD };
 static const struct mot_group rope_groups[5] = {
-    {0, 2, 0, RD}, {2, 0, 2 * RD, 3 * RD}, {2, 2, -1, -1}, {4, 1, 2 * RD, 3 * RD}, {5, 2, 0, RD},
+    {0, 2, 0, RD, 0, 0}, {2, 0, 2 * RD, 3 * RD, 0, 0}, {2, 2, -1, -1, 0, 0}, {4, 1, 2 * RD, 3 * RD, 0, 0}, {5, 2, 0, RD, 0, 0},
 };
 static struct mot_group layer_groups[5]; /* the same with LayerNorms, (2H + 2K) D values each */
 static const int32_t rope_seq[RN] = {4, 0, 6, 1, 5, 3, 2}, rope_pos[RN] = {0, 1, 4, 2, 2, 0, 3};
