@@ -16,7 +16,7 @@
 #include "ref.h"
 
 struct mot_device {
-    double *scratch; /* rows of sums, see scratch() */
+    double *scratch; /* rows of sums, see mot_ref_scratch() */
     size_t scratch_n;
 };
 
@@ -44,10 +44,10 @@ static int ref_threads(const struct mot_device *d)
     return 1;
 }
 
-/* The most doubles that any operation asks scratch() for. */
+/* The most doubles that any operation asks mot_ref_scratch() for. */
 static size_t scratch_need(const struct mot_limits *l)
 {
-    int64_t n = l->C;
+    int64_t n = l->norm_C > l->C ? l->norm_C : l->C;
     n = l->D > n ? l->D : n;
     return 2 * (size_t)n;
 }
@@ -66,7 +66,7 @@ static int ref_reserve(struct mot_device *d, const struct mot_limits *l)
     return d->scratch ? 0 : -1;
 }
 
-static double *scratch(struct mot_device *d, int64_t n)
+double *mot_ref_scratch(struct mot_device *d, int64_t n)
 {
     assert(d->scratch && (size_t)n <= d->scratch_n &&
            "reserve() with limits that are large enough");
@@ -155,7 +155,7 @@ static void ref_mark(struct mot_device *d, int64_t layer, int backward)
 
 /* -- small helpers ---------------------------------------------------------------------------- */
 
-static double dot(const mot_real *a, const mot_real *b, int64_t n)
+double mot_ref_dot(const mot_real *a, const mot_real *b, int64_t n)
 {
     double s = 0;
     for (int64_t i = 0; i < n; i++)
@@ -197,7 +197,7 @@ static void ref_embed_back(struct mot_device *d, mot_real *dtable, const mot_rea
 
 static double rms_rstd(const mot_real *x, int64_t n, mot_real eps)
 {
-    return 1 / sqrt(dot(x, x, n) / (double)n + (double)eps);
+    return 1 / sqrt(mot_ref_dot(x, x, n) / (double)n + (double)eps);
 }
 
 static void ref_rmsnorm(struct mot_device *d, mot_real *y, mot_real *rstd, const mot_real *x,
@@ -228,7 +228,7 @@ static void ref_rmsnorm_back(struct mot_device *d, mot_real *dx, mot_real *grads
 {
     for (int k = 0; k < G; k++) {
         const mot_real *w = params + g[k].w;
-        double *dw = scratch(d, C);
+        double *dw = mot_ref_scratch(d, C);
         for (int64_t i = g[k].row; i < g[k].row + g[k].rows; i++) {
             const mot_real *dy_i = dy + i * C, *x_i = x + i * C;
             double r = (double)rstd[i], s = 0;
@@ -256,7 +256,7 @@ static void ref_linear(struct mot_device *d, mot_real *y, const mot_real *x, con
     for (int k = 0; k < G; k++)
         for (int64_t i = g[k].row; i < g[k].row + g[k].rows; i++)
             for (int64_t o = 0; o < O; o++) {
-                double s = dot(x + i * I, params + g[k].w + o * I, I);
+                double s = mot_ref_dot(x + i * I, params + g[k].w + o * I, I);
                 if (g[k].b >= 0)
                     s += (double)params[g[k].b + o];
                 store(&y[i * O + o], s, add);
@@ -358,7 +358,7 @@ static void rotate_back(struct mot_device *d, mot_real *dx, mot_real *dw, mot_re
                         const mot_real *cos, const mot_real *sin, int64_t D, mot_real eps)
 {
     int64_t half = D / 2;
-    double *t = scratch(d, D);
+    double *t = mot_ref_scratch(d, D);
     for (int64_t j = 0; j < half; j++) {
         t[j] = (double)dy[j] * (double)cos[j] + (double)dy[j + half] * (double)sin[j];
         t[j + half] = (double)dy[j + half] * (double)cos[j] - (double)dy[j] * (double)sin[j];
@@ -444,148 +444,13 @@ static void ref_rope_back(struct mot_device *d, mot_real *dqkv, mot_real *grads,
     }
 }
 
-/* -- attention -------------------------------------------------------------------------------- */
-
-/* The first key that query s does not see any more. */
-static int64_t seen(const int32_t *until, int64_t s)
-{
-    return until ? until[s] : s + 1;
-}
-
-static void ref_attention(struct mot_device *d, mot_real *o, mot_real *lse, const mot_real *q,
-                          const mot_real *k, const mot_real *v, const int32_t *row,
-                          const int32_t *until, const struct mot_segment *segments,
-                          int64_t n_segments, int64_t N, int64_t H, int64_t K, int64_t D,
-                          mot_real scale)
-{
-    for (int64_t h = 0; h < H; h++) {
-        int64_t e = h * K / H;
-        for (int64_t n = 0; n < n_segments; n++) {
-            int64_t begin = segments[n].begin, end = begin + segments[n].length;
-            for (int64_t s = begin; s < end; s++) {
-                const mot_real *q_s = q + (h * N + s) * D;
-                const mot_real *k_e = k + e * N * D, *v_e = v + e * N * D;
-                double *sum = scratch(d, D), max = -INFINITY, z = 0;
-                for (int64_t t = begin; t < seen(until, s); t++)
-                    max = fmax(max, (double)scale * dot(q_s, k_e + t * D, D));
-                for (int64_t t = begin; t < seen(until, s); t++) {
-                    double p = exp((double)scale * dot(q_s, k_e + t * D, D) - max);
-                    z += p;
-                    for (int64_t j = 0; j < D; j++)
-                        sum[j] += p * (double)v_e[t * D + j];
-                }
-                for (int64_t j = 0; j < D; j++)
-                    o[(row[s] * H + h) * D + j] = (mot_real)(sum[j] / z);
-                lse[h * N + s] = (mot_real)(max + log(z));
-            }
-        }
-    }
-}
-
-static void ref_remember(struct mot_device *d, const struct mot_past *past, int64_t layer,
-                         const mot_real *k, const mot_real *v, const struct mot_segment *segments,
-                         int64_t n_segments, int64_t N, int64_t K, int64_t D)
-{
-    (void)d;
-    for (int64_t n = 0; n < n_segments; n++)
-        for (int64_t e = 0; e < K; e++)
-            for (int64_t i = 0; i < segments[n].length; i++)
-                for (int64_t j = 0; j < D; j++) {
-                    int64_t from = (e * N + segments[n].begin + i) * D + j;
-                    int64_t to = (past[n].length + i) * D + j;
-                    int64_t head = past[n].capacity * D;
-                    past[n].kv[(2 * layer * K + e) * head + to] = k[from];
-                    past[n].kv[(2 * layer * K + K + e) * head + to] = v[from];
-                }
-}
-
-static void ref_attention_past(struct mot_device *d, mot_real *o, const mot_real *q,
-                               const struct mot_past *past, int64_t layer, const int32_t *row,
-                               int64_t N, int64_t H, int64_t K, int64_t D, mot_real scale)
-{
-    for (int64_t h = 0; h < H; h++)
-        for (int64_t s = 0; s < N; s++) {
-            const mot_real *q_s = q + (h * N + s) * D;
-            int64_t head = past[s].capacity * D, e = h * K / H;
-            const mot_real *k_e = past[s].kv + (2 * layer * K + e) * head, *v_e = k_e + K * head;
-            double *sum = scratch(d, D), max = -INFINITY, z = 0;
-            for (int64_t t = 0; t <= past[s].length; t++)
-                max = fmax(max, (double)scale * dot(q_s, k_e + t * D, D));
-            for (int64_t t = 0; t <= past[s].length; t++) {
-                double p = exp((double)scale * dot(q_s, k_e + t * D, D) - max);
-                z += p;
-                for (int64_t j = 0; j < D; j++)
-                    sum[j] += p * (double)v_e[t * D + j];
-            }
-            for (int64_t j = 0; j < D; j++)
-                o[(row[s] * H + h) * D + j] = (mot_real)(sum[j] / z);
-        }
-}
-
 static void ref_logits(struct mot_device *d, mot_real *z, const mot_act *x, const mot_real *w,
                        int64_t N, int64_t C, int64_t V)
 {
     (void)d;
     for (int64_t i = 0; i < N; i++)
         for (int64_t j = 0; j < V; j++)
-            z[i * V + j] = (mot_real)dot(x + i * C, w + j * C, C);
-}
-
-/* With P[s,t] = exp(scale q_s k_t - lse_s) and o_s = sum_t P[s,t] v_t:
- *   dv_t = sum_s P[s,t] dO_s;   dP[s,t] = dO_s v_t;
- *   dS[s,t] = P[s,t] (dP[s,t] - sum_u P[s,u] dP[s,u]), and this sum is dO_s o_s;
- *   dq_s = scale sum_t dS[s,t] k_t;   dk_t = scale sum_s dS[s,t] q_s. */
-static void ref_attention_back(struct mot_device *d, mot_real *dq, mot_real *dk, mot_real *dv,
-                               const mot_real *dO, const mot_real *o, const mot_real *lse,
-                               const mot_real *q, const mot_real *k, const mot_real *v,
-                               const int32_t *row, const int32_t *until,
-                               const struct mot_segment *segments, int64_t n_segments, int64_t N,
-                               int64_t H, int64_t K, int64_t D, mot_real scale)
-{
-    for (int64_t n = 0; n < n_segments; n++) {
-        int64_t begin = segments[n].begin, end = begin + segments[n].length;
-
-        for (int64_t h = 0; h < H; h++) /* each query looks back */
-            for (int64_t s = begin; s < end; s++) {
-                const mot_real *q_s = q + (h * N + s) * D;
-                const mot_real *dO_s = dO + (row[s] * H + h) * D, *o_s = o + (row[s] * H + h) * D;
-                double *sum = scratch(d, D), mean = dot(dO_s, o_s, D);
-                for (int64_t t = begin; t < seen(until, s); t++) {
-                    const mot_real *k_t = k + (h * K / H * N + t) * D,
-                                   *v_t = v + (h * K / H * N + t) * D;
-                    double p = exp((double)scale * dot(q_s, k_t, D) - (double)lse[h * N + s]);
-                    double ds = p * (dot(dO_s, v_t, D) - mean);
-                    for (int64_t j = 0; j < D; j++)
-                        sum[j] += (double)scale * ds * (double)k_t[j];
-                }
-                for (int64_t j = 0; j < D; j++)
-                    dq[(h * N + s) * D + j] = (mot_real)sum[j];
-            }
-
-        for (int64_t e = 0; e < K; e++) /* each key looks ahead, over all heads that share it */
-            for (int64_t t = begin; t < end; t++) {
-                const mot_real *k_t = k + (e * N + t) * D, *v_t = v + (e * N + t) * D;
-                double *sum_k = scratch(d, 2 * D), *sum_v = sum_k + D;
-                for (int64_t h = e * (H / K); h < (e + 1) * (H / K); h++)
-                    for (int64_t s = begin; s < end; s++) {
-                        if (t >= seen(until, s))
-                            continue;
-                        const mot_real *q_s = q + (h * N + s) * D;
-                        const mot_real *dO_s = dO + (row[s] * H + h) * D;
-                        double mean = dot(dO_s, o + (row[s] * H + h) * D, D);
-                        double p = exp((double)scale * dot(q_s, k_t, D) - (double)lse[h * N + s]);
-                        double ds = p * (dot(dO_s, v_t, D) - mean);
-                        for (int64_t j = 0; j < D; j++) {
-                            sum_k[j] += (double)scale * ds * (double)q_s[j];
-                            sum_v[j] += p * (double)dO_s[j];
-                        }
-                    }
-                for (int64_t j = 0; j < D; j++) {
-                    dk[(e * N + t) * D + j] = (mot_real)sum_k[j];
-                    dv[(e * N + t) * D + j] = (mot_real)sum_v[j];
-                }
-            }
-    }
+            z[i * V + j] = (mot_real)mot_ref_dot(x + i * C, w + j * C, C);
 }
 
 /* -- feed-forward ----------------------------------------------------------------------------- */
@@ -620,9 +485,9 @@ static double log_sum_exp(const mot_real *x, const mot_real *w, int64_t C, int64
 {
     double max = -INFINITY, z = 0;
     for (int64_t j = 0; j < V; j++)
-        max = fmax(max, dot(x, w + j * C, C));
+        max = fmax(max, mot_ref_dot(x, w + j * C, C));
     for (int64_t j = 0; j < V; j++)
-        z += exp(dot(x, w + j * C, C) - max);
+        z += exp(mot_ref_dot(x, w + j * C, C) - max);
     return max + log(z);
 }
 
@@ -639,15 +504,15 @@ static void ref_head_loss(struct mot_device *d, mot_real *nll, mot_real *lse, mo
     for (int64_t i = 0; i < N; i++) {
         assert(target[i] >= 0 && target[i] < V);
         double l = log_sum_exp(x + i * C, w, C, V);
-        nll[i] = (mot_real)(l - dot(x + i * C, w + target[i] * C, C));
+        nll[i] = (mot_real)(l - mot_ref_dot(x + i * C, w + target[i] * C, C));
         lse[i] = (mot_real)l;
     }
     if (!dx)
         return;
     for (int64_t i = 0; i < N; i++) {
-        double *sum = scratch(d, C);
+        double *sum = mot_ref_scratch(d, C);
         for (int64_t j = 0; j < V; j++) {
-            double dz = dlogit(dot(x + i * C, w + j * C, C), (double)lse[i], (double)weight[i],
+            double dz = dlogit(mot_ref_dot(x + i * C, w + j * C, C), (double)lse[i], (double)weight[i],
                                (double)zloss, j == target[i]);
             for (int64_t c = 0; c < C; c++)
                 sum[c] += dz * (double)w[j * C + c];
@@ -656,9 +521,9 @@ static void ref_head_loss(struct mot_device *d, mot_real *nll, mot_real *lse, mo
             dx[i * C + c] = (mot_real)sum[c];
     }
     for (int64_t j = 0; j < V; j++) {
-        double *sum = scratch(d, C);
+        double *sum = mot_ref_scratch(d, C);
         for (int64_t i = 0; i < N; i++) {
-            double dz = dlogit(dot(x + i * C, w + j * C, C), (double)lse[i], (double)weight[i],
+            double dz = dlogit(mot_ref_dot(x + i * C, w + j * C, C), (double)lse[i], (double)weight[i],
                                (double)zloss, j == target[i]);
             for (int64_t c = 0; c < C; c++)
                 sum[c] += dz * (double)x[i * C + c];
@@ -673,7 +538,7 @@ static void ref_head_loss(struct mot_device *d, mot_real *nll, mot_real *lse, mo
 static void ref_sumsq(struct mot_device *d, double *out, const mot_real *x, int64_t n)
 {
     (void)d;
-    out[0] = dot(x, x, n);
+    out[0] = mot_ref_dot(x, x, n);
 }
 
 static void ref_clip(struct mot_device *d, mot_real *scale, const double *sums, int n,
@@ -738,10 +603,10 @@ const struct mot_kernels mot_kernels_ref = {
     .linear_back_w = ref_linear_back_w,
     .rope = ref_rope,
     .rope_back = ref_rope_back,
-    .attention = ref_attention,
-    .attention_back = ref_attention_back,
-    .remember = ref_remember,
-    .attention_past = ref_attention_past,
+    .attention = mot_ref_attention,
+    .attention_back = mot_ref_attention_back,
+    .remember = mot_ref_remember,
+    .attention_past = mot_ref_attention_past,
     .logits = ref_logits,
     .conv2d = mot_ref_conv2d,
     .groupnorm = mot_ref_groupnorm,
