@@ -233,7 +233,7 @@ static int check_same_run(const struct mot_trainer *t)
         same = strcmp(a.tensor[i].name, b.tensor[i].name) == 0 && a.tensor[i].count == b.tensor[i].count;
     if (!rc && !same)
         rc = mot_fail(MOT_EARG, "%s: the run has another configuration than %s", t->run,
-                      t->o.config ? t->o.config : "--arch asks for");
+                      t->o.config ? t->o.config : "--arch, --objective or --unet ask for");
     mot_table_free(&a);
     mot_table_free(&b);
     return rc;

@@ -20,7 +20,7 @@ for objective in ddpm flow; do
 done
 exits 2 mot-train -q -t tok -c nano -o x --objective other --steps 1 a.mot
 fails mot-train -q --resume -o ddpm --objective flow --steps 9 a.mot
-says 'another configuration'
+says 'another configuration than --arch, --objective or --unet'
 # What the model tells begins at 0, so ddpm's first loss is the noise's own variance.
 first=$(sed -n 's/.*"loss_image":\([0-9.]*\).*/\1/p' ddpm.log | head -n 1)
 awk "BEGIN { exit !($first > 0.9 && $first < 1.1) }" || wrong "a first loss of $first"
