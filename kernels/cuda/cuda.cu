@@ -94,6 +94,16 @@ static void choose(mot_device *d)
         fault(d, "MOT_CUDA: this program was built without sm_90's kernels");
 }
 
+/* Up to how many rows products are grouped.cu's: as MOT_CUDA_GROUPED says, else reserve() settles it. */
+static void choose_rows(mot_device *d)
+{
+    const char *set = getenv("MOT_CUDA_GROUPED");
+    char *end = NULL;
+    d->grouped_rows = set ? strtoll(set, &end, 10) : -1;
+    if (set && (end == set || *end || d->grouped_rows < 0))
+        fault(d, "MOT_CUDA_GROUPED: \"%s\" is no number of rows", set);
+}
+
 static mot_device *open(int, char *err, size_t err_size)
 {
     mot_device *d = (mot_device *)calloc(1, sizeof *d);
@@ -110,10 +120,8 @@ static mot_device *open(int, char *err, size_t err_size)
         check(d, cudaMallocHost((void **)&d->collected, STAGING), "pinned host memory"))
         d->gemm = gemm_open(d->error, sizeof d->error);
     d->ranged = mot_ranges_wanted();
-    const char *rows = getenv("MOT_CUDA_GROUPED"); /* for tests, and for who wants to measure */
-    d->grouped_rows = rows && *rows ? atoll(rows) : -1;
     if (!*d->error)
-        choose(d);
+        choose(d), choose_rows(d);
     if (*d->error) {
         snprintf(err, err_size, "%s", d->error);
         close(d);

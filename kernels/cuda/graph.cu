@@ -81,7 +81,7 @@ int repeat(mot_device *d, const void *key, size_t n)
     if (cudaStreamBeginCapture(d->stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess)
         g->capturing = p;
     else
-        g->off = true;
+        g->off = true, cudaGetLastError(); /* or the next launch would be blamed */
     return 0;
 }
 

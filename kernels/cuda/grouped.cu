@@ -367,12 +367,12 @@ void grouped_back_w(mot_device *d, float *grads, const float *dy, const float *x
 
 /* -- when ---------------------------------------------------------------------------------------- */
 
-/* If all of a batch were one group and C columns wide, would tiles of the usual size leave multiprocessors without one?
- * Then a product of the library's for each group leaves more so, and the host, which launches them one by
- * one, takes longer than they do. */
+/* If all of a batch were one group and C columns wide, would tiles of the usual size keep half of the multiprocessors
+ * busy?  Where not, a product of the library's for each group does still less, and the host, which launches them
+ * one by one, takes longer than they do.  Beyond, the library's rate with all of the chip counts more. */
 int64_t grouped_most(const mot_device *d, int64_t C)
 {
-    return (int64_t)d->units * large::M * large::N / (C > 0 ? C : 1);
+    return (int64_t)d->units * large::M * large::N / (2 * (C > 0 ? C : 1));
 }
 
 bool grouped_suits(const mot_device *d, const mot_group *g, int G)

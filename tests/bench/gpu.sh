@@ -3,14 +3,16 @@
 # gpu.sh: whole training steps on a GPU as ratios, each with what is wanted; tests/gpu.sh calls it.
 #
 #   B=bin PYTHON=python3 tests/bench/gpu.sh
-#   B=bin DEVICE=cpu CONFIGS="nano nano" BATCH=2 SEQ=64 tests/bench/gpu.sh     a rehearsal of the script
+#   B=bin DEVICE=cpu CONFIGS=nano BATCH=2 SEQ=64 ROWS=64 tests/bench/gpu.sh     a rehearsal of the script
 #
 #   ceiling   share of the measured rate of large matrix products that a step's exact FLOPs reach
 #   MoT       time of a step with a tower a modality over the dense one's, tokens in equal shares
+#   rows      time of a short step with a product a tower over that with one launch for all (MOT_CUDA_GROUPED, mot(7))
 #   attention the rate of each of the kernels for it, forward and backward, as MOT_CUDA names them; a rehearsal leaves it out
 #   PyTorch   how many times as many tokens a second as this machine's, compiled, with its fused attention, bf16: with the MoT
 #             authors' masks, and with tokens sorted
 B=${B:-bin} DEVICE=${DEVICE:-cuda} PYTHON=${PYTHON:-python3} BATCH=${BATCH:-4} SEQ=${SEQ:-4096} STEPS=${STEPS:-5}
+ROWS=${ROWS:-128 512 1024 2048}
 CONFIGS=${CONFIGS:-chameleon-443m chameleon-1.5b chameleon-speech-443m chameleon-speech-1.5b}
 cd "$(dirname "$0")/../.." || exit 1
 out=$(mktemp -d) || exit 1
@@ -43,6 +45,16 @@ measure() { # CONFIG
     done
     tail -n 1 "$out/err"
     return 1
+}
+
+# A short step with a product of the library's for each tower, and with one launch for all: which rows suit which.
+few_rows() { # CONFIG ROWS
+    for most in 0 1000000; do
+        MOT_CUDA_GROUPED=$most "$B/mot-profile" run -c "$1" --arch mot --device "$DEVICE" --dtype $dtype --batch 1 --seq "$2" \
+            --steps "$STEPS" --cache --format jsonl > "$out/few$most" 2> "$out/err" || { tail -n 1 "$out/err"; return; }
+    done
+    printf '%-46s %8.3f\n' "$1, $2 rows: by towers over one launch" "$(awk -v a="$(of seconds_median mot "$out/few0")" \
+        -v b="$(of seconds_median mot "$out/few1000000")" 'BEGIN { print a / b }')"
 }
 
 peer() { # CONFIG: PyTorch's seconds a step
@@ -96,6 +108,10 @@ for config in $CONFIGS; do
         -v b="$(of seconds_median dense "$out/$config")" 'BEGIN { print a / b }')" 1.03 -1
     [ "$DEVICE" = cpu ] && continue
     case $config in *speech*) ;; *) attention "$config" ;; esac
+done
+first=${CONFIGS%% *}
+for rows in $ROWS; do
+    few_rows "$first" $rows
 done
 # PyTorch compiles for a minute each: after all of ours, so that what there is no time for is this.
 if [ "$DEVICE" = cpu ]; then

@@ -39,7 +39,6 @@ DEVICE void prefetch_map(const tensor_map *)
 }
 
 void copy_box(void *to, const tensor_map *map, barrier *b, int column, int row, int head);
-void show_stores();
 
 /* -- warpgroups ------------------------------------------------------------------------------------- */
 

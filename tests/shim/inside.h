@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * inside.h - what shim.cpp, which runs the threads, and hopper.cpp, which has the asynchronous
- * instructions of sm_90a, ask of each other.
+ * inside.h - what shim.cpp, which runs the threads, and hopper.cpp and products.cpp, which have the
+ * asynchronous instructions of sm_90a, ask of each other.
  */
 #ifndef MOT_SHIM_INSIDE_H
 #define MOT_SHIM_INSIDE_H
@@ -29,10 +29,10 @@ void shim_meet(struct meeting *m);
 /* Others run until good(of). */
 void shim_wait_until(bool (*good)(const void *), const void *of);
 
-unsigned shim_thread();  /* the number of the one that runs, in its block */
-unsigned shim_threads(); /* of a block */
-bool shim_late();        /* copies of this launch arrive as late as they may, else at once */
+unsigned shim_thread();   /* the number of the one that runs, in its block */
+unsigned shim_threads();  /* of a block */
 unsigned shim_launches(); /* the number of the launch */
+bool shim_late();         /* copies of this launch arrive as late as they may, else at once */
 unsigned char *shim_shared(size_t *bytes);
 
 /* hopper.cpp's part in a block's life */
@@ -40,5 +40,16 @@ void shim_hopper_begin();
 bool shim_hopper_deliver(); /* something that is under way is done; false: nothing is */
 void shim_hopper_end();
 void shim_hopper_explain(); /* barriers, to stderr */
+
+/* hopper.cpp for products.cpp */
+enum { WINDOW, LATE_PRODUCTS, LAST_COPY, PRODUCTS_FIRST, COINS };
+bool shim_coin(int which);              /* heads or tails, by the launch */
+size_t shim_swizzled(uint32_t address); /* its place in shared memory */
+const unsigned char *shim_view();       /* all of shared memory as products may see it */
+
+/* products.cpp for hopper.cpp */
+void shim_products_begin();
+bool shim_multiply_late(); /* products that are waited for are made; false: there are none */
+void shim_products_end();
 
 #endif

@@ -277,6 +277,29 @@ static void test_waits(void)
     end(&t);
 }
 
+/* What is planned is what is taken: nothing of the device's memory beside it, neither at the start nor in a step. */
+extern size_t shim_taken __attribute__((weak));
+static void test_taken(void)
+{
+    for (int variant = 0; variant < VARIANTS; variant++) {
+        struct trainee t;
+        struct mot_memory plan;
+        const struct mot_kernels *k = mot_device_find("cuda", variant == POST ? "f32" : "bf16");
+        describe(&t, variant);
+        CHECK_INT(mot_model_plan(&t.c, k, ROWS, SEQ, true, MOT_RECOMPUTE_NONE, 1, &plan), MOT_OK);
+        size_t before = &shim_taken ? shim_taken : 0;
+        t.m = mot_model_new(&t.c, &t.v, k, 1, ROWS, SEQ, true);
+        CHECK_INT(mot_model_init(t.m, 1), MOT_OK);
+        CHECK_INT(mot_noise_new(&t.noise, &t.c), MOT_OK);
+        CHECK_INT(mot_optimizer_new(&t.optimizer, t.m, &t.options), MOT_OK);
+        for (int i = 0; i < 3; i++)
+            step(&t, i, ROWS, -1);
+        double taken = &shim_taken ? (double)(shim_taken - before) : (double)(mot_memory_total(&plan) - plan.context);
+        CHECK_NEAR(taken, mot_memory_total(&plan) - plan.context, 0, 0.05);
+        end(&t);
+    }
+}
+
 /* What is planned for activations: half in bf16, and a copy of the weights is workspace. */
 static void test_plan(void)
 {
@@ -293,7 +316,7 @@ static void test_plan(void)
 
 extern int shim_shared_most __attribute__((weak)), shim_major __attribute__((weak));
 
-/* Kernels that MOT_CUDA asks for, and the GPU or the program does not have. */
+/* Kernels that MOT_CUDA asks for, and the GPU or the program does not have; and what is no number of rows. */
 static void test_choice(void)
 {
     const struct mot_kernels *k = mot_device_find("cuda", "bf16");
@@ -313,6 +336,12 @@ static void test_choice(void)
     CHECK(d);
     k->close(d);
     unsetenv("MOT_CUDA");
+    for (int i = 0; i < 3; i++) {
+        setenv("MOT_CUDA_GROUPED", (const char *const[]){"", "many", "-5"}[i], 1);
+        CHECK(!k->open(1, err, sizeof err));
+        CHECK(strstr(err, "MOT_CUDA_GROUPED"));
+    }
+    unsetenv("MOT_CUDA_GROUPED");
 }
 
 /* A fault is kept, and what a head is too large for is said before anything runs. */
@@ -457,6 +486,7 @@ int main(void)
     RUN(test_graphs);
     RUN(test_mixes);
     RUN(test_waits);
+    RUN(test_taken);
     RUN(test_plan);
     RUN(test_choice);
     RUN(test_faults);

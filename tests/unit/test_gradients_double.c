@@ -157,7 +157,7 @@ static void test_rmsnorm(void)
 
 /* -- linear ------------------------------------------------------------------------------------ */
 
-enum { LN = 9, LI = 4, LO = 3, LW = LI * LO + LO , 0, 0};
+enum { LN = 9, LI = 4, LO = 3, LW = LI * LO + LO };
 static const struct mot_group linear_groups[5] = {
     {0, 2, 0, LI *LO, 0, 0},       {2, 0, LW, LW + LI *LO, 0, 0}, {2, 3, 2 * LW, -1, 0, 0},
     {5, 1, LW, LW + LI *LO, 0, 0}, {6, 3, 0, LI *LO, 0, 0},

@@ -126,12 +126,6 @@ DEVICE void copy_box(void *to, const tensor_map *map, barrier *b, int column, in
                  : "memory");
 }
 
-/* What this thread wrote to shared memory by ordinary stores, for products and copies to see. */
-DEVICE void show_stores()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
 /* -- warpgroups ------------------------------------------------------------------------------------- */
 
 /* x, the same in all of the warp, in a way that tells the compiler so: it has products under way only where
