@@ -143,6 +143,9 @@ static int check_options(const struct mot_train_options *o, const struct mot_con
     if (o->seq > c->max_position_embeddings)
         return mot_fail(MOT_EARG, "--seq %lld is more than the config's max_position_embeddings, %lld", (long long)o->seq,
                         (long long)c->max_position_embeddings);
+    if (mot_vectors_of(c) < 0 && (o->objective || (o->unet && strcmp(o->unet, "0") != 0)))
+        return mot_fail(MOT_EARG, "%s is for pictures of vectors, and %s has none: mot-tokenize --learn --latent makes it have them",
+                        o->objective ? "--objective" : "--unet", o->tokenizer ? o->tokenizer : "the vocabulary");
     return MOT_OK;
 }
 
