@@ -104,7 +104,7 @@ $(B)/test_%_double: $(B)/obj/double/tests/unit/test_%_double.o $(double_obj)
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # Programs with the shim's cuda backend.
-$(B)/test_kernels $(B)/test_cuda $(B)/test_generate $(B)/test_encoder_kernels $(B)/test_nets $(B)/test_recompute: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(shim_obj) $(ref_obj) $(B)/libmot.a
+$(B)/test_kernels $(B)/test_attention_kernels $(B)/test_product_kernels $(B)/test_cuda $(B)/test_generate $(B)/test_encoder_kernels $(B)/test_nets $(B)/test_recompute: $(B)/test_%: $(B)/obj/tests/unit/test_%.o $(shim_obj) $(ref_obj) $(B)/libmot.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS) $(FLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -188,7 +188,7 @@ $(B)/obj/flags: FORCE
 
 tests: $(units:%=$(B)/%) $(doubles:%=$(B)/%) $(fuzzers:%=$(B)/%)
 
-gpu-tests: $(B)/gpu_kernels $(B)/gpu_encoder_kernels $(B)/gpu_cuda $(B)/gpu_recompute $(B)/gpu_generate $(B)/gpu_nets
+gpu-tests: $(B)/gpu_kernels $(B)/gpu_attention_kernels $(B)/gpu_product_kernels $(B)/gpu_encoder_kernels $(B)/gpu_cuda $(B)/gpu_recompute $(B)/gpu_generate $(B)/gpu_nets
 
 gpu-bundle:  ## what tests/gpu.sh needs on a GPU's machine that has no packages, into bin/gpu-bundle
 	$(Q)tests/needs.sh $(DEPS)

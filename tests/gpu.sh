@@ -59,8 +59,10 @@ train() { # RUN DEVICE DTYPE
 command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm --format=csv
 try 'build' 240 make -j"$(nproc)" B="$B" CUDA=1 all gpu-tests
 if [ "$DEVICE" = cuda ]; then
-    try 'kernels against the reference' 120 "$B/gpu_kernels" cuda
-    grep '^FAILED\|^skip' "$out/log"
+    for part in kernels attention_kernels product_kernels; do
+        try "$part against the reference" 60 "$B/gpu_$part" cuda
+        grep '^FAILED\|^skip' "$out/log"
+    done
     try 'encoders against the reference' 60 "$B/gpu_encoder_kernels"
     grep '^FAILED\|^skip' "$out/log"
     try 'steps against the CPU' 60 "$B/gpu_cuda"
