@@ -994,14 +994,14 @@ struct mot_generate_options {
     int64_t max_tokens;   /* new ones a document; a picture that would not fit does not begin */
     int batch, samples;   /* sequences at a time; documents for each prompt */
     double guidance;      /* of pictures: how far the logits go from those without all that came before; 1: as they are */
-    const char *force;    /* "text", "image", "speech": the kind of segment to begin with; NULL: whatever comes */
+    const char *force;    /* "text", "image", "speech": the kind of segment to begin with, behind what the prompt ends in; NULL: any */
     int64_t image_tokens; /* a picture has; 0: as the folder's codec says */
     struct mot_painting painting; /* of pictures of vectors; its guidance is the one above */
     const char *device, *dtype; /* NULL: "cpu", "f32" */
     int threads;
     uint64_t seed;
     mot_generated *done;  /* a document is complete; in the order of the prompts */
-    mot_generated *token; /* it has one more token; may be NULL */
+    mot_generated *token; /* it has one more token, or a whole picture of vectors with its end; may be NULL */
     void *context;
 };
 struct mot_generator;

@@ -12,6 +12,7 @@
 #include "generate.h"
 
 enum { PROMPT_ROWS = 4096, /* of a prompt that go through the model at once, by the kernels of training ... */
+       UNET_ROWS = 512,    /* ... where a U-Net has room for each's pixels ... */
        BEHIND_ROWS = 32 }; /* ... and behind others */
 
 struct row { /* of tokens */
@@ -48,7 +49,7 @@ struct mot_generator {
     struct mot_sampler sampler;
     struct mot_painter painter; /* where pictures are vectors and their codec is known */
     char no_codec[512]; /* why the folder has no codec of pictures */
-    int64_t context, documents, tokens;
+    int64_t context, prompt_rows, documents, tokens;
     int64_t n_jobs, job_capacity, started; /* jobs in order; the first `started` are begun */
     struct job *job;
     struct sequence *sequence; /* (batch) */
@@ -132,7 +133,8 @@ static int load_model(struct mot_generator *g, const char *folder)
     int64_t together = 2 * g->o.batch > BEHIND_ROWS ? 2 * g->o.batch : BEHIND_ROWS;
     if (mot_vectors_of(&c) >= 0 && together < g->grammar.image_tokens)
         together = g->grammar.image_tokens;
-    int64_t prompt = g->context < PROMPT_ROWS ? g->context : PROMPT_ROWS, rows = together > prompt ? together : prompt;
+    g->prompt_rows = c.unet.channels ? UNET_ROWS : PROMPT_ROWS;
+    int64_t prompt = g->context < g->prompt_rows ? g->context : g->prompt_rows, rows = together > prompt ? together : prompt;
     g->m = mot_model_new_growing(&c, &g->vocab, k, g->o.threads, rows, g->context, together);
     return g->m ? mot_model_load(g->m, folder) : MOT_ENOMEM;
 }
@@ -284,9 +286,9 @@ static int fetch(struct mot_generator *g, struct lane *const *lane, int64_t n)
 }
 
 /* The end of what goes through the model next: pictures of vectors are not parted. */
-static int64_t next_end(const struct lane *l)
+static int64_t next_end(const struct mot_generator *g, const struct lane *l)
 {
-    int64_t begin = l->past.length, end = begin + (begin == 0 ? PROMPT_ROWS : BEHIND_ROWS);
+    int64_t begin = l->past.length, end = begin + (begin == 0 ? g->prompt_rows : BEHIND_ROWS);
     end = end < l->row.id.n ? end : l->row.id.n;
     for (int64_t i = 0; i < l->row.picture_at.n; i++) {
         int64_t first = l->row.picture_at.id[i], last = first + mot_grid_tokens(&l->row.picture.grid[i]);
@@ -317,7 +319,7 @@ static int catch_up(struct mot_generator *g, struct lane *l)
 {
     int rc = MOT_OK;
     while (!rc && l->past.length < l->row.id.n) {
-        int64_t end = next_end(l);
+        int64_t end = next_end(g, l);
         g->position[0] = end - l->past.length - 1;
         rc = add_piece(g, l, end);
         if (!rc)

@@ -54,6 +54,18 @@ static bool ends(const struct mot_grammar *g, int32_t id)
     return found;
 }
 
+/* What stands in a text without belonging there. */
+static int check_text(const struct mot_grammar *g, int32_t id)
+{
+    const struct mot_vocab *v = g->vocab;
+    int m = mot_vocab_modality(v, id);
+    if ((g->image > 0 && m == g->image) || (g->speech > 0 && m == g->speech))
+        return misplaced("a token of a picture or sound that nothing has begun");
+    if ((g->image > 0 && id == v->eoi) || (g->speech > 0 && id == v->eos_speech))
+        return misplaced("the end of a picture or sound that nothing has begun");
+    return MOT_OK;
+}
+
 int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t id)
 {
     const struct mot_vocab *v = g->vocab;
@@ -61,6 +73,9 @@ int mot_grammar_step(const struct mot_grammar *g, struct mot_place *p, int32_t i
         return step_image(g, p, id);
     if (p->modality != 0 && p->modality == g->speech)
         return step_speech(g, p, id);
+    int rc = check_text(g, id);
+    if (rc)
+        return rc;
     if (g->image > 0 && id == v->boi)
         *p = (struct mot_place){.modality = g->image};
     else if (g->speech > 0 && id == v->bos_speech)

@@ -143,6 +143,9 @@ static int check_options(const struct mot_train_options *o, const struct mot_con
     if (o->seq > c->max_position_embeddings)
         return mot_fail(MOT_EARG, "--seq %lld is more than the config's max_position_embeddings, %lld", (long long)o->seq,
                         (long long)c->max_position_embeddings);
+    if (mot_vectors_of(c) < 0 && (o->objective || (o->unet && strcmp(o->unet, "0") != 0)))
+        return mot_fail(MOT_EARG, "%s is for pictures of vectors, and %s has none: mot-tokenize --learn --latent makes it have them",
+                        o->objective ? "--objective" : "--unet", o->tokenizer ? o->tokenizer : "the vocabulary");
     return MOT_OK;
 }
 
@@ -210,6 +213,24 @@ static bool same_meaning(const struct mot_config *a, const struct mot_config *b)
     return same;
 }
 
+/* What begins and ends a document, for transformers, which knows it from no other file and would take Llama's ids. */
+static int write_ends(const char *run, const struct mot_vocab *v)
+{
+    char *path = mot_path(run, "generation_config.json");
+    int rc = path ? MOT_OK : MOT_ENOMEM;
+    if (!rc && !mot_file_exists(path)) {
+        json_t *j = json_object();
+        if (v->bos >= 0)
+            json_object_set_new(j, "bos_token_id", json_integer(v->bos));
+        if (v->eos >= 0)
+            json_object_set_new(j, "eos_token_id", json_integer(v->eos));
+        rc = j ? mot_json_save(path, j) : MOT_ENOMEM;
+        json_decref(j);
+    }
+    mot_free(path);
+    return rc;
+}
+
 /* A resumed run must be the same model over the same vocabulary. */
 static int check_same_run(const struct mot_trainer *t)
 {
@@ -233,7 +254,7 @@ static int check_same_run(const struct mot_trainer *t)
         same = strcmp(a.tensor[i].name, b.tensor[i].name) == 0 && a.tensor[i].count == b.tensor[i].count;
     if (!rc && !same)
         rc = mot_fail(MOT_EARG, "%s: the run has another configuration than %s", t->run,
-                      t->o.config ? t->o.config : "--arch asks for");
+                      t->o.config ? t->o.config : "--arch, --objective or --unet ask for");
     mot_table_free(&a);
     mot_table_free(&b);
     return rc;
@@ -254,6 +275,8 @@ static int start_fresh(struct mot_trainer *t)
     const char *tokenizer = source_of(o->tokenizer, o);
     if (!rc && strcmp(tokenizer, t->run) != 0)
         rc = copy_tokenizer(tokenizer, t->run);
+    if (!rc)
+        rc = write_ends(t->run, &t->vocab);
     if (!rc && o->init)
         rc = mot_copy_if_there(o->init, t->run, MOT_EXTRA_FILE);
     if (!rc)

@@ -130,7 +130,8 @@ generate --force image --image-tokens 9 --max-tokens 11 -o nine.mot bare p.mot 2
 says 'bytes are not counted: .*a file was changed or removed'
 equal "$(mot-tokenize --dump nine.mot | grep -o '"image","ids":\[[0-9,]*\]' | awk -F, '{ print NF - 1 }' | sort -u)" 9
 echo '{"segments":[{"modality":"image","ids":[301]},{"modality":"text","ids":[5]}],"bytes":1}' | mot-tokenize -q --pack -t run -o odd.mot
-: > none
+fails mot-generate -o x2.mot run odd.mot
+says 'odd.mot: document 0, token 0: a token of a picture or sound that nothing has begun'
 mot-tokenize -q -t run --raw -f text -o raw.mot "$T/files/samples/000.txt"
 generate -o raw2.mot --max-tokens 3 run raw.mot
 for options in '--top-p 2' '--temperature -1' '--temperature wings=1' '--n 0' '--batch 0' '--max-tokens 0' '--temperature image'; do

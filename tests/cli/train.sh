@@ -13,6 +13,7 @@ train() { mot-train -q -c nano -t tok --batch 2 --seq 48 --threads 2 "$@"; }
 # The log: the same on stdout and in RUN, one line a step, with what design promises.
 train -o whole --steps 30 --val a.mot --val-every 10 --save-every 7 a.mot > out.jsonl
 same out.jsonl whole/log.jsonl
+equal "$(tr -d ' \n' < whole/generation_config.json)" '{"bos_token_id":0,"eos_token_id":1}' # for transformers
 equal "$(wc -l < out.jsonl | tr -d ' ')" 30
 equal "$(grep -c '"val_loss":.*"val_loss_text":.*"val_loss_image":.*"val_loss_speech":' out.jsonl)" 3
 for key in step tokens flops seconds lr grad_norm loss loss_text loss_image loss_speech grad_norm_image grad_norm_shared; do

@@ -19,8 +19,14 @@ for objective in ddpm flow; do
     rm -r half whole
 done
 exits 2 mot-train -q -t tok -c nano -o x --objective other --steps 1 a.mot
+mot-tokenize -q --learn text=300,image=16,speech=16 --image-size 32 -t codes "$T/files/samples"
+for option in '--objective flow' '--unet 8'; do
+    fails mot-train -q -t codes -c nano -o x $option --steps 0
+    says "${option% *} is for pictures of vectors, and codes has none"
+done
+absent x
 fails mot-train -q --resume -o ddpm --objective flow --steps 9 a.mot
-says 'another configuration'
+says 'another configuration than --arch, --objective or --unet'
 # What the model tells begins at 0, so ddpm's first loss is the noise's own variance.
 first=$(sed -n 's/.*"loss_image":\([0-9.]*\).*/\1/p' ddpm.log | head -n 1)
 awk "BEGIN { exit !($first > 0.9 && $first < 1.1) }" || wrong "a first loss of $first"

@@ -77,6 +77,10 @@ static void test_grammar(void)
     CHECK_INT(mot_grammar_step(&g, &p, 7), MOT_EFORMAT);
     CHECK_INT(mot_grammar_step(&g, &p, 50), MOT_OK);
     CHECK_INT(mot_grammar_step(&g, &p, 47), MOT_EFORMAT); /* a picture of one code */
+    for (int i = 0; i < 4; i++) { /* without their beginnings */
+        p = (struct mot_place){0};
+        CHECK_INT(mot_grammar_step(&g, &p, (int32_t[]){50, 81, 47, 49}[i]), MOT_EFORMAT);
+    }
     g = mot_grammar_of(&v, 0); /* nobody knows how many tokens a picture has */
     check_next(&g, (int32_t[]){0}, 1, 100, "te[");
     v.eoi = -1, v.eos_speech = -1;
