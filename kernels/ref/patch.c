@@ -48,15 +48,16 @@ void mot_ref_unfold(struct mot_device *d, mot_real *y, const mot_real *x, const 
             y[k * C + c] = near[k] < 0 ? 0 : x[near[k] * C + c];
 }
 
-/* By the definition of unfold, whatever near is. */
 void mot_ref_unfold_back(struct mot_device *d, mot_real *dx, const mot_real *dy, const int32_t *near, int64_t N, int64_t C)
 {
     (void)d;
-    for (int64_t c = 0; c < C; c++)
-        for (int64_t j = 0; j < N; j++) {
+    for (int64_t j = 0; j < N; j++)
+        for (int64_t c = 0; c < C; c++) {
             double sum = 0;
-            for (int64_t k = 0; k < 9 * N; k++)
-                sum += near[k] == j ? (double)dy[k * C + c] : 0;
+            for (int64_t t = 0; t < 9; t++) {
+                int64_t i = near[9 * j + 8 - t];
+                sum += i < 0 ? 0 : (double)dy[(9 * i + t) * C + c];
+            }
             dx[j * C + c] = (mot_real)sum;
         }
 }

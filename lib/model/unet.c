@@ -16,7 +16,10 @@
  */
 #include "model.h"
 
-enum { TAPS = 9 };
+enum {
+    TAPS = 9,
+    TOGETHER = 4096, /* pixels whose windows are made at once, where a convolution only goes forward */
+};
 
 /* ---- memory ---- */
 
@@ -33,7 +36,8 @@ void mot_unet_layout(struct mot_model *m, struct mot_carve *c)
     int64_t n = m->rows * g->patch * g->patch, U = g->channels, in = depth(&m->config), C = m->config.hidden_size;
     size_t act = m->k->activation;
     TAKE(u->near, n, TAPS), TAKE(u->picture, n, 1);
-    TAKE_ACT(u->windows, n, TAPS * (U > in ? U : in)), TAKE_ACT(u->act, n, U), TAKE_ACT(u->time_act, m->pictures, C);
+    TAKE_ACT(u->windows, m->train || n < TOGETHER ? n : TOGETHER, TAPS * (U > in ? U : in));
+    TAKE_ACT(u->act, n, U), TAKE_ACT(u->time_act, m->pictures, C);
     for (int64_t l = 0; l < 2 * g->blocks; l++) {
         struct mot_resnet *b = &u->block[l];
         if (l > 0 && !m->train) /* only what goes in and out is needed again */
@@ -139,10 +143,13 @@ static void norm_back(struct mot_model *m, enum mot_weight w, int64_t l, mot_act
 static void conv(struct mot_model *m, enum mot_weight w, enum mot_weight b, int64_t l, mot_act *y, const mot_act *x, int64_t in,
                  int64_t out, int add)
 {
-    struct mot_unet_run *u = &m->unet;
-    struct mot_group g = group(m, u->pixels, w, b, l);
-    m->k->unfold(m->d, u->windows, x, u->near, u->pixels, in);
-    m->k->linear(m->d, y, u->windows, m->params, &g, 1, TAPS * in, out, add);
+    const struct mot_unet_run *u = &m->unet;
+    for (int64_t at = 0; at < u->pixels; at += TOGETHER) {
+        int64_t n = u->pixels - at < TOGETHER ? u->pixels - at : TOGETHER;
+        struct mot_group g = group(m, n, w, b, l);
+        m->k->unfold(m->d, u->windows, x, u->near + at * TAPS, n, in);
+        m->k->linear(m->d, mot_rows_of(m, y, at, out), u->windows, m->params, &g, 1, TAPS * in, out, add);
+    }
 }
 
 /* dx may be dy, or NULL where nobody wants it. */

@@ -310,6 +310,39 @@ static void test_vectors(void)
     }
 }
 
+/* More pixels than are taken at once: those of one patch. */
+static void test_many_pixels(void)
+{
+    enum { SIDE = 72 };
+    static float x[SIDE * SIDE], target[SIDE * SIDE];
+    static const uint16_t values[SIDE * SIDE];
+    struct mot_vocab v = {.n_modalities = 2, .size = 6, .boi = 1, .eoi = 2};
+    snprintf(v.modality[0].name, MOT_NAME_BYTES, "text");
+    snprintf(v.modality[1].name, MOT_NAME_BYTES, "image");
+    v.modality[0].n = v.modality[1].first = 5;
+    v.modality[1].n = 1, v.modality[1].width = SIDE * SIDE, v.modality[1].patch = SIDE;
+    struct mot_config c = config();
+    c.unet = (struct mot_unet){.channels = 2, .blocks = 1};
+    struct mot_model *m = model_of("many pixels", c, &v);
+    struct mot_batch b = {0};
+    if (!m)
+        return;
+    for (int i = 0; i < SIDE * SIDE; i++) {
+        x[i] = (float)mot_random_normal(1, 1, (uint64_t)i);
+        target[i] = (float)mot_random_normal(1, 2, (uint64_t)i);
+    }
+    const int32_t id[] = {3, 1, 5, 2};
+    const struct mot_picture picture = {.begin = 2, .n = 1, .rows = 1, .columns = 1};
+    CHECK_INT(mot_batch_add(&b, id, 3), MOT_OK);
+    CHECK_INT(mot_batch_add_picture(&b, &picture, values, SIDE * SIDE), MOT_OK);
+    fill_zeros(m);
+    struct mot_seen seen = {x, target, (double[]){500}, 1};
+    CHECK_INT(mot_model_route(m, &b, 1 / mot_batch_weight(m, &b), &seen), MOT_OK);
+    compare("many pixels", m);
+    mot_batch_free(&b);
+    mot_model_free(m);
+}
+
 /* Losses of all rows, in the batch's order, after patch `patch` was moved (-1: none). */
 static void losses(struct mot_model *m, const struct mot_batch *b, int patch, double *loss)
 {
@@ -363,6 +396,7 @@ int main(void)
     RUN(test_absent_modality);
     RUN(test_towers);
     RUN(test_vectors);
+    RUN(test_many_pixels);
     RUN(test_sight);
     return test_end();
 }
