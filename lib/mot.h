@@ -955,11 +955,14 @@ struct mot_check {
 int mot_check_tensors(const char *path, mot_sentence_sink *sink, mot_convert_progress *progress, void *context,
                       struct mot_check *out) MOT_CHECKED;
 
-/* Two model folders of any form on the same random ids, of those that both have.  One is in memory at a time. */
+/* Two model folders of any form on the same random ids, of those that both have; and, where both have pictures of vectors of one
+ * size, on a picture of noise.  One is in memory at a time. */
 struct mot_difference {
     int64_t tokens, ids, text_ids; /* rows compared, and the ids whose logits were */
     double logit, nll;             /* largest absolute difference; nll among the ids compared */
     double largest;                /* the largest absolute logit, to compare with */
+    int64_t patches;               /* of the picture; 0: none, for not both have such */
+    double told, largest_told;     /* the largest absolute difference of what is told about it, and what is told */
 };
 int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads,
                        struct mot_difference *d) MOT_CHECKED;

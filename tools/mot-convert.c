@@ -227,6 +227,8 @@ static void verify(const struct opts *o)
         die_lib(NULL);
     printf("tokens\t%lld\nids\t%lld\nmax_logit\t%.9g\nmax_delta_logit\t%.9g\nmax_delta_nll\t%.9g\n", (long long)d.tokens,
            (long long)d.ids, d.largest, d.logit, d.nll);
+    if (d.patches > 0)
+        printf("patches\t%lld\nmax_told\t%.9g\nmax_delta_told\t%.9g\n", (long long)d.patches, d.largest_told, d.told);
 }
 
 /* ---- conversion ---- */

@@ -5,6 +5,9 @@
  * Logits are compared over the ids that both models have, modality by modality, so that rows added to a vocabulary do not
  * count.  The products of the last hidden state with the head's rows are made here, in double and always in the same order:
  * equal hidden states and rows give equal bits, whatever else is in the vocabulary.  One model is in memory at a time.
+ *
+ * Random ids say nothing about what takes pictures of vectors in and out.  Where both models have such pictures, of the same
+ * size of vector, both are shown one of noise as well, and what they tell about it is compared.
  */
 #include <math.h>
 
@@ -17,12 +20,15 @@ struct shared {
         int64_t first[2], n;
     } range[MOT_MAX_MODALITIES];
     int64_t n, text;
+    int64_t width;    /* of the vectors that both have, or 0 */
+    int32_t patch[2]; /* the id that stands for one */
 };
 
 struct logits {
     int64_t rows, n;
     double *z;   /* (rows, n) */
     double *nll; /* (rows) of the next id, among the n */
+    float *told; /* (rows, width) about a picture of as many patches */
 };
 
 /* A folder as a conversion to our form, which is not written but put into memory. */
@@ -57,6 +63,11 @@ static int share(struct shared *s, struct mot_converter *const side[2])
         s->range[s->n_ranges++].n = n;
         s->n += n;
         s->text = m == 0 ? n : s->text;
+        if (a->modality[m].width > 0 && a->modality[m].width == b->modality[k].width) {
+            s->width = a->modality[m].width;
+            s->patch[0] = a->modality[m].first;
+            s->patch[1] = b->modality[k].first;
+        }
     }
     return s->n > 1 ? MOT_OK : mot_fail(MOT_EARG, "%s and %s have no ids in common", side[0]->o.from, side[1]->o.from);
 }
@@ -108,35 +119,82 @@ static int project(struct mot_model *m, const struct shared *s, int which, uint6
     return rc;
 }
 
-static int run(const struct mot_converter *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
+static int run_ids(struct mot_model *m, const struct shared *s, int which, uint64_t seed, struct logits *out)
 {
-    char err[200];
-    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, NULL, err, sizeof err);
-    if (!kernels)
-        return mot_fail(MOT_EDEVICE, "%s", err);
-    out->z = mot_alloc((size_t)(out->rows * s->n), sizeof *out->z);
-    out->nll = mot_alloc((size_t)out->rows, sizeof *out->nll);
     int32_t *id = mot_alloc((size_t)out->rows + 1, sizeof *id);
     struct mot_batch b = {0};
-    struct mot_model *m = NULL;
+    out->z = mot_alloc((size_t)(out->rows * s->n), sizeof *out->z);
+    out->nll = mot_alloc((size_t)out->rows, sizeof *out->nll);
     int rc = out->z && out->nll && id ? MOT_OK : MOT_ENOMEM;
     for (int64_t i = 0; !rc && i <= out->rows; i++)
         id[i] = id_of(s, pick(s, seed, i), which);
     if (!rc)
         rc = mot_batch_add(&b, id, out->rows);
     if (!rc)
-        rc = (m = mot_model_new(&side->to.config, &side->to.vocab, kernels, threads, out->rows, out->rows, false))
-                 ? mot_converter_load(side, m)
-                 : MOT_ENOMEM;
-    if (!rc)
         rc = mot_model_route(m, &b, 0, NULL);
     if (!rc)
         rc = mot_model_run(m, false);
     if (!rc)
         rc = project(m, s, which, seed, out);
-    mot_model_free(m);
     mot_batch_free(&b);
     mot_free(id);
+    return rc;
+}
+
+/* A batch of one picture: two rows of patches where their number is even. */
+static int one_picture(struct mot_batch *b, int32_t patch, int64_t n, int64_t width)
+{
+    int32_t *id = mot_alloc((size_t)n + 1, sizeof *id);
+    uint16_t *clean = mot_alloc((size_t)(n * width), sizeof *clean); /* never shown: what is, is noise */
+    int32_t rows = n % 2 == 0 ? 2 : 1;
+    struct mot_picture p = {.n = n, .rows = rows, .columns = (int32_t)(n / rows)};
+    int rc = id && clean ? MOT_OK : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < n; i++)
+        id[i] = patch;
+    if (!rc)
+        rc = mot_batch_add(b, id, n);
+    if (!rc)
+        rc = mot_batch_add_picture(b, &p, clean, n * width);
+    mot_free(id);
+    mot_free(clean);
+    return rc;
+}
+
+static int run_picture(struct mot_model *m, const struct shared *s, int which, uint64_t seed, struct logits *out)
+{
+    int64_t values = out->rows * s->width;
+    float *x = mot_alloc((size_t)values, sizeof *x);
+    struct mot_batch b = {0};
+    out->told = mot_alloc((size_t)values, sizeof *out->told);
+    int rc = x && out->told ? one_picture(&b, s->patch[which], out->rows, s->width) : MOT_ENOMEM;
+    for (int64_t i = 0; !rc && i < values; i++)
+        x[i] = (float)mot_random_normal(seed, mot_stream("verify, picture"), (uint64_t)i);
+    const double time = 500; /* halfway between the picture and noise */
+    struct mot_seen seen = {.x = x, .target = x, .time = &time};
+    if (!rc)
+        rc = mot_model_route(m, &b, 0, &seen);
+    if (!rc)
+        rc = mot_model_run(m, false);
+    if (!rc)
+        rc = mot_model_told(m, out->told);
+    mot_batch_free(&b);
+    mot_free(x);
+    return rc;
+}
+
+static int run(const struct mot_converter *side, const struct shared *s, int which, uint64_t seed, int threads, struct logits *out)
+{
+    char err[200];
+    const struct mot_kernels *kernels = mot_kernels_cpu(NULL, NULL, err, sizeof err);
+    if (!kernels)
+        return mot_fail(MOT_EDEVICE, "%s", err);
+    struct mot_model *m = mot_model_new(&side->to.config, &side->to.vocab, kernels, threads, out->rows, out->rows, false);
+    int rc = m ? mot_converter_load(side, m) : MOT_ENOMEM;
+    if (!rc)
+        rc = run_ids(m, s, which, seed, out);
+    if (!rc && s->width > 0)
+        rc = run_picture(m, s, which, seed, out);
+    mot_model_free(m);
     return rc;
 }
 
@@ -145,14 +203,18 @@ static double larger(double a, double b)
     return isnan(b) || b > a ? b : a; /* a NaN must not get lost */
 }
 
-static void compare(const struct logits *a, const struct logits *b, int64_t n, struct mot_difference *d)
+static void compare(const struct logits *a, const struct logits *b, const struct shared *s, struct mot_difference *d)
 {
-    for (int64_t i = 0; i < a->rows * n; i++) {
+    for (int64_t i = 0; i < a->rows * s->n; i++) {
         d->logit = larger(d->logit, fabs(a->z[i] - b->z[i]));
         d->largest = larger(d->largest, fabs(a->z[i]));
     }
     for (int64_t r = 0; r < a->rows; r++)
         d->nll = larger(d->nll, fabs(a->nll[r] - b->nll[r]));
+    for (int64_t i = 0; i < a->rows * s->width; i++) {
+        d->told = larger(d->told, fabs((double)a->told[i] - (double)b->told[i]));
+        d->largest_told = larger(d->largest_told, fabs((double)a->told[i]));
+    }
 }
 
 int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t seed, int threads, struct mot_difference *d)
@@ -168,13 +230,14 @@ int mot_compare_models(const char *a, const char *b, int64_t tokens, uint64_t se
         z[i].rows = tokens;
         rc = run(side[i], &s, i, seed, threads, &z[i]);
     }
-    *d = (struct mot_difference){.tokens = tokens, .ids = s.n, .text_ids = s.text};
+    *d = (struct mot_difference){.tokens = tokens, .ids = s.n, .text_ids = s.text, .patches = s.width > 0 ? tokens : 0};
     if (!rc)
-        compare(&z[0], &z[1], s.n, d);
+        compare(&z[0], &z[1], &s, d);
     for (int i = 0; i < 2; i++) {
         mot_converter_close(side[i]);
         mot_free(z[i].z);
         mot_free(z[i].nll);
+        mot_free(z[i].told);
     }
     return rc;
 }

@@ -117,6 +117,13 @@ fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
 says 'CHANNELS'
 fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
 mot-convert -q --to mot --unet 0 unet plain
+told() { mot-convert --verify "$@" | awk '$1 == "max_delta_told" { print $2 }'; }
+equal "$(told dense fusion)" ''
+mot-convert -q --to mot --shard-size 10K unet parts
+equal "$(told unet parts)" 0
+equal "$(told --tokens 1 unet parts)" 0
+equal "$(mot-convert --verify unet plain | awk '/max_delta_logit/ { print $2 }')" 0
+[ "$(told unet plain)" != 0 ] || wrong 'models that tell other things about pictures, and no difference is seen'
 grep -q unet plain/config.json && wrong 'a U-Net that was to go'
 mot-eval -q plain one.mot > /dev/null
 mot-convert -q --to mot --dtype bf16 unet short
