@@ -268,10 +268,21 @@ static void sweep(const char *run)
         mot_out_sweep(run, files[i]);
 }
 
+/* Weights that do not fit are most often those of the folder's own configuration, and another one was asked for. */
+static int load_initial(struct mot_trainer *t)
+{
+    const struct mot_train_options *o = &t->o;
+    int rc = mot_model_load(t->m, o->init);
+    if (rc == MOT_EFORMAT && (o->config || o->tokenizer || o->arch || o->unet))
+        return mot_fail(rc, "%s; this run asks for another configuration than %s has: mot-convert gives a folder towers, ids or "
+                            "a U-Net", mot_error(), o->init);
+    return rc;
+}
+
 static int start_fresh(struct mot_trainer *t)
 {
     const struct mot_train_options *o = &t->o;
-    int rc = o->init ? mot_model_load(t->m, o->init) : mot_model_init(t->m, o->seed);
+    int rc = o->init ? load_initial(t) : mot_model_init(t->m, o->seed);
     const char *tokenizer = source_of(o->tokenizer, o);
     if (!rc && strcmp(tokenizer, t->run) != 0)
         rc = copy_tokenizer(tokenizer, t->run);

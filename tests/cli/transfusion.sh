@@ -116,6 +116,7 @@ says 'CHANNELS,BLOCKS'
 fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
 says 'CHANNELS'
 fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
+says 'another configuration than netted has: mot-convert'
 mot-convert -q --to mot --unet 0 unet plain
 told() { mot-convert --verify "$@" | awk '$1 == "max_delta_told" { print $2 }'; }
 equal "$(told dense fusion)" ''
