@@ -419,9 +419,11 @@ int mot_trainer_plan(const struct mot_train_options *o, struct mot_config *c, st
         rc = mot_config_size(c, size);
     if (!rc)
         rc = mot_model_plan(c, k, o->batch * o->seq, o->seq, true, o->recompute, o->threads, memory);
-    double rows = (double)(o->batch * o->seq), pairs = rows * (double)(o->seq + 1) / 2;
     if (!rc) {
-        struct mot_rows r = {.n = o->batch * o->seq, .pairs = pairs};
+        int64_t n = o->batch * o->seq;
+        /* Nothing of the data is known: equal shares of all modalities, as in mot_cost_of. */
+        struct mot_rows r = {.n = n, .patches = mot_vectors_of(c) < 0 ? 0 : n / c->n_modalities,
+                             .pairs = (double)n * (double)(o->seq + 1) / 2};
         *flops_a_step = 3 * (double)o->accumulate * mot_forward_flops(c, &r);
         *recomputed = (double)o->accumulate * mot_recompute_flops(c, &r, o->recompute);
     }

@@ -65,6 +65,19 @@ mot-profile flops -c nano -t tok --batch 2 --seq 32 --threads 2 --format tsv > t
 equal "$(value memory.total t)" "$(value bytes_total dry)"
 equal "$(value memory.activations t)" "$(value bytes_activations dry)"
 equal "$(value train_flops_per_step t)" "$(value flops_per_step dry)"
+# So are FLOPs where pictures are vectors, with a U-Net around them: of 4 channels and 1 block a way, patches of 8 x 8 pixels.
+mot-tokenize -q --learn text=300 --latent pixels:8 --image-size 16 -t vectors "$T/files/samples"
+mot-train -q -c nano -t vectors -o plain --steps 0
+mot-train -q -c nano -t vectors -o netted --unet 4,1 --steps 0
+for run in plain netted; do
+    mot-train -c $run -t vectors --dry-run --batch 2 --seq 32 > dry
+    mot-profile flops $run --batch 2 --seq 32 --format tsv > $run.tsv
+    equal "$(value train_flops_per_step $run.tsv)" "$(value flops_per_step dry)"
+done
+hidden=$(sed -n 's/.*"hidden_size": *\([0-9]*\).*/\1/p' netted/config.json)
+pixel=$((3 * 9 * 4 + 2 * 2 * 9 * 4 * 4 + 4 * 4 + 9 * 4 * 3))
+equal "$(value components.patches.forward_flops_per_token plain.tsv)" $((2 * 2 * hidden * 192 / 2))
+equal "$(value components.patches.forward_flops_per_token netted.tsv)" $(((2 * 2 * hidden * 4 * 64 + 2 * 64 * pixel) / 2))
 # Every format; JSON is one line that reads back.
 for format in table md json jsonl tsv; do
     mot-profile flops chameleon-speech-443m --format $format > out
