@@ -441,7 +441,7 @@ int mot_target_make(struct mot_converter *c)
     if (rc)
         return rc;
     const char *reason = mot_vectors_of(&to->config) >= 0 && strcmp(to->family->name, "mot") != 0
-                             ? "it has no pictures whose tokens are vectors"
+                             ? "that form has no pictures whose tokens are vectors"
                              : to->family->refuses(&to->config);
     if (reason)
         return mot_fail(MOT_EARG, "%s cannot take the form %s: %s", c->o.from, to->family->name, reason);

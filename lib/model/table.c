@@ -7,8 +7,8 @@
  *
  * Order in the block: embedding, head, what takes patches in and out (by BAGEL's names, the U-Net by those of
  * diffusers); then a tower after the other, its matrices layer by layer, its vectors, its final norm.  So [Wq|Wk|Wv]
- * and [Wgate|Wup] are each one matrix, biases of q, k, v one vector, and what one tower decays is one stretch.  A stretch that a kernel sees as one begins at a
- * multiple of 16 values (a cache line); the gaps stay zero.
+ * and [Wgate|Wup] are each one matrix, biases of q, k, v one vector, and what one tower decays is one stretch.  A stretch
+ * that a kernel sees as one begins at a multiple of 16 values (a cache line); the gaps stay zero.
  */
 #include "model.h"
 
