@@ -133,7 +133,7 @@ static int load_model(struct mot_generator *g, const char *folder)
     int64_t together = 2 * g->o.batch > BEHIND_ROWS ? 2 * g->o.batch : BEHIND_ROWS;
     if (mot_vectors_of(&c) >= 0 && together < g->grammar.image_tokens)
         together = g->grammar.image_tokens;
-    g->prompt_rows = c.unet.channels ? UNET_ROWS : PROMPT_ROWS;
+    g->prompt_rows = mot_has_unet(&c) ? UNET_ROWS : PROMPT_ROWS;
     int64_t prompt = g->context < g->prompt_rows ? g->context : g->prompt_rows, rows = together > prompt ? together : prompt;
     g->m = mot_model_new_growing(&c, &g->vocab, k, g->o.threads, rows, g->context, together);
     return g->m ? mot_model_load(g->m, folder) : MOT_ENOMEM;

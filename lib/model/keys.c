@@ -11,8 +11,9 @@ static const char *const computed[] = {
     "head_dim", "vocab_size", "max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
     "partial_rotary_factor", "rms_norm_eps", "initializer_range", "tie_word_embeddings", "attention_bias",
     "attention_out_bias", "mlp_bias", "swin_norm", "hidden_act", "torch_dtype", "dtype", "qk_norm", "norm_placement", "modalities",
-    "towers", "tower_of", "z_loss", "loss_weights", "latent_sizes", "diffusion", "unet", "use_sliding_window", "sliding_window", "max_window_layers",
-    "layer_types", "architectures", "transformers_version", "layer_module", "freeze_und",
+    "towers", "tower_of", "z_loss", "loss_weights", "latent_sizes", "diffusion", "unet", "use_sliding_window",
+    "sliding_window", "max_window_layers", "layer_types", "architectures", "transformers_version", "layer_module",
+    "freeze_und",
 };
 
 /* Of no meaning for the function: how it is stored, run, sampled from or trained, and what its tokens are called. */

@@ -37,11 +37,6 @@ static void layout_patches(struct mot_model *m, struct mot_carve *c)
     TAKE_ACT(m->dpatch, n, width), TAKE_ACT(m->dtime_act, m->pictures, C), TAKE_ACT(m->dtime_out, m->pictures, C);
 }
 
-static bool has_unet(const struct mot_model *m)
-{
-    return m->config.unet.channels > 0;
-}
-
 static void layout_host(struct mot_model *m, struct mot_carve *c)
 {
     struct mot_routed *r = &m->batch;
@@ -55,7 +50,7 @@ static void layout_host(struct mot_model *m, struct mot_carve *c)
     int64_t width = m->config.latent_size[m->vectors];
     TAKE(r->host_until, rows, 1), TAKE(r->host_picture, rows, 1), TAKE(r->host_time, m->pictures, MOT_TIME_FEATURES);
     TAKE(r->host_patch, rows, width), TAKE(r->host_target_patch, rows, width);
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         mot_unet_layout_host(m, c);
 }
 
@@ -105,7 +100,7 @@ static void layout(struct mot_model *m, struct mot_carve *c)
         layout_growing(m, c);
     if (m->vectors >= 0)
         layout_patches(m, c);
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         mot_unet_layout(m, c);
     TAKE(m->cos, m->seq, g->head_dim / 2), TAKE(m->sin, m->seq, g->head_dim / 2);
     TAKE_ACT(m->dqkv, n, hd + 2 * kd);
@@ -138,7 +133,7 @@ static struct products products_of(const struct mot_model *m)
         .p = {{m->rows, patch, C}, {m->rows, C, patch}, {m->pictures, MOT_TIME_FEATURES, C}, {m->pictures, C, C}},
         .n = PATCH_PRODUCTS,
     };
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         all.n += mot_unet_products(c, m->rows, m->pictures, all.p + all.n);
     return all;
 }
@@ -263,7 +258,7 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->vectors = mot_vectors_of(c);
     m->pictures = m->vectors < 0 ? 0 : rows / MOT_PICTURE_ROWS + 1;
     int64_t pixels = c->unet.patch * c->unet.patch;
-    if (has_unet(m) && rows > INT32_MAX / 9 / pixels)
+    if (mot_has_unet(&m->config) && rows > INT32_MAX / 9 / pixels)
         return mot_fail(MOT_ENOMEM, "batches of %lld rows, each a patch of %lld pixels, are more than the U-Net can take: lower "
                                     "--batch or --seq", (long long)rows, (long long)pixels);
     char err[256] = "";
@@ -351,7 +346,7 @@ float mot_initial(const struct mot_config *c, const struct mot_tensor *t, uint64
     case MOT_W_RES_NORM_1: case MOT_W_RES_NORM_2: case MOT_W_NORM_OUT: return 1;
     /* What is told begins at 0, the best guess without knowing anything, as in DiT and BAGEL; a block begins as the identity. */
     case MOT_W_PATCH_OUT:
-        if (c->unet.channels == 0)
+        if (!mot_has_unet(c))
             return 0;
         break;
     case MOT_W_CONV_OUT: case MOT_W_RES_CONV_2: return 0;

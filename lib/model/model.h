@@ -25,6 +25,11 @@ json_t *mot_config_json(const struct mot_config *c) MOT_CHECKED;
 enum { MOT_TIME_FEATURES = 256, MOT_MAX_VECTOR = 1 << 16, MOT_MAX_CHANNELS = 1 << 14, MOT_UNET_BLOCKS = 2 };
 /* The modality whose tokens are vectors, or -1. */
 int mot_vectors_of(const struct mot_config *c);
+/* Once settled: then only where a modality has vectors. */
+static inline bool mot_has_unet(const struct mot_config *c)
+{
+    return c->unet.channels > 0;
+}
 const char *mot_objective_name(enum mot_objective o);
 int mot_objective_find(enum mot_objective *o, const char *name) MOT_CHECKED;
 int mot_vectors_read(struct mot_config *c, const json_t *j, const char *name) MOT_CHECKED;

@@ -23,11 +23,6 @@ static struct mot_group of_patches(const struct mot_model *m, enum mot_weight w,
     return group(m, 0, m->batch.n_patches, w, b);
 }
 
-static bool has_unet(const struct mot_model *m)
-{
-    return m->config.unet.channels > 0;
-}
-
 /* The batch's patches in activations (N,width). */
 static mot_act *patches_of(const struct mot_model *m, mot_act *a, int64_t width)
 {
@@ -52,7 +47,7 @@ static struct way_in way_in(const struct mot_model *m)
     int64_t n = m->batch.n_pictures;
     return (struct way_in){group(m, 0, n, MOT_W_TIME_1, MOT_W_TIME_1_BIAS), group(m, 0, n, MOT_W_TIME_2, MOT_W_TIME_2_BIAS),
                            of_patches(m, MOT_W_PATCH_IN, MOT_W_PATCH_IN_BIAS),
-                           has_unet(m) ? m->unet.block[m->config.unet.blocks - 1].y : vectors_of(m, m->patch_in)};
+                           mot_has_unet(&m->config) ? m->unet.block[m->config.unet.blocks - 1].y : vectors_of(m, m->patch_in)};
 }
 
 static int check(const struct mot_model *m, const struct mot_batch *b, const struct mot_seen *p)
@@ -71,7 +66,8 @@ static int check(const struct mot_model *m, const struct mot_batch *b, const str
                         (long long)b->n_latent, (long long)width);
     if (b->n_pictures > m->pictures)
         return mot_fail(MOT_EARG, "a batch with %lld pictures of vectors where at most %lld were planned: each must take "
-                                  "%d tokens with its delimiters on average", (long long)b->n_pictures, (long long)m->pictures, MOT_PICTURE_ROWS);
+                                  "%d tokens with its delimiters on average",
+                        (long long)b->n_pictures, (long long)m->pictures, MOT_PICTURE_ROWS);
     return MOT_OK;
 }
 
@@ -125,7 +121,7 @@ int mot_patches_route(struct mot_model *m, const struct mot_batch *b, const stru
     m->k->write(m->d, r->picture + row, r->host_picture + row, (size_t)r->n_patches * sizeof *r->picture);
     m->k->write(m->d, m->time, r->host_time, (size_t)(b->n_pictures * MOT_TIME_FEATURES) * sizeof *m->time);
     send(m, m->patch + row * width, p->x, b->n_latent, r->host_patch);
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         mot_unet_route(m, b);
     if (p->target)
         send(m, m->patch_target + row * width, p->target, b->n_latent, r->host_target_patch);
@@ -147,10 +143,10 @@ void mot_patches_in(struct mot_model *m)
     k->silu(m->d, m->time_act, m->time_hidden, n * C);
     k->linear(m->d, m->time_out, m->time_act, m->params, &g.second, 1, C, C, 0);
     k->cast(m->d, m->patch_in, m->patch, row, r->n_patches, width);
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         mot_unet_down(m, vectors_of(m, m->patch_in), m->time_out);
     k->linear(m->d, patches_of(m, mot_residual(m, 0), C), g.in, m->params, &g.patches, 1, mot_patch_values(&m->config), C, 0);
-    if (!has_unet(m))
+    if (!mot_has_unet(&m->config))
         k->spread(m->d, mot_residual(m, 0), m->time_out, r->picture, row, r->n_patches, C);
 }
 
@@ -162,9 +158,9 @@ void mot_patches_out(struct mot_model *m, bool loss, bool backward)
         return;
     int64_t width = m->config.latent_size[m->vectors], C = m->config.hidden_size;
     struct mot_group g = of_patches(m, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS);
-    mot_act *out = has_unet(m) ? m->unet.block[m->config.unet.blocks].x : vectors_of(m, m->patch_out);
+    mot_act *out = mot_has_unet(&m->config) ? m->unet.block[m->config.unet.blocks].x : vectors_of(m, m->patch_out);
     m->k->linear(m->d, out, patches_of(m, m->final_norm, C), m->params, &g, 1, C, mot_patch_values(&m->config), 0);
-    if (has_unet(m))
+    if (mot_has_unet(&m->config))
         mot_unet_up(m, vectors_of(m, m->patch_out));
     if (loss)
         m->k->squared_error(m->d, m->nll, backward ? m->dpatch : NULL, m->patch_out, m->patch_target, r->weight,
@@ -179,7 +175,7 @@ void mot_patches_out_back(struct mot_model *m)
     int64_t C = m->config.hidden_size, values = mot_patch_values(&m->config);
     struct mot_group g = of_patches(m, MOT_W_PATCH_OUT, MOT_W_PATCH_OUT_BIAS);
     const mot_act *dout = vectors_of(m, m->dpatch);
-    if (has_unet(m)) {
+    if (mot_has_unet(&m->config)) {
         mot_unet_up_back(m, dout);
         dout = m->unet.d;
     }
@@ -199,7 +195,7 @@ void mot_patches_in_back(struct mot_model *m)
     struct way_in g = way_in(m);
     mot_act *dpatches = patches_of(m, m->dx, C);
     k->linear_back_w(m->d, m->grads, dpatches, g.in, &g.patches, 1, values, C);
-    if (has_unet(m)) {
+    if (mot_has_unet(&m->config)) {
         k->linear_back_x(m->d, m->unet.d, dpatches, m->params, &g.patches, 1, values, C, 0);
         mot_unet_down_back(m, m->dtime_out, vectors_of(m, m->patch_in), m->time_out);
     } else {

@@ -5,7 +5,8 @@
  * The paper's sizes come out exactly with untied input and output embeddings of 65,536 rows, SwiGLU with
  * FFN width 8/3 d rounded up to a multiple of 256, no biases and no grouped queries.  Norms are placed
  * as Algorithm 1 places them ("post").  The Transfusion setting's follow Llama ("pre") and have 32,000 words; their pictures
- * are vectors of 2 x 2 latent pixels of 8 channels, and their U-Nets have the paper's 0.27 G parameters at every size.  nano and micro are pre-norm too, which trains better within minutes.
+ * are vectors of 2 x 2 latent pixels of 8 channels, and their U-Nets have the paper's 0.27 G parameters at every size.
+ * nano and micro are pre-norm too, which trains better within minutes.
  */
 #include "model.h"
 

@@ -55,14 +55,14 @@ static double layer_flops(const struct mot_config *c, const struct mot_rows *r)
 double mot_patch_flops(const struct mot_config *c)
 {
     double products = 2 * 2 * (double)c->hidden_size * (double)mot_patch_values(c);
-    return products + (c->unet.channels ? mot_unet_patch_flops(c) : 0);
+    return products + (mot_has_unet(c) ? mot_unet_patch_flops(c) : 0);
 }
 
 /* The embedding of its level of noise. */
 static double picture_flops(const struct mot_config *c)
 {
     double width = (double)c->hidden_size;
-    return 2 * width * (MOT_TIME_FEATURES + width) + (c->unet.channels ? mot_unet_picture_flops(c) : 0);
+    return 2 * width * (MOT_TIME_FEATURES + width) + (mot_has_unet(c) ? mot_unet_picture_flops(c) : 0);
 }
 
 double mot_forward_flops(const struct mot_config *c, const struct mot_rows *r)

@@ -104,7 +104,7 @@ static bool wanted(const struct mot_config *c, enum when w)
     case QK_LAYER: return c->qk_norm == MOT_QK_LAYER;
     case UNTIED: return !c->tie_word_embeddings;
     case VECTORS: return mot_vectors_of(c) >= 0;
-    case UNET: return c->unet.channels > 0;
+    case UNET: return mot_has_unet(c);
     }
     return false;
 }
@@ -199,7 +199,7 @@ static int add_all(struct mot_table *t, int64_t *capacity, const struct mot_conf
 /* How many times each row of a place is there. */
 static int64_t times(const struct mot_config *c, enum place place)
 {
-    int64_t blocks = c->unet.channels ? c->unet.blocks : 0;
+    int64_t blocks = mot_has_unet(c) ? c->unet.blocks : 0;
     switch (place) {
     case SHARED: case LAST: return 1;
     case BLOCK: return 2 * blocks;

@@ -105,7 +105,7 @@ double mot_usual_weight(const struct mot_config *c, int modality)
 
 int64_t mot_patch_values(const struct mot_config *c)
 {
-    return c->unet.channels ? c->unet.patch * c->unet.patch * c->unet.channels : c->latent_size[mot_vectors_of(c)];
+    return mot_has_unet(c) ? c->unet.patch * c->unet.patch * c->unet.channels : c->latent_size[mot_vectors_of(c)];
 }
 
 int mot_unet_find(struct mot_unet *u, const char *text)
@@ -186,7 +186,7 @@ void mot_vectors_write(const struct mot_config *c, json_t *j)
                             ? json_pack("{s:s, s:I, s:s}", "objective", objective, "steps",
                                         (json_int_t)c->diffusion.steps, "schedule", "cosine")
                             : json_pack("{s:s, s:f}", "objective", objective, "shift", c->diffusion.shift));
-    if (c->unet.channels)
+    if (mot_has_unet(c))
         json_object_set_new(j, "unet", json_pack("{s:I, s:I, s:I}", "channels", (json_int_t)c->unet.channels, "blocks",
                                                  (json_int_t)c->unet.blocks, "patch_size", (json_int_t)c->unet.patch));
 }

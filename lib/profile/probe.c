@@ -604,7 +604,8 @@ static struct mot_kernels probing(const struct mot_kernels *k)
     p.swiglu = probe_swiglu, p.swiglu_back = probe_swiglu_back;
     p.head_loss = probe_head_loss;
     p.cast = probe_cast, p.spread = probe_spread, p.spread_back = probe_spread_back;
-    p.unfold = probe_unfold, p.unfold_back = probe_unfold_back, p.squared_error = probe_squared_error, p.silu = probe_silu, p.silu_back = probe_silu_back;
+    p.unfold = probe_unfold, p.unfold_back = probe_unfold_back;
+    p.squared_error = probe_squared_error, p.silu = probe_silu, p.silu_back = probe_silu_back;
     p.sumsq = probe_sumsq, p.clip = probe_clip, p.adamw = probe_adamw;
     return p;
 }
