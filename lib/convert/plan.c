@@ -27,16 +27,24 @@ static int first_served(const struct mot_config *c, const struct mot_tensor *t)
     return 0;
 }
 
+/* What takes patches in and out was learned with the U-Net between, and begins anew with another one or with none, though shapes
+ * may be the same.  Of levels of noise it is independent. */
+static bool begins_anew(const struct mot_converter *c, enum mot_weight w)
+{
+    const struct mot_config *a = &c->from.config, *b = &c->to.config;
+    if (w < MOT_W_PATCH_IN || (w >= MOT_W_TIME_1 && w <= MOT_W_TIME_2_BIAS) || mot_vectors_of(a) < 0)
+        return false;
+    return a->unet.channels != b->unet.channels || a->unet.blocks != b->unet.blocks || a->unet.patch != b->unet.patch ||
+           a->latent_size[mot_vectors_of(a)] != b->latent_size[mot_vectors_of(b)];
+}
+
 /* The source's tensor for one of the target; NULL: it has none. */
 static const struct mot_tensor *origin(const struct mot_converter *c, const struct mot_tensor *t)
 {
     const struct mot_config *from = &c->from.config;
     enum mot_weight w = t->weight == MOT_W_HEAD && from->tie_word_embeddings ? MOT_W_EMBED : t->weight;
     int tower = t->tower < 0 ? 0 : from->tower_of[t->component][c->source[first_served(&c->to.config, t)]];
-    const struct mot_tensor *o = mot_table_find(&c->from.table, w, t->layer < 0 ? 0 : t->layer, tower);
-    /* What takes pictures of vectors in and out has another shape with another U-Net, and begins anew then. */
-    bool other = o && t->weight >= MOT_W_PATCH_IN && (o->shape[0] != t->shape[0] || o->shape[1] != t->shape[1]);
-    return other ? NULL : o;
+    return begins_anew(c, w) ? NULL : mot_table_find(&c->from.table, w, t->layer < 0 ? 0 : t->layer, tower);
 }
 
 /* A tensor of the source in its file, with all that may be wrong with it; *f = NULL then. */
