@@ -590,7 +590,7 @@ struct mot_unet {
     int64_t blocks;   /* on either way, MOT_MAX_UNET at most */
     int64_t patch;    /* pixels (or latents) on a side of a patch; 0: as the vocabulary says */
 };
-/* "CHANNELS" or "CHANNELS,BLOCKS" (2). */
+/* "CHANNELS" or "CHANNELS,BLOCKS" (2); u->patch is left alone. */
 int mot_unet_find(struct mot_unet *u, const char *text) MOT_CHECKED;
 
 /* config.json (config.c): Hugging Face's keys and ours.  See mot-model(5). */

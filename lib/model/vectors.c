@@ -122,7 +122,7 @@ int mot_unet_find(struct mot_unet *u, const char *text)
     if (!good || *end || errno || channels < 0 || channels > MOT_MAX_CHANNELS || blocks < 1 || blocks > MOT_MAX_UNET)
         return mot_fail(MOT_EARG, "\"%.40s\": expected the U-Net's CHANNELS, 0 to %d, or CHANNELS,BLOCKS with 1 to %d blocks", text,
                         MOT_MAX_CHANNELS, MOT_MAX_UNET);
-    *u = (struct mot_unet){.channels = channels, .blocks = blocks};
+    u->channels = channels, u->blocks = blocks;
     return MOT_OK;
 }
 

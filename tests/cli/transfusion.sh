@@ -113,15 +113,27 @@ mot-train -q --init netted -o lean --freeze '*' --lr-scale '*_image.*=1' --lr-sc
 equal "$(mot-convert --verify dense lean | awk '/max_delta_logit/ { print $2 }')" 0
 fails mot-train -q -t tok -c nano -o x --unet 6,9 --steps 1 a.mot
 says 'CHANNELS,BLOCKS'
+# Patches are of as many pixels as the configuration says, where the vocabulary does not.
+cp -r tok older
+tr -d ' \n' < tok/vocab.json | sed 's/,"patch":8//' > older/vocab.json
+fails mot-train -q -t older -c nano -o x --unet 4 --dry-run
+says 'a U-Net needs "patch_size"'
+echo '{"hidden_size":32,"intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":2,"unet":{"patch_size":8}}' > told.json
+mot-train -q -t older -c told.json -o x --unet 4 --dry-run > /dev/null
 fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
 says 'CHANNELS'
 fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
 says 'another configuration than netted has: mot-convert'
 mot-convert -q --to mot --unet 0 unet plain
+# A U-Net of as many channels but fewer blocks is a new one as well: it begins as what tells nothing.
+mot-convert -q --to mot --unet 6,1 unet fewer
+mot-convert -q --to mot --unet 6 unet equal
 told() { mot-convert --verify "$@" | awk '$1 == "max_delta_told" { print $2 }'; }
 equal "$(told dense fusion)" ''
 mot-convert -q --to mot --shard-size 10K unet parts
 equal "$(told unet parts)" 0
+equal "$(told unet equal)" 0
+equal "$(mot-convert --verify fewer fewer | awk '$1 == "max_told" { print $2 }')" 0
 equal "$(told --tokens 1 unet parts)" 0
 equal "$(mot-convert --verify unet plain | awk '/max_delta_logit/ { print $2 }')" 0
 [ "$(told unet plain)" != 0 ] || wrong 'models that tell other things about pictures, and no difference is seen'
