@@ -215,6 +215,14 @@ static int fill_rope(struct mot_model *m)
     return rc;
 }
 
+/* Against a batch that is too large, by the options of the programs that make such a model. */
+static const char *remedy(const struct mot_model *m)
+{
+    return m->train       ? "lower --batch or --seq, recompute more, or choose a smaller config"
+           : m->sequences ? "lower --batch or --max-tokens"
+                          : "lower --context, or --batch and --seq, or choose a smaller config";
+}
+
 static int allocate(struct mot_model *m)
 {
     struct mot_memory need;
@@ -233,10 +241,9 @@ static int allocate(struct mot_model *m)
     if (!taken && *m->k->error(m->d))
         return mot_fail(MOT_EDEVICE, "%s: %s", m->k->name, m->k->error(m->d));
     if (!taken)
-        return mot_fail(MOT_ENOMEM, "memory is short: this model takes %.1f MB (weights %.1f, activations %.1f); "
-                                    "lower --batch or --seq, recompute more, or choose a smaller config",
-                        (double)mot_memory_total(&need) / 1e6,
-                        (double)need.weights / 1e6, (double)need.activations / 1e6);
+        return mot_fail(MOT_ENOMEM, "memory is short: this model takes %.1f MB (weights %.1f, activations %.1f); %s",
+                        (double)mot_memory_total(&need) / 1e6, (double)need.weights / 1e6, (double)need.activations / 1e6,
+                        remedy(m));
     m->k->zero(m->d, m->params, need.weights);
     if (m->train)
         m->k->zero(m->d, m->grads, need.gradients);
@@ -258,9 +265,9 @@ static int plan(struct mot_model *m, const struct mot_config *c, const struct mo
     m->vectors = mot_vectors_of(c);
     m->pictures = m->vectors < 0 ? 0 : rows / MOT_PICTURE_ROWS + 1;
     int64_t pixels = c->unet.patch * c->unet.patch;
-    if (mot_has_unet(&m->config) && rows > INT32_MAX / 9 / pixels)
-        return mot_fail(MOT_ENOMEM, "batches of %lld rows, each a patch of %lld pixels, are more than the U-Net can take: lower "
-                                    "--batch or --seq", (long long)rows, (long long)pixels);
+    if (mot_has_unet(c) && rows > INT32_MAX / 9 / pixels)
+        return mot_fail(MOT_ENOMEM, "batches of %lld rows, each a patch of %lld pixels, are more than the U-Net can take: %s",
+                        (long long)rows, (long long)pixels, remedy(m));
     char err[256] = "";
     m->layer = mot_alloc((size_t)c->num_hidden_layers, sizeof *m->layer);
     if (!m->layer)
