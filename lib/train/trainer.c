@@ -274,8 +274,8 @@ static int load_initial(struct mot_trainer *t)
     const struct mot_train_options *o = &t->o;
     int rc = mot_model_load(t->m, o->init);
     if (rc == MOT_EFORMAT && (o->config || o->tokenizer || o->arch || o->unet))
-        return mot_fail(rc, "%s; this run asks for another configuration than %s has: mot-convert gives a folder towers, ids or "
-                            "a U-Net", mot_error(), o->init);
+        return mot_fail(rc, "%s; where that is another configuration than %s has: mot-convert gives a folder towers, ids or a U-Net",
+                        mot_error(), o->init);
     return rc;
 }
 

@@ -125,7 +125,7 @@ says 'vocab.json was changed'
 fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
 says 'CHANNELS'
 fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
-says 'another configuration than netted has: mot-convert'
+says 'where that is another configuration than netted has: mot-convert'
 mot-convert -q --to mot --unet 0 unet plain
 # A U-Net of as many channels but fewer blocks is a new one as well: it begins as what tells nothing.
 mot-convert -q --to mot --unet 6,1 unet fewer
