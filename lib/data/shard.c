@@ -201,7 +201,10 @@ static int read_vocab(struct mot_shard *s, const struct mot_vocab *expect)
     mot_free(name);
     if (rc)
         return rc;
-    if (expect && (strcmp(v.digest, expect->digest) != 0 || !same_ids(&v, expect)))
+    if (expect && strcmp(v.digest, expect->digest) == 0 && !same_ids(&v, expect))
+        return mot_fail(MOT_EARG, "%s: its modalities are not those of the vocabulary that has the same digest, %s: that "
+                                  "vocab.json was changed since it was made", s->name, v.digest);
+    if (expect && strcmp(v.digest, expect->digest) != 0)
         return mot_fail(
             MOT_EARG,
             "%s: its vocabulary is %s, expected %s: tokenise again with the folder of the "

@@ -120,6 +120,8 @@ fails mot-train -q -t older -c nano -o x --unet 4 --dry-run
 says 'a U-Net needs "patch_size"'
 echo '{"hidden_size":32,"intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":2,"unet":{"patch_size":8}}' > told.json
 mot-train -q -t older -c told.json -o x --unet 4 --dry-run > /dev/null
+fails mot-train -q -t older -c told.json -o x --steps 1 a.mot
+says 'vocab.json was changed'
 fails mot-train -q -t tok -c nano -o x --unet many --steps 1 a.mot
 says 'CHANNELS'
 fails mot-train -q --init netted -o x --unet 5 --steps 1 fused.mot
