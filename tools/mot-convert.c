@@ -60,7 +60,7 @@ static void usage(FILE *f)
           " instead:\n"
           "      --list              TSV: name, dtype, shape, offset, bytes, tower, file\n"
           "      --check             read every byte, test every rule\n"
-          "      --verify            largest difference of logits and nll of two models on random ids\n"
+          "      --verify            largest difference of two models: logits and nll of random ids, what is told of a picture\n"
           "      --tokens N          ... so many (64)\n" TOOL_HELP_THREADS TOOL_HELP,
           f);
 }
