@@ -220,7 +220,8 @@ struct mot_unet_run {
     int32_t *near, *picture;                        /* (n,9): as unfold wants it; (n): whose pixel it is */
     int32_t *host_near, *host_picture;
     struct mot_resnet block[2 * MOT_MAX_UNET];      /* down, then up */
-    mot_act *windows, *act, *norm;                  /* (n, 9 max(U, values of a pixel)), (n,U), (n,U) */
+    mot_act *windows;                               /* (n, 9 max(U, values of a pixel)); fewer rows where nothing goes back */
+    mot_act *act, *norm;                            /* (n,U) */
     mot_real *rstd;                                 /* (n) */
     mot_act *time_act;                              /* (M,C) */
     mot_act *d, *dact, *dskip[MOT_MAX_UNET];        /* (n,U); d is handed from part to part */

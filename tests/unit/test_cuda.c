@@ -182,71 +182,62 @@ static void test_training_bf16(void)
         compare(variant, "bf16", 3e-3, 5e-2);
 }
 
-/* The same batch again and again: replayed from the third time on, and after a capture that failed done plainly; the same bits. */
+/* Steps that repeat: the same batch again and again but for the fourth, which is shorter; or, with mixes, as many rows, of
+ * which each modality has another number, in other pieces. */
 extern long shim_replays __attribute__((weak)), shim_refuse_graphs __attribute__((weak));
-static void repeat(struct trainee *t, const struct mot_kernels *k, int variant, bool refuse)
+static void repeat(struct trainee *t, const struct mot_kernels *k, int variant, bool mixes, bool refuse)
 {
     describe(t, variant);
-    t->same = true;
+    t->same = !mixes;
+    t->mixes = mixes;
     t->m = mot_model_new(&t->c, &t->v, k, 2, ROWS, SEQ, true);
     CHECK_INT(mot_model_init(t->m, 1), MOT_OK);
     CHECK_INT(mot_optimizer_new(&t->optimizer, t->m, &t->options), MOT_OK);
     if (&shim_refuse_graphs)
         shim_refuse_graphs = refuse;
     for (int i = 0; i < STEPS; i++)
-        step(t, i, i == 3 ? 31 : ROWS, 1);
+        step(t, i, !mixes && i == 3 ? 31 : ROWS, !mixes || i == 3 ? 1 : -1);
     t->weights = malloc((size_t)t->m->table.values * sizeof(float));
     k->read(t->m->d, t->weights, t->m->params, (size_t)t->m->table.values * sizeof(float));
 }
 
+static void check_same(const struct trainee *a, const struct trainee *b)
+{
+    CHECK(memcmp(a->weights, b->weights, (size_t)b->m->table.values * sizeof(float)) == 0);
+    CHECK(memcmp(a->loss, b->loss, sizeof b->loss) == 0);
+}
+
+/* Replayed from the third time on, and after a capture that failed done plainly; the same bits. */
 static void test_graphs(void)
 {
     for (int variant = 0; variant < VARIANTS; variant++) {
         struct trainee replayed, plain;
         const struct mot_kernels *k = mot_device_find("cuda", variant ? "f32" : "bf16");
         long before = &shim_replays ? shim_replays : 0;
-        repeat(&replayed, k, variant, false);
+        repeat(&replayed, k, variant, false, false);
         CHECK(!&shim_replays || shim_replays - before == 3); /* of 5 steps the 2nd, 3rd and 5th */
-        repeat(&plain, k, variant, true);
+        repeat(&plain, k, variant, false, true);
         CHECK(!&shim_replays || shim_replays - before == 3);
-        CHECK(memcmp(replayed.weights, plain.weights, (size_t)plain.m->table.values * sizeof(float)) == 0);
-        CHECK(memcmp(replayed.loss, plain.loss, sizeof plain.loss) == 0);
+        check_same(&replayed, &plain);
         end(&replayed);
         end(&plain);
     }
 }
 
-/* Batches of as many rows, in which each modality has another number of them, and pieces are others: in bf16, where all
- * products are one launch, what the first of them left is replayed for all. */
-static void run_mixes(struct trainee *t, const struct mot_kernels *k, int variant, bool refuse)
-{
-    describe(t, variant);
-    t->mixes = true;
-    t->m = mot_model_new(&t->c, &t->v, k, 2, ROWS, SEQ, true);
-    CHECK_INT(mot_model_init(t->m, 1), MOT_OK);
-    CHECK_INT(mot_optimizer_new(&t->optimizer, t->m, &t->options), MOT_OK);
-    if (&shim_refuse_graphs)
-        shim_refuse_graphs = refuse;
-    for (int i = 0; i < STEPS; i++)
-        step(t, i, ROWS, i == 3 ? 1 : -1);
-    t->weights = malloc((size_t)t->m->table.values * sizeof(float));
-    k->read(t->m->d, t->weights, t->m->params, (size_t)t->m->table.values * sizeof(float));
-}
-
+/* In bf16, where all products are one launch, what the first of the mixes left is replayed for all. */
 static void test_mixes(void)
 {
     for (int variant = PRE; variant <= POST; variant++) {
         struct trainee replayed, plain, expected;
         const struct mot_kernels *k = mot_device_find("cuda", "bf16");
         long before = &shim_replays ? shim_replays : 0;
-        run_mixes(&replayed, k, variant, false);
+        repeat(&replayed, k, variant, true, false);
         CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
-        run_mixes(&plain, k, variant, true);
+        repeat(&plain, k, variant, true, true);
         CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
-        CHECK(memcmp(replayed.weights, plain.weights, (size_t)plain.m->table.values * sizeof(float)) == 0);
-        CHECK(memcmp(replayed.loss, plain.loss, sizeof plain.loss) == 0);
+        check_same(&replayed, &plain);
         CHECK_INT(setenv("MOT_CUDA_GROUPED", "0", 1), 0); /* the library's products: no mix comes twice */
-        run_mixes(&expected, k, variant, false);
+        repeat(&expected, k, variant, true, false);
         CHECK_INT(unsetenv("MOT_CUDA_GROUPED"), 0);
         CHECK(!&shim_replays || shim_replays - before == STEPS - 1);
         for (int i = 0; i < STEPS; i++) {
